@@ -1,0 +1,1 @@
+"""The vocabulary every other module shares: money, prices, orders, ids, errors. Pure; imports nothing of ours."""

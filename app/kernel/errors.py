@@ -1,0 +1,43 @@
+"""Decides what an expected failure is: a code, a kind and a remedy. `web` alone maps kinds to HTTP."""
+
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    INVALID = "invalid"
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    CONFLICT = "conflict"
+    LIMITED = "limited"
+    UNAVAILABLE = "unavailable"
+
+
+class DomainError(Exception):
+    """An anticipated failure, raised by the module that finds it.
+
+    `code` is stable and machine-readable (`off_tick`), `message` says what is wrong and what to do,
+    `param` names the offending field of the caller's input, if there is one.
+    """
+
+    def __init__(self, code: str, kind: Kind, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.kind = kind
+        self.message = message
+        self.param = param
+
+
+def invalid(code: str, message: str, *, param: str | None = None) -> DomainError:
+    """The caller's input is wrong by its form or by a fixed fact; nothing was written."""
+    return DomainError(code, Kind.INVALID, message, param=param)
+
+
+def not_found(what: str, identifier: str) -> DomainError:
+    """Also the answer for another tenant's id, so that ids are not an oracle."""
+    return DomainError(f"{what}_not_found", Kind.NOT_FOUND, f"No {what} has the id {identifier!r}.", param="id")
+
+
+def conflict(code: str, message: str, *, param: str | None = None) -> DomainError:
+    """The input is well formed but contradicts the present state."""
+    return DomainError(code, Kind.CONFLICT, message, param=param)

@@ -1,0 +1,97 @@
+"""The order vocabulary (FIX's and Kite's terms) that engine, risk, brokers and the API share."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+
+class Mode(StrEnum):
+    TEST = "test"
+    LIVE = "live"
+
+
+class Side(StrEnum):
+    BUY = "buy"
+    SELL = "sell"
+
+    @property
+    def sign(self) -> int:
+        """+1 for a buy, -1 for a sell."""
+        return 1 if self is Side.BUY else -1
+
+
+class OrderType(StrEnum):
+    MARKET = "market"
+    LIMIT = "limit"
+
+
+class Product(StrEnum):
+    """What the position becomes: `delivery` is held overnight (Kite's CNC), `intraday` is squared off (MIS)."""
+
+    DELIVERY = "delivery"
+    INTRADAY = "intraday"
+
+
+class Validity(StrEnum):
+    DAY = "day"
+    GTC = "gtc"
+
+
+class OrderStatus(StrEnum):
+    DENIED = "denied"
+    ACCEPTED = "accepted"
+    SUBMITTING = "submitting"
+    UNKNOWN = "unknown"
+    OPEN = "open"
+    PARTIALLY_FILLED = "partially_filled"
+    FILLED = "filled"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    LOST = "lost"
+
+
+TERMINAL = frozenset(
+    {
+        OrderStatus.DENIED,
+        OrderStatus.FILLED,
+        OrderStatus.CANCELLED,
+        OrderStatus.REJECTED,
+        OrderStatus.EXPIRED,
+        OrderStatus.LOST,
+    }
+)
+WORKING = frozenset(set(OrderStatus) - TERMINAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What a strategy wants after one bar: a change of position, before any order exists.
+
+    `quantity` is unsigned, at the instrument's `qty_exp`; `limit_price` at its `price_exp`, None for a market order.
+    `leg` numbers the intents of one deployment and bar, so that each has one client order id for ever.
+    """
+
+    instrument_id: UUID
+    side: Side
+    quantity: int
+    order_type: OrderType
+    limit_price: int | None
+    leg: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """One execution. `quantity` unsigned; `price` at `price_exp`; `charges_minor` in the account's currency."""
+
+    order_id: UUID
+    venue_fill_id: str
+    instrument_id: UUID
+    side: Side
+    quantity: int
+    price: int
+    charges_minor: int
+    occurred_at: datetime
+    """Market time: the tape's on a replay, the exchange's live."""
