@@ -1,0 +1,62 @@
+"""The only wiring: settings become pools, clients and a clock. Shared by gateway, workers, daemon and CLI."""
+
+import importlib
+import pkgutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from redis.asyncio import Redis
+
+from app.infra.database import Database, open_database
+from app.infra.redis import open_redis
+from app.infra.settings import Settings
+from app.infra.work.relay import Poker
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """What a process works with. `stream` carries market data and may be another server than `redis`."""
+
+    settings: Settings
+    database: Database
+    redis: Redis
+    stream: Redis
+    poker: Poker
+    clock: Callable[[], datetime]
+
+
+def utc_clock() -> datetime:
+    """The wall clock, aware UTC."""
+    return datetime.now(UTC)
+
+
+def import_tables() -> None:
+    """Import every `tables` module: an INSERT by a process that missed one fails on its foreign keys."""
+    root = Path(__file__).parent
+    for module in pkgutil.walk_packages([str(root)], "app."):
+        if module.name.endswith(".tables"):
+            importlib.import_module(module.name)
+
+
+@asynccontextmanager
+async def bootstrap(
+    settings: Settings, *, clock: Callable[[], datetime] = utc_clock
+) -> AsyncIterator[App]:
+    """Open everything, in order; close it in reverse. Raises when the database's roles are unsafe."""
+    import_tables()
+    redis = open_redis(settings.redis_url.get_secret_value())
+    stream = open_redis(settings.stream_url)
+    poker = Poker(redis)
+    try:
+        database = await open_database(settings, on_commit=poker.poke)
+        try:
+            yield App(settings, database, redis, stream, poker, clock)
+        finally:
+            await poker.close()
+            await database.close()
+    finally:
+        await stream.aclose()
+        await redis.aclose()

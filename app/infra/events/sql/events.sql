@@ -1,0 +1,31 @@
+-- One event from inside a SQL function of the order path. The caller has set the tenant.
+CREATE OR REPLACE FUNCTION events_append(
+    p_type text, p_subject uuid, p_account uuid, p_data jsonb, p_key uuid, p_source_ip text, p_request_id text
+) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO events (tenant_id, id, type, subject_id, account_id, data, actor_key_id, source_ip, request_id)
+    VALUES (current_setting('app.tenant_id')::uuid, uuidv7(), p_type, p_subject, p_account, p_data, p_key, p_source_ip,
+            p_request_id)
+$$;
+
+-- Stamps a dense position per tenant on events that no running transaction can still precede: an event with a lower
+-- transaction id that commits later would otherwise be skipped by whoever follows by id. Returns how many.
+CREATE OR REPLACE FUNCTION events_stamp(p_limit int) RETURNS bigint LANGUAGE sql AS $$
+    WITH candidates AS (
+        SELECT tenant_id, id, row_number() OVER (PARTITION BY tenant_id ORDER BY xid, id) AS place
+        FROM (SELECT tenant_id, id, xid FROM events
+              WHERE position IS NULL AND xid < (pg_snapshot_xmin(pg_current_snapshot())::text)::bigint
+              ORDER BY xid, id LIMIT p_limit) oldest
+    ), heads AS (
+        INSERT INTO event_heads AS h (tenant_id, position)
+        SELECT tenant_id, count(*) FROM candidates GROUP BY tenant_id ORDER BY tenant_id
+        ON CONFLICT (tenant_id) DO UPDATE SET position = h.position + excluded.position
+        RETURNING tenant_id, position
+    ), stamped AS (
+        UPDATE events e SET position = h.position - t.total + c.place
+        FROM candidates c JOIN heads h USING (tenant_id)
+             JOIN (SELECT tenant_id, count(*) AS total FROM candidates GROUP BY tenant_id) t USING (tenant_id)
+        WHERE e.tenant_id = c.tenant_id AND e.id = c.id
+        RETURNING 1
+    )
+    SELECT count(*) FROM stamped
+$$;

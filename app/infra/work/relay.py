@@ -1,0 +1,103 @@
+"""Decides when a wake-up is sent: the backlog stays in PostgreSQL, a queue holds one message per shard at most."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+from redis.asyncio import Redis
+
+from app.infra.redis import REDIS_ERRORS
+
+CHANNEL = "work"
+POLL_SECONDS = 0.05
+LINGER_SECONDS = 0.010
+SENT_TTL_MS = 2_000
+"""A wake-up lost with its worker is sent again after this; a duplicate finds its lanes leased and does nothing."""
+
+Source = Callable[[], Awaitable[Sequence[tuple[str, int]]]]
+"""Answers which (queue, shard) have something to do now."""
+
+log = structlog.get_logger(__name__)
+
+
+def sent_key(queue: str, shard: int) -> str:
+    """Exists while a wake-up of this shard is under way."""
+    return f"work:sent:{queue}:{shard}"
+
+
+class Poker:
+    """After a commit, tells the relay that a shard has work: best effort, coalesced, never waited for."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._pending: set[tuple[str, int]] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    def poke(self, queue: str, shard: int) -> None:
+        self._pending.add((queue, shard))
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._publish())
+
+    async def _publish(self) -> None:
+        while self._pending:
+            queue, shard = self._pending.pop()
+            try:
+                await self._redis.publish(CHANNEL, f"{queue}:{shard}")
+            except REDIS_ERRORS:
+                self._pending.clear()  # the relay polls every 50 ms: nothing is lost but latency
+
+    async def close(self) -> None:
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+
+
+async def run_relay(
+    redis: Redis,
+    sources: Sequence[Source],
+    send: Callable[[str, int], None],
+    *,
+    stop: asyncio.Event,
+) -> None:
+    """Until `stop`: on a poke or every 50 ms, `send` one wake-up for each shard that has work and none under way."""
+    woken = asyncio.Event()
+    listener = asyncio.create_task(_listen(redis, woken, stop))
+    try:
+        while not stop.is_set():
+            try:
+                async with asyncio.timeout(POLL_SECONDS):
+                    await woken.wait()
+                await asyncio.sleep(
+                    LINGER_SECONDS
+                )  # a burst becomes one message per shard
+            except TimeoutError:
+                pass
+            woken.clear()
+            for source in sources:
+                for queue, shard in await source():
+                    await _wake(redis, send, queue, shard)
+    finally:
+        listener.cancel()
+        await asyncio.gather(listener, return_exceptions=True)
+
+
+async def _wake(
+    redis: Redis, send: Callable[[str, int], None], queue: str, shard: int
+) -> None:
+    try:
+        if await redis.set(sent_key(queue, shard), "1", nx=True, px=SENT_TTL_MS):
+            await asyncio.to_thread(send, queue, shard)
+    except REDIS_ERRORS as error:
+        log.warning("relay.redis_down", error=repr(error))
+        await asyncio.sleep(0.2)
+
+
+async def _listen(redis: Redis, woken: asyncio.Event, stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        try:
+            async with redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+                await pubsub.subscribe(CHANNEL)
+                while not stop.is_set():
+                    if await pubsub.get_message(timeout=1.0) is not None:
+                        woken.set()
+        except REDIS_ERRORS:
+            await asyncio.sleep(0.2)

@@ -1,0 +1,174 @@
+"""Decides how a worker runs lanes: lease, run in order, record, release. One drain handles up to 200 lanes at once."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from app.kernel.errors import DomainError
+
+LANES = 200
+LEASE = timedelta(seconds=30)
+MAX_ATTEMPTS = 3
+ITEM_TIMEOUT = 20.0
+"""Seconds one item may run: less than the lease, so that a slow handler loses its turn before its fence."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One leased row of work. `fence` proves that its holder still owns the lane."""
+
+    tenant_id: UUID
+    id: UUID
+    lane: UUID
+    kind: str
+    payload: dict[str, Any]
+    attempts: int
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """What runs items of one kind. `never_dies`: cancels and exits are tried for ever (and alarm) instead of dying."""
+
+    run: Callable[[Item], Awaitable[None]]
+    never_dies: bool = False
+
+
+class Retry(Exception):
+    """Raised by a handler that must wait: the item stays ready, available again after `seconds`, and never dies."""
+
+    def __init__(self, seconds: float, reason: str) -> None:
+        super().__init__(reason)
+        self.seconds = seconds
+
+
+async def drain(
+    dispatch: asyncpg.Pool,
+    handlers: Mapping[str, Handler],
+    queue: str,
+    shard: int,
+    *,
+    holder: str,
+) -> int:
+    """Lease the shard's waiting lanes, run each in order until it is empty, and release it. Returns items run."""
+    lanes = await dispatch.fetch(
+        "select * from work_claim($1, $2, $3, $4, $5)",
+        queue,
+        shard,
+        holder,
+        LANES,
+        LEASE,
+    )
+    counts = await asyncio.gather(
+        *(
+            _run_lane(
+                dispatch,
+                handlers,
+                queue,
+                lane["tenant_id"],
+                lane["lane"],
+                lane["fence"],
+            )
+            for lane in lanes
+        )
+    )
+    return sum(counts)
+
+
+async def _run_lane(
+    dispatch: asyncpg.Pool,
+    handlers: Mapping[str, Handler],
+    queue: str,
+    tenant_id: UUID,
+    lane: UUID,
+    fence: int,
+) -> int:
+    count = 0
+    try:
+        while True:
+            row = await dispatch.fetchrow(
+                "select * from work_start($1, $2, $3, $4, $5)",
+                queue,
+                tenant_id,
+                lane,
+                fence,
+                LEASE,
+            )
+            if row is None:
+                return count
+            item = Item(
+                tenant_id,
+                row["id"],
+                lane,
+                row["kind"],
+                row["payload"],
+                row["attempts"],
+                fence,
+            )
+            count += 1
+            if not await _run_item(dispatch, handlers, item):
+                return count  # the lane keeps its order: what follows a failed item waits for it
+    finally:
+        await dispatch.execute(
+            "select work_release($1, $2, $3, $4)", queue, tenant_id, lane, fence
+        )
+
+
+async def _run_item(
+    dispatch: asyncpg.Pool, handlers: Mapping[str, Handler], item: Item
+) -> bool:
+    """Whether the lane may go on: the item is done or dead."""
+    handler = handlers.get(item.kind)
+    try:
+        if handler is None:
+            raise LookupError(f"no handler for work of kind {item.kind!r}")
+        async with asyncio.timeout(ITEM_TIMEOUT):
+            await handler.run(item)
+    except Retry as wait:
+        await _failed(dispatch, item, str(wait), seconds=wait.seconds, dead=False)
+        return False
+    except Exception as error:
+        dies = not (handler and handler.never_dies)
+        dead = dies and (
+            item.attempts >= MAX_ATTEMPTS or isinstance(error, DomainError)
+        )
+        log.error(
+            "work.failed",
+            kind=item.kind,
+            item=str(item.id),
+            tenant=str(item.tenant_id),
+            dead=dead,
+            exc_info=error,
+        )
+        await _failed(
+            dispatch,
+            item,
+            repr(error),
+            seconds=min(0.2 * 2**item.attempts, 30.0),
+            dead=dead,
+        )
+        return dead
+    await dispatch.execute("select work_done($1, $2)", item.tenant_id, item.id)
+    return True
+
+
+async def _failed(
+    dispatch: asyncpg.Pool, item: Item, error: str, *, seconds: float, dead: bool
+) -> None:
+    delay = timedelta(seconds=seconds)
+    await dispatch.execute(
+        "select work_failed($1, $2, $3, $4, $5)",
+        item.tenant_id,
+        item.id,
+        error,
+        delay,
+        dead,
+    )

@@ -1,0 +1,85 @@
+CREATE OR REPLACE FUNCTION work_shard(p_tenant uuid) RETURNS smallint LANGUAGE sql IMMUTABLE AS $$
+    SELECT (get_byte(uuid_send(p_tenant), 15) % 16)::smallint
+$$;
+
+-- A row of work from inside a SQL function of the order path. The caller has set the tenant.
+CREATE OR REPLACE FUNCTION work_append(p_queue text, p_kind text, p_lane uuid, p_payload jsonb, p_priority int)
+RETURNS uuid LANGUAGE sql AS $$
+    INSERT INTO work_items (tenant_id, id, queue, shard, lane, kind, payload, priority)
+    SELECT t, uuidv7(), p_queue, work_shard(t), p_lane, p_kind, p_payload, p_priority
+    FROM (SELECT current_setting('app.tenant_id')::uuid AS t) tenant
+    RETURNING id
+$$;
+
+-- What waits, by shard: the relay's poll.
+CREATE OR REPLACE FUNCTION work_waiting() RETURNS TABLE (queue text, shard smallint, ready bigint, oldest timestamptz)
+LANGUAGE sql STABLE AS $$
+    SELECT queue, shard, count(*), min(available_at) FROM work_items
+    WHERE state = 'ready' AND available_at <= clock_timestamp() GROUP BY queue, shard
+$$;
+
+-- Leases up to p_lanes lanes of a shard that have ready work, fair among tenants: each tenant's oldest lane first.
+CREATE OR REPLACE FUNCTION work_claim(p_queue text, p_shard int, p_holder text, p_lanes int, p_lease interval)
+RETURNS TABLE (tenant_id uuid, lane uuid, fence bigint) LANGUAGE sql AS $$
+    WITH waiting AS (
+        SELECT w.tenant_id, w.lane, min(w.sequence) AS first,
+               row_number() OVER (PARTITION BY w.tenant_id ORDER BY min(w.priority), min(w.sequence)) AS turn
+        FROM work_items w
+        WHERE w.state = 'ready' AND w.queue = p_queue AND w.shard = p_shard AND w.available_at <= clock_timestamp()
+          AND NOT EXISTS (SELECT 1 FROM work_leases l WHERE l.tenant_id = w.tenant_id AND l.queue = w.queue
+                          AND l.lane = w.lane AND l.lease_until > clock_timestamp())
+        GROUP BY w.tenant_id, w.lane
+        ORDER BY turn, first LIMIT p_lanes
+    )
+    INSERT INTO work_leases AS l (tenant_id, queue, lane, lease_until, fence, holder)
+    SELECT w.tenant_id, p_queue, w.lane, clock_timestamp() + p_lease, 1, p_holder FROM waiting w
+    ORDER BY w.tenant_id, w.lane
+    ON CONFLICT (tenant_id, queue, lane) DO UPDATE
+        SET lease_until = excluded.lease_until, fence = l.fence + 1, holder = excluded.holder
+        WHERE l.lease_until <= clock_timestamp()
+    RETURNING l.tenant_id, l.lane, l.fence
+$$;
+
+-- The lane's next item, its attempt counted and committed before it runs. Nothing when the fence no longer holds.
+CREATE OR REPLACE FUNCTION work_start(p_queue text, p_tenant uuid, p_lane uuid, p_fence bigint, p_lease interval)
+RETURNS TABLE (id uuid, kind text, payload jsonb, attempts smallint) LANGUAGE sql AS $$
+    WITH held AS (
+        UPDATE work_leases SET lease_until = clock_timestamp() + p_lease
+        WHERE tenant_id = p_tenant AND queue = p_queue AND lane = p_lane AND fence = p_fence
+          AND lease_until > clock_timestamp()
+        RETURNING 1
+    ), next AS (
+        SELECT w.id FROM work_items w, held
+        WHERE w.tenant_id = p_tenant AND w.queue = p_queue AND w.lane = p_lane AND w.state = 'ready'
+          AND w.available_at <= clock_timestamp()
+        ORDER BY w.priority, w.sequence LIMIT 1
+    )
+    UPDATE work_items w SET attempts = w.attempts + 1 FROM next
+    WHERE w.tenant_id = p_tenant AND w.id = next.id
+    RETURNING w.id, w.kind, w.payload, w.attempts
+$$;
+
+CREATE OR REPLACE FUNCTION work_done(p_tenant uuid, p_id uuid) RETURNS void LANGUAGE sql AS $$
+    UPDATE work_items SET state = 'done', finished_at = clock_timestamp() WHERE tenant_id = p_tenant AND id = p_id
+$$;
+
+-- A failed run: again after p_delay, or dead (visible, replayable) when it may not be tried again.
+CREATE OR REPLACE FUNCTION work_failed(p_tenant uuid, p_id uuid, p_error text, p_delay interval, p_dead boolean)
+RETURNS void LANGUAGE sql AS $$
+    UPDATE work_items SET last_error = left(p_error, 500), available_at = clock_timestamp() + p_delay,
+        state = CASE WHEN p_dead THEN 'dead' ELSE 'ready' END,
+        finished_at = CASE WHEN p_dead THEN clock_timestamp() END
+    WHERE tenant_id = p_tenant AND id = p_id
+$$;
+
+CREATE OR REPLACE FUNCTION work_release(p_queue text, p_tenant uuid, p_lane uuid, p_fence bigint) RETURNS void
+LANGUAGE sql AS $$
+    UPDATE work_leases SET lease_until = '-infinity'
+    WHERE tenant_id = p_tenant AND queue = p_queue AND lane = p_lane AND fence = p_fence
+$$;
+
+-- Finished rows are kept for a while for `mandi work` and debugging, then removed.
+CREATE OR REPLACE FUNCTION work_prune(p_older interval) RETURNS bigint LANGUAGE sql AS $$
+    WITH gone AS (DELETE FROM work_items WHERE state = 'done' AND finished_at < clock_timestamp() - p_older RETURNING 1)
+    SELECT count(*) FROM gone
+$$;

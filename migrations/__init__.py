@@ -1,0 +1,1 @@
+"""Schema versions; `mandi migrate` applies them, then every SQL function of `app/**/sql`."""
