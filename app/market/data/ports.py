@@ -1,0 +1,14 @@
+"""What the replay needs to know of the rest of the house, without looking upward."""
+
+from datetime import datetime
+from typing import Protocol
+
+
+class Settled(Protocol):
+    """Whether everybody has caught up with a feed: the barrier that makes a replay's speed change no result.
+
+    True when (a) the matcher's checkpoint has reached `last_stream_id`, (b) no ready work of the queue `execution`
+    is left, and (c) if `watermark` is not None, every running deployment on the feed has run its bar of that time.
+    """
+
+    async def __call__(self, feed: str, watermark: datetime | None, last_stream_id: str) -> bool: ...

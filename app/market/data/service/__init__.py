@@ -1,0 +1,18 @@
+"""What other slices call: bars by series, imports, the replay feed, its state, and the seed."""
+
+from app.market.data.service.bars import BarPage, list_bars, load_bars
+from app.market.data.service.importing import ImportReport, import_bars
+from app.market.data.service.replay import read_feed_state, run_replay, stream_key
+from app.market.data.service.seeding import seed_reference
+
+__all__ = [
+    "BarPage",
+    "ImportReport",
+    "import_bars",
+    "list_bars",
+    "load_bars",
+    "read_feed_state",
+    "run_replay",
+    "seed_reference",
+    "stream_key",
+]

@@ -1,0 +1,141 @@
+"""The SQL of instruments: reads on any connection of `mandi_app`, writes on the role `mandi_reference`."""
+
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from app.market.instruments.domain import TRADING_KINDS, Session, Split
+from app.market.instruments.ports import Reader
+
+
+_INSTRUMENT = """
+    SELECT i.id, i.isin, i.symbol, i.venue, i.segment, i.name, i.currency, i.price_exp, i.qty_exp,
+           i.listed_on, i.delisted_on, r.tick, r.lot, r.freeze_quantity
+    FROM instruments i LEFT JOIN LATERAL instrument_rules_at(i.id, $1) r ON true
+"""
+_PAGE = (
+    _INSTRUMENT
+    + """
+    WHERE ($2::text IS NULL OR i.symbol = $2) AND ($3::text IS NULL OR i.venue = $3) AND ($4::uuid IS NULL OR i.id > $4)
+    ORDER BY i.id LIMIT $5
+"""
+)
+_BY_ID = _INSTRUMENT + " WHERE i.id = $2"
+_BY_SYMBOL = _INSTRUMENT + " WHERE i.symbol = $2 AND i.venue = $3 ORDER BY i.listed_on DESC NULLS LAST, i.id LIMIT 1"
+_RULES = "SELECT tick, lot, freeze_quantity FROM instrument_rules_at($1, $2)"
+_SPLITS = """
+    SELECT a.numerator, a.denominator, coalesce(
+        (SELECT min(s.opens_at) FROM trading_sessions s JOIN instruments i ON i.venue = s.venue AND i.segment = s.segment
+         WHERE i.id = a.instrument_id AND s.day = a.ex_date AND s.kind = ANY($2)
+           AND s.opens_at BETWEEN a.ex_date - interval '1 day' AND a.ex_date + interval '2 days'),
+        a.ex_date::timestamp AT TIME ZONE 'UTC') AS effective_at
+    FROM corporate_actions a WHERE a.instrument_id = $1 AND a.kind = 'split' ORDER BY a.ex_date
+"""
+_ACTIONS = """
+    SELECT id, instrument_id, kind, ex_date, numerator, denominator, amount, currency FROM corporate_actions
+    WHERE instrument_id = ANY($1) ORDER BY ex_date, id
+"""
+_SESSIONS = """
+    SELECT venue, segment, day, kind, opens_at, closes_at, source FROM trading_sessions
+    WHERE venue = $1 AND segment = $2 AND kind = ANY($3) AND closes_at >= $4 AND closes_at <= $5 ORDER BY opens_at
+"""
+_TRADING = sorted(TRADING_KINDS)
+
+
+async def page(
+    reader: Reader, *, at: datetime, symbol: str | None, venue: str | None, after: UUID | None, limit: int
+) -> Sequence[asyncpg.Record]:
+    return await reader.fetch(_PAGE, at, symbol, venue, after, limit)
+
+
+async def by_id(reader: Reader, instrument_id: UUID, *, at: datetime) -> asyncpg.Record | None:
+    return await reader.fetchrow(_BY_ID, at, instrument_id)
+
+
+async def by_symbol(reader: Reader, symbol: str, venue: str, *, at: datetime) -> asyncpg.Record | None:
+    return await reader.fetchrow(_BY_SYMBOL, at, symbol, venue)
+
+
+async def rules_at(reader: Reader, instrument_id: UUID, at: datetime) -> asyncpg.Record | None:
+    return await reader.fetchrow(_RULES, instrument_id, at)
+
+
+async def splits(reader: Reader, instrument_id: UUID) -> list[Split]:
+    rows = await reader.fetch(_SPLITS, instrument_id, _TRADING)
+    return [Split(row["effective_at"], row["numerator"], row["denominator"]) for row in rows]
+
+
+async def actions(reader: Reader, instrument_ids: Sequence[UUID]) -> Sequence[asyncpg.Record]:
+    return await reader.fetch(_ACTIONS, list(instrument_ids))
+
+
+async def sessions(reader: Reader, venue: str, segment: str, *, start: datetime, end: datetime) -> list[Session]:
+    """Continuous sessions that close from `start` to `end`, by opening time."""
+    return [Session(**dict(row)) for row in await reader.fetch(_SESSIONS, venue, segment, _TRADING, start, end)]
+
+
+async def insert_instruments(connection: asyncpg.Connection, rows: Iterable[tuple[Any, ...]]) -> None:
+    await connection.executemany(
+        """
+        INSERT INTO instruments (id, isin, symbol, venue, segment, name, currency, price_exp, qty_exp, listed_on,
+                                 delisted_on, source)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING
+        """,
+        list(rows),
+    )
+
+
+async def insert_rules(connection: asyncpg.Connection, rows: Iterable[tuple[Any, ...]]) -> None:
+    await connection.executemany(
+        """
+        INSERT INTO instrument_rules (id, instrument_id, session_segment, valid_from, valid_to, tick, lot,
+                                      freeze_quantity, source)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING
+        """,
+        list(rows),
+    )
+
+
+async def insert_actions(connection: asyncpg.Connection, rows: Iterable[tuple[Any, ...]]) -> None:
+    await connection.executemany(
+        """
+        INSERT INTO corporate_actions (id, instrument_id, kind, ex_date, numerator, denominator, amount, currency,
+                                       source)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING
+        """,
+        list(rows),
+    )
+
+
+async def insert_sessions(connection: asyncpg.Connection, sessions: Sequence[Session]) -> None:
+    """Add the sessions that are missing; what an operator changed stays."""
+    await connection.execute(
+        """
+        INSERT INTO trading_sessions (venue, segment, day, kind, opens_at, closes_at, source)
+        SELECT * FROM unnest($1::text[], $2::text[], $3::date[], $4::text[], $5::timestamptz[], $6::timestamptz[],
+                             $7::text[])
+        ON CONFLICT DO NOTHING
+        """,
+        [s.venue for s in sessions],
+        [s.segment for s in sessions],
+        [s.day for s in sessions],
+        [s.kind for s in sessions],
+        [s.opens_at for s in sessions],
+        [s.closes_at for s in sessions],
+        [s.source for s in sessions],
+    )
+
+
+async def calendar_days(reader: Reader, venue: str, segment: str) -> dict[date, datetime]:
+    """The close of each trading day: of its last continuous session."""
+    rows = await reader.fetch(
+        "SELECT day, max(closes_at) AS closes_at FROM trading_sessions"
+        " WHERE venue = $1 AND segment = $2 AND kind = ANY($3) GROUP BY day",
+        venue,
+        segment,
+        _TRADING,
+    )
+    return {row["day"]: row["closes_at"] for row in rows}

@@ -1,0 +1,29 @@
+"""What other slices call: instruments by id or symbol, their rules at a time, sessions, splits, and the seed."""
+
+from app.market.instruments.service.lookup import (
+    InstrumentView,
+    corporate_actions,
+    find_instrument,
+    get_instrument,
+    list_instruments,
+    rules_at,
+    splits_of,
+    trading_days,
+    trading_sessions,
+)
+from app.market.instruments.service.seeding import load_calendar, load_instruments, seed_instruments
+
+__all__ = [
+    "InstrumentView",
+    "corporate_actions",
+    "find_instrument",
+    "get_instrument",
+    "list_instruments",
+    "load_calendar",
+    "load_instruments",
+    "rules_at",
+    "seed_instruments",
+    "splits_of",
+    "trading_days",
+    "trading_sessions",
+]
