@@ -1,1 +1,43 @@
-"""The trading kernel: programs, indicators, order simulation, fills, charges. Pure: no I/O, no clock, no randomness."""
+"""The trading kernel, pure: one program format and one set of compiled loops for backtest, paper and live.
+
+Import from the modules; nothing is loaded until used, and only `app.engine.kernels.*` loads numba.
+
+Programs      `program.compile_program(document, parameters) -> Program` (digest, warm_up, cost), `program.Document`
+Bars          `bars.Bars`, `bars.align`, `bars.Split / Dividend / SessionClose`, `bars.timeline`, `bars.daily_sessions`
+Instruments   `instruments.Instrument`
+Signals       `runtime.ProgramRuntime(program, instruments)`: `warm_up(bars, events)`, `on_bar(day, rows, splits)`
+Decision      `decision.decide(program, instruments, signals, book) -> list[Intent]`, `decision.Book / Holding`
+Positions     `apply.apply_fill / apply_split / apply_dividend`, `apply.split_order`, `apply.Position / Scale`
+Fill rule     `fills.match`, `fills.slipped`, `fills.bar_path`, `fills.SlippageModel`
+Charges       `schedule.charges` (one order), `schedule.note` (a day's trades), `schedule.schedule_named`
+Backtest      `simulation.backtest(program, bars, instruments=…, cash=…, schedule=…) -> Result`
+Start-up      `warm()` compiles or loads every kernel; `cache_directory(path)` before numba is first imported
+"""
+
+import os
+import sys
+from pathlib import Path
+
+
+def cache_directory(path: Path | str) -> Path:
+    """Keep compiled kernels under `path` (writable), in a folder of their own for this version of the kernels.
+
+    numba notices a change of a kernel's own file only, not of those it calls, so the folder's name is a digest of all.
+    Raises `RuntimeError` when numba is already imported: it reads the setting once.
+    """
+    import hashlib
+
+    if "numba" in sys.modules:
+        raise RuntimeError("call cache_directory before anything imports numba")
+    sources = [Path(__file__).with_name("layout.py"), *sorted(Path(__file__).with_name("kernels").glob("*.py"))]
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
+    folder = Path(path) / digest
+    os.environ["NUMBA_CACHE_DIR"] = str(folder)
+    return folder
+
+
+def warm() -> None:
+    """Load every kernel into this process, compiling what the cache lacks. Call before forking workers."""
+    from app.engine import kernels
+
+    kernels.warm()

@@ -10,14 +10,11 @@ from dataclasses import dataclass, field
 from datetime import date
 from enum import IntEnum
 
+from app.engine.layout import FINE, RATE
 from app.kernel.errors import invalid, not_found
 from app.kernel.money import Rounding, divide
 from app.kernel.orders import Product, Side
 
-FINE = 10**8
-"""Internal scale of a head: parts of one minor unit (of a rupee: ten decimal places)."""
-RATE = 10**9
-"""Scale of every rate."""
 BOTH = (Side.BUY, Side.SELL)
 ALL = tuple(Product)
 

@@ -51,9 +51,7 @@ def test_stt_rounds_half_rupees_up() -> None:
 
 def us(notional: int, quantity: int, side: Side, on: date) -> dict[str, int]:
     schedule = schedule_named("us_equity")
-    return charges(
-        schedule, notional=notional, quantity=quantity, side=side, product=Product.DELIVERY, on=on
-    ).as_dict()
+    return charges(schedule, notional=notional, quantity=quantity, side=side, product=Product.DELIVERY, on=on).as_dict()
 
 
 def test_us_commission_has_a_minimum_and_a_cap() -> None:
@@ -101,7 +99,11 @@ def test_a_flat_fee_is_charged_once_per_order() -> None:
 def test_a_time_without_rates_is_refused_not_free() -> None:
     with pytest.raises(DomainError) as refused:
         charges(
-            schedule_named("nse_equity"), notional=1, quantity=1, side=Side.BUY, product=Product.DELIVERY,
+            schedule_named("nse_equity"),
+            notional=1,
+            quantity=1,
+            side=Side.BUY,
+            product=Product.DELIVERY,
             on=date(2011, 1, 3),
         )
     assert refused.value.code == "charges_unknown"

@@ -10,8 +10,15 @@ from app.kernel.orders import OrderType, Side
 
 def limit(side: Side, limit_price: int, price: int, *, first: bool = False, arrived: bool = False):  # type: ignore[no-untyped-def]
     return match(
-        side=side, order_type=OrderType.LIMIT, limit_price=limit_price, remaining=10, price=price, volume=5,
-        first=first, first_after_arrival=arrived, tick=5,
+        side=side,
+        order_type=OrderType.LIMIT,
+        limit_price=limit_price,
+        remaining=10,
+        price=price,
+        volume=5,
+        first=first,
+        first_after_arrival=arrived,
+        tick=5,
     )
 
 
@@ -38,8 +45,16 @@ def test_a_price_away_from_the_limit_is_no_fill() -> None:
 
 def market(side: Side, price: int, bps: int, tick: int = 5):  # type: ignore[no-untyped-def]
     return match(
-        side=side, order_type=OrderType.MARKET, limit_price=None, remaining=3, price=price, volume=0, first=True,
-        first_after_arrival=True, tick=tick, slippage=SlippageModel(bps),
+        side=side,
+        order_type=OrderType.MARKET,
+        limit_price=None,
+        remaining=3,
+        price=price,
+        volume=0,
+        first=True,
+        first_after_arrival=True,
+        tick=tick,
+        slippage=SlippageModel(bps),
     )
 
 
@@ -59,16 +74,31 @@ def test_slippage_never_sells_below_one_tick() -> None:
 
 def test_nothing_fills_without_a_price_or_a_quantity() -> None:
     assert market(Side.BUY, 0, 0) is None
-    assert match(
-        side=Side.BUY, order_type=OrderType.MARKET, limit_price=None, remaining=0, price=1, volume=0, first=True,
-        first_after_arrival=True,
-    ) is None
+    assert (
+        match(
+            side=Side.BUY,
+            order_type=OrderType.MARKET,
+            limit_price=None,
+            remaining=0,
+            price=1,
+            volume=0,
+            first=True,
+            first_after_arrival=True,
+        )
+        is None
+    )
 
 
 def test_malformed_orders_and_models_are_refused() -> None:
     with pytest.raises(ValueError, match="limit price"):
         match(
-            side=Side.BUY, order_type=OrderType.LIMIT, limit_price=None, remaining=1, price=1, volume=0, first=True,
+            side=Side.BUY,
+            order_type=OrderType.LIMIT,
+            limit_price=None,
+            remaining=1,
+            price=1,
+            volume=0,
+            first=True,
             first_after_arrival=True,
         )
     with pytest.raises(ValueError, match="slippage"):

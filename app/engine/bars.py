@@ -1,0 +1,170 @@
+"""Decides what the engine reads: aligned integer bars of several instruments, and the dated events between them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from app.engine.layout import EVENT, FIELDS, PRICE_LIMIT, Event, Field, Kind
+from app.kernel.errors import invalid
+
+Int64 = npt.NDArray[np.int64]
+EPOCH = date(1970, 1, 1).toordinal()
+
+
+def day_number(on: date) -> int:
+    """Days since 1970-01-01."""
+    return on.toordinal() - EPOCH
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """Closed bars on one grid of close times, one row per time and one slot per instrument.
+
+    `times` i8 (rows,): close times in µs since the epoch (UTC), strictly rising. `days` i8 (rows,): the venue's trading
+    date as days since 1970-01-01, never falling. `fields` i8 (FIELDS, slots, rows): open, high, low, close at each
+    slot's `price_exp`, volume at its `qty_exp`. `valid` u1 (slots, rows): 0 where the bar is missing.
+    """
+
+    times: Int64
+    days: Int64
+    fields: Int64
+    valid: npt.NDArray[np.uint8]
+
+    @property
+    def rows(self) -> int:
+        return int(self.times.shape[0])
+
+    @property
+    def slots(self) -> int:
+        return int(self.valid.shape[0])
+
+    def check(self) -> "Bars":
+        """Itself, or `invalid_bars` naming what, slot and row."""
+        rows, slots = self.rows, self.slots
+        if self.fields.shape != (FIELDS, slots, rows) or self.valid.shape != (slots, rows) or len(self.days) != rows:
+            raise invalid("invalid_bars", "fields, valid, times and days must agree in shape.", param="bars")
+        for name in ("times", "days", "fields"):
+            if getattr(self, name).dtype != np.int64:
+                raise invalid("invalid_bars", f"{name} must be int64.", param=f"bars.{name}")
+        if self.valid.dtype != np.uint8:
+            raise invalid("invalid_bars", "valid must be uint8.", param="bars.valid")
+        _refuse(np.diff(self.times) <= 0, "bars.times", "close times must rise strictly")
+        _refuse(np.diff(self.days) < 0, "bars.days", "trading dates must not fall")
+        opens, highs, lows, closes, volumes = self.fields
+        live = self.valid != 0
+        _refuse(live & (lows <= 0), "bars.fields.low", "prices must be positive")
+        _refuse(live & (lows > np.minimum(opens, closes)), "bars.fields.low", "the low lies above open or close")
+        _refuse(live & (highs < np.maximum(opens, closes)), "bars.fields.high", "the high lies below open or close")
+        _refuse(live & (highs >= PRICE_LIMIT), "bars.fields.high", f"prices must lie below {PRICE_LIMIT}")
+        _refuse(live & ((volumes < 0) | (volumes >= PRICE_LIMIT)), "bars.fields.volume", "volume is out of range")
+        return self
+
+
+def _refuse(wrong: npt.NDArray[np.bool_], param: str, reason: str) -> None:
+    if wrong.any():
+        where = [int(i) for i in np.argwhere(wrong)[0]]
+        place = f"row {where[-1]}" + (f", slot {where[0]}" if len(where) > 1 else "")
+        raise invalid("invalid_bars", f"{reason} ({place}).", param=param)
+
+
+def align(series: Iterable[dict[str, Any]]) -> Bars:
+    """Put several instruments on the union of their close times.
+
+    Each item: `times`, `days`, `open`, `high`, `low`, `close`, `volume`, one-dimensional and of equal length, times in
+    µs. Where an instrument has no bar at a time, it is missing there.
+    """
+    items = [{name: np.asarray(values, dtype=np.int64) for name, values in one.items()} for one in series]
+    for slot, item in enumerate(items):
+        _refuse(np.diff(item["times"]) <= 0, f"bars[{slot}].times", "close times must rise strictly")
+    times = np.unique(np.concatenate([item["times"] for item in items])) if items else np.empty(0, np.int64)
+    days = np.zeros(len(times), np.int64)
+    fields = np.zeros((FIELDS, len(items), len(times)), np.int64)
+    valid = np.zeros((len(items), len(times)), np.uint8)
+    for slot, item in enumerate(items):
+        at = np.searchsorted(times, item["times"])
+        days[at] = item["days"]
+        valid[slot, at] = 1
+        for field in Field:
+            fields[field, slot, at] = item[field.name.lower()]
+    return Bars(times, days, fields, valid).check()
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """`numerator` new for `denominator` old units, before the first price of row `row`."""
+
+    row: int
+    slot: int
+    numerator: int
+    denominator: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dividend:
+    """`amount` per unit at `price_exp`, before the first price of row `row` (the ex-date)."""
+
+    row: int
+    slot: int
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionClose:
+    """After the bar of row `row`: DAY orders of the slot expire (None: of every slot)."""
+
+    row: int
+    slot: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Expiry:
+    """A contract's expiry. Refused: the engine holds no derivative yet."""
+
+    row: int
+    slot: int
+
+
+AnyEvent = Split | Dividend | SessionClose | Expiry
+
+
+def daily_sessions(bars: Bars) -> list[SessionClose]:
+    """One close after the last row of each trading date."""
+    if bars.rows == 0:
+        return []
+    return [SessionClose(int(row)) for row in np.flatnonzero(np.append(np.diff(bars.days) != 0, True))]
+
+
+def timeline(bars: Bars, events: Iterable[AnyEvent]) -> Int64:
+    """The one event timeline, i8 (events, EVENT), sorted by row and by `layout.Kind` within a row.
+
+    Bars are not stored: every row has one, after the actions of the row. Raises `invalid_event` or `unsupported_event`.
+    """
+    found = [_encode(event, bars) for event in events]
+    found.sort()
+    return np.array(found, dtype=np.int64).reshape(len(found), EVENT)
+
+
+def _encode(event: AnyEvent, bars: Bars) -> tuple[int, ...]:
+    if not 0 <= event.row < bars.rows:
+        raise invalid("invalid_event", f"{event} lies outside the {bars.rows} bars.", param="events")
+    if event.slot is not None and not 0 <= event.slot < bars.slots:
+        raise invalid("invalid_event", f"{event} names a slot that does not exist.", param="events")
+    row: dict[int, int] = {Event.ROW: event.row, Event.SLOT: -1 if event.slot is None else event.slot}
+    match event:
+        case Split(numerator=numerator, denominator=denominator):
+            if not (0 < numerator < 2**31 and 0 < denominator < 2**31):
+                raise invalid("invalid_event", f"{event} needs a positive ratio.", param="events")
+            row |= {Event.KIND: Kind.SPLIT, Event.A: numerator, Event.B: denominator}
+        case Dividend(amount=amount):
+            if not 0 <= amount < PRICE_LIMIT:
+                raise invalid("invalid_event", f"{event} has an amount out of range.", param="events")
+            row |= {Event.KIND: Kind.DIVIDEND, Event.A: amount}
+        case SessionClose():
+            row |= {Event.KIND: Kind.SESSION_CLOSE}
+        case Expiry():
+            raise invalid("unsupported_event", "The engine does not run contracts that expire yet.", param="events")
+    return tuple(int(row.get(column, 0)) for column in Event)

@@ -1,0 +1,57 @@
+"""Exact integer arithmetic for kernels: products wider than 64 bits, calendar months."""
+
+from app.engine.kernels.jit import kernel
+
+_SAFE = 9.0e18
+"""Below the largest int64 by more than the rounding of a float product."""
+
+
+@kernel("i8(i8, i8, i8, b1)")
+def multiply_divide(a: int, b: int, c: int, half_up: bool) -> int:
+    """|a| × b / c with the sign of `a`: towards zero, or to the nearest with halves away from zero.
+
+    b >= 0, c > 0 and below 2^62. The product may exceed 64 bits; the quotient must not.
+    """
+    magnitude = -a if a < 0 else a
+    if float(magnitude) * float(b) < _SAFE:
+        product = magnitude * b
+        quotient = product // c
+        remainder = product - quotient * c
+    else:
+        step, rest = magnitude // c, magnitude % c
+        quotient, remainder = 0, 0
+        for bit in range(62, -1, -1):
+            quotient, remainder = 2 * quotient, 2 * remainder
+            if (b >> bit) & 1:
+                quotient, remainder = quotient + step, remainder + rest
+            if remainder >= 2 * c:
+                quotient, remainder = quotient + 2, remainder - 2 * c
+            elif remainder >= c:
+                quotient, remainder = quotient + 1, remainder - c
+    if half_up and remainder >= c - remainder:
+        quotient += 1
+    return -quotient if a < 0 else quotient
+
+
+@kernel("i8(i8)")
+def month_of(day: int) -> int:
+    """Months since year 0 of a day counted from 1970-01-01 (Howard Hinnant, chrono-compatible date algorithms)."""
+    z = day + 719468
+    era = z // 146097
+    of_era = z - era * 146097
+    year_of_era = (of_era - of_era // 1460 + of_era // 36524 - of_era // 146096) // 365
+    of_year = of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
+    shifted = (5 * of_year + 2) // 153
+    month = shifted + 3 if shifted < 10 else shifted - 9
+    year = year_of_era + era * 400 + (1 if month <= 2 else 0)
+    return year * 12 + month - 1
+
+
+@kernel("i8(i8)")
+def day_of_month(day: int) -> int:
+    """1 to 31 of a day counted from 1970-01-01."""
+    of_era = (day + 719468) % 146097
+    year_of_era = (of_era - of_era // 1460 + of_era // 36524 - of_era // 146096) // 365
+    of_year = of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
+    shifted = (5 * of_year + 2) // 153
+    return of_year - (153 * shifted + 2) // 5 + 1

@@ -1,0 +1,35 @@
+"""The compiled form of `app.engine.fills.match`: same integers."""
+
+from app.engine.kernels.integers import multiply_divide
+from app.engine.kernels.jit import kernel
+from app.engine.layout import BPS, MARKET, Cause
+
+AT_MARKET, GAP, THROUGH = int(Cause.MARKET), int(Cause.GAP), int(Cause.TRADE_THROUGH)
+
+
+@kernel("i8(i8, i8, i8, i8)")
+def slipped(price: int, side: int, tick: int, bps: int) -> int:
+    """The price a market order pays."""
+    if bps == 0:
+        return price
+    unit = BPS * tick
+    ticks = multiply_divide(price, BPS + side * bps, unit, False)
+    if side > 0 and ((price % unit) * (BPS + bps)) % unit != 0:
+        ticks += 1
+    return max(ticks, 1) * tick
+
+
+@kernel("UniTuple(i8, 2)(i8, i8, i8, i8, b1, b1, i8, i8)")
+def match(
+    side: int, kind: int, limit: int, price: int, first: bool, first_after_arrival: bool, tick: int, bps: int
+) -> tuple[int, int]:
+    """(price, cause) of the fill; price 0: no fill."""
+    if price <= 0:
+        return 0, AT_MARKET
+    if kind == MARKET:
+        return slipped(price, side, tick, bps), AT_MARKET
+    if (limit - price) * side <= 0:
+        return 0, THROUGH
+    if first or first_after_arrival:
+        return price, GAP
+    return limit, THROUGH

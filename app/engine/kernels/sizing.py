@@ -1,0 +1,123 @@
+"""The decision: from targets and the book to intents. Simulator, paper and live call this one compiled function.
+
+A slot trades when its flag says REBALANCE; a target of zero with something held is sold again at every known bar until
+flat. Targets are shares of the equity at the last closes, less the reserve (room for charges, slippage and the gap to
+the next open), floored to lots. Working quantities count as done. Buys never exceed the spendable cash less the same
+reserve (proceeds of sales are not spent before they exist): if they would, all are scaled by one factor. A position is
+never sold short. Sells come first, each side in slot order.
+"""
+
+import numpy as np
+
+from app.engine.kernels.integers import multiply_divide
+from app.engine.kernels.jit import kernel
+from app.engine.kernels.positions import notional_of
+from app.engine.layout import BPS, LIMIT_ORDER, WEIGHT, Flag, Intended, Reason, Setting, State, Static
+
+QUANTITY, CLOSE = int(State.QUANTITY), int(State.CLOSE)
+OPEN_BUY, OPEN_SELL = int(State.OPEN_BUY), int(State.OPEN_SELL)
+MULTIPLY, DIVIDE, TICK, LOT = int(Static.MULTIPLY), int(Static.DIVIDE), int(Static.TICK), int(Static.LOT)
+RESERVE, TOLERANCE = int(Setting.RESERVE_BPS), int(Setting.TOLERANCE_BPS)
+ORDER_TYPE, OFFSET = int(Setting.ORDER_TYPE), int(Setting.OFFSET_BPS)
+SLOT, SIDE, AMOUNT, LIMIT, REASON = (int(c) for c in Intended)
+ENTER, INCREASE, REDUCE, EXIT = (int(r) for r in Reason)
+UNKNOWN, REBALANCE = int(Flag.UNKNOWN), int(Flag.REBALANCE)
+
+
+@kernel("i8(i8[:, ::1], i8[:, ::1], i8)")
+def equity_of(state: np.ndarray, static: np.ndarray, cash: int) -> int:
+    """cash + Σ quantity × last close, in minor units, each product rounded half up."""
+    total = cash
+    for slot in range(state.shape[0]):
+        if state[slot, QUANTITY] != 0:
+            total += notional_of(state[slot, QUANTITY], state[slot, CLOSE], static[slot])
+    return total
+
+
+@kernel("i8(i8, i8, i8, i8)")
+def limit_of(close: int, side: int, offset: int, tick: int) -> int:
+    """`offset` basis points better than the close, rounded to the tick on the better side, at least one tick."""
+    unit = BPS * tick
+    ticks = multiply_divide(close, BPS - side * offset, unit, False)
+    if side < 0 and ((close % unit) * (BPS + offset)) % unit != 0:
+        ticks += 1
+    return max(ticks, 1) * tick
+
+
+@kernel("i8(i8, i8, i8[::1], i8[::1], i8[::1], i8)")
+def change_of(weight: int, flag: int, state: np.ndarray, static: np.ndarray, settings: np.ndarray, equity: int) -> int:
+    """Signed quantity one slot wants to trade, before the cash limit."""
+    held: int = state[QUANTITY]
+    close: int = state[CLOSE]
+    lot: int = static[LOT]
+    free: int = held - state[OPEN_SELL]
+    if flag == UNKNOWN or close <= 0 or equity <= 0:
+        return 0
+    if weight == 0:
+        return -free if free > 0 else 0
+    if flag != REBALANCE:
+        return 0
+    investable = multiply_divide(equity, BPS - settings[RESERVE], BPS, False)
+    budget = multiply_divide(investable, weight, WEIGHT, False)
+    wanted = multiply_divide(budget, static[DIVIDE], close * static[MULTIPLY], False)
+    change: int = wanted - wanted % lot - (free + state[OPEN_BUY])
+    size = -change if change < 0 else change
+    if held > 0:
+        least = multiply_divide(equity, settings[TOLERANCE], BPS, False)
+        if notional_of(size, close, static) < least:
+            return 0
+    if change > 0:
+        return change - change % lot
+    size = min(size, max(free, 0))
+    return size % lot - size
+
+
+@kernel("i8(i8[::1], u1[::1], i8[:, ::1], i8[:, ::1], i8[::1], i8, i8, i8[:, ::1])")
+def decide(
+    weights: np.ndarray,
+    flags: np.ndarray,
+    state: np.ndarray,
+    static: np.ndarray,
+    settings: np.ndarray,
+    cash: int,
+    reserved: int,
+    intents: np.ndarray,
+) -> int:
+    """Write intents (rows of `Intended`) and return their number.
+
+    weights i8 (slots,) at `WEIGHT`; flags u1 (slots,); state (slots, STATE); static (slots, STATIC); `cash` all settled
+    cash and `reserved` what working orders hold of it, in minor units.
+    """
+    slots = weights.shape[0]
+    equity = equity_of(state, static, cash)
+    count, cost = 0, 0
+    for slot in range(slots):
+        change = change_of(weights[slot], flags[slot], state[slot], static[slot], settings, equity)
+        if change < 0:
+            row = intents[count]
+            row[SLOT], row[SIDE], row[AMOUNT] = slot, -1, -change
+            row[REASON] = EXIT if weights[slot] == 0 else REDUCE
+            count += 1
+        elif change > 0:
+            cost += notional_of(change, state[slot, CLOSE], static[slot])
+    if cost > 0:
+        spendable = multiply_divide(max(cash - reserved, 0), BPS - settings[RESERVE], BPS, False)
+        for slot in range(slots):
+            change = change_of(weights[slot], flags[slot], state[slot], static[slot], settings, equity)
+            if change <= 0:
+                continue
+            if cost > spendable:
+                change = multiply_divide(change, spendable, cost, False)
+                change -= change % static[slot, LOT]
+            if change > 0:
+                row = intents[count]
+                row[SLOT], row[SIDE], row[AMOUNT] = slot, 1, change
+                row[REASON] = ENTER if state[slot, QUANTITY] == 0 else INCREASE
+                count += 1
+    for index in range(count):
+        row = intents[index]
+        row[LIMIT] = 0
+        if settings[ORDER_TYPE] == LIMIT_ORDER:
+            slot = row[SLOT]
+            row[LIMIT] = limit_of(state[slot, CLOSE], row[SIDE], settings[OFFSET], static[slot, TICK])
+    return count

@@ -1,0 +1,141 @@
+"""Indicators over a window of one field's integers: O(1) a bar, exact sums, one division at the end.
+
+Their state is a header (`layout.Window`) and the ring of raw values, so it depends on the window alone, never on where
+the series or a block began. A missing bar is skipped: it neither enters the window nor has a value.
+"""
+
+import numpy as np
+
+from app.engine.kernels.integers import multiply_divide
+from app.engine.kernels.jit import kernel
+from app.engine.layout import LIMB, WINDOW, Op, Window
+
+HEAD, COUNT, SUM = int(Window.HEAD), int(Window.COUNT), int(Window.SUM)
+HIGH, CROSS, LOW = int(Window.HIGH_SQUARES), int(Window.CROSS_SQUARES), int(Window.LOW_SQUARES)
+RING = WINDOW
+BITS = LIMB
+MASK = 2**LIMB - 1
+BASE = float(2**LIMB)
+SMA, STDDEV, ZSCORE, RETURN = int(Op.SMA), int(Op.STDDEV), int(Op.ZSCORE), int(Op.RETURN)
+
+
+@kernel("f8(i8, i8, i8, i8, i8)")
+def spread(n: int, total: int, high: int, cross: int, low: int) -> float:
+    """n·Σx² − (Σx)², exact in limbs of 24 bits until the last conversion. Σx² = high·2^48 + cross·2^24 + low."""
+    carry = low
+    v0, carry = carry & MASK, cross + (carry >> BITS)
+    v1, carry = carry & MASK, high + (carry >> BITS)
+    v2, carry = carry & MASK, carry >> BITS
+    v3, v4 = carry & MASK, carry >> BITS
+    t0, t1, t2 = total & MASK, (total >> BITS) & MASK, total >> (2 * BITS)
+    e0 = n * v0 - t0 * t0
+    e1 = n * v1 - 2 * t0 * t1 + (e0 >> BITS)
+    e2 = n * v2 - 2 * t0 * t2 - t1 * t1 + (e1 >> BITS)
+    e3 = n * v3 - 2 * t1 * t2 + (e2 >> BITS)
+    e4 = n * v4 - t2 * t2 + (e3 >> BITS)
+    upper = (float(e4) * BASE + float(e3 & MASK)) * BASE + float(e2 & MASK)
+    return (upper * BASE + float(e1 & MASK)) * BASE + float(e0 & MASK)
+
+
+@kernel("void(i8[::1], i8[::1], u1[::1], f8[::1], u1[::1], i8, f8)")
+def sma(
+    state: np.ndarray, values: np.ndarray, valid: np.ndarray, out: np.ndarray, ok: np.ndarray, window: int, scale: float
+) -> None:
+    """Arithmetic mean of the last `window` values: Σx / n, in units of `scale`."""
+    head, count, total = state[HEAD], state[COUNT], state[SUM]
+    divisor = float(window) * scale
+    for i in range(values.shape[0]):
+        ok[i] = 0
+        if valid[i] == 0:
+            continue
+        value = values[i]
+        total += value - state[RING + head]
+        state[RING + head] = value
+        head += 1
+        if head == window:
+            head = 0
+        if count < window:
+            count += 1
+        if count == window:
+            out[i] = float(total) / divisor
+            ok[i] = 1
+    state[HEAD], state[COUNT], state[SUM] = head, count, total
+
+
+@kernel("void(i8, i8[::1], i8[::1], u1[::1], f8[::1], u1[::1], i8, i8, f8)")
+def deviation(
+    op: int,
+    state: np.ndarray,
+    values: np.ndarray,
+    valid: np.ndarray,
+    out: np.ndarray,
+    ok: np.ndarray,
+    window: int,
+    ddof: int,
+    scale: float,
+) -> None:
+    """STDDEV: sqrt(Σ(x − mean)² / (n − ddof)). ZSCORE: (x − mean) / that, unknown when the window is constant."""
+    freedom = float(window - ddof)
+    for i in range(values.shape[0]):
+        ok[i] = 0
+        if valid[i] == 0:
+            continue
+        value = values[i]
+        head = state[HEAD]
+        old = state[RING + head]
+        state[RING + head] = value
+        state[HEAD] = 0 if head + 1 == window else head + 1
+        state[COUNT] = min(state[COUNT] + 1, window)
+        state[SUM] += value - old
+        upper, lower, gone_upper, gone_lower = value >> BITS, value & MASK, old >> BITS, old & MASK
+        state[HIGH] += upper * upper - gone_upper * gone_upper
+        state[CROSS] += 2 * (upper * lower - gone_upper * gone_lower)
+        state[LOW] += lower * lower - gone_lower * gone_lower
+        if state[COUNT] < window:
+            continue
+        numerator = spread(window, state[SUM], state[HIGH], state[CROSS], state[LOW])
+        if op == STDDEV:
+            out[i] = np.sqrt(numerator / (float(window) * freedom)) / scale
+            ok[i] = 1
+        elif numerator > 0.0:
+            out[i] = float(window * value - state[SUM]) / np.sqrt(numerator * float(window) / freedom)
+            ok[i] = 1
+
+
+@kernel("void(i8[::1], i8[::1], u1[::1], f8[::1], u1[::1], i8, i8)")
+def holding_return(
+    state: np.ndarray, values: np.ndarray, valid: np.ndarray, out: np.ndarray, ok: np.ndarray, bars: int, skip: int
+) -> None:
+    """x[t − skip] / x[t − bars] − 1."""
+    size = bars + 1
+    for i in range(values.shape[0]):
+        ok[i] = 0
+        if valid[i] == 0:
+            continue
+        head = state[HEAD]
+        state[RING + head] = values[i]
+        recent = head - skip
+        if recent < 0:
+            recent += size
+        head = 0 if head + 1 == size else head + 1
+        state[HEAD] = head
+        state[COUNT] = min(state[COUNT] + 1, size)
+        oldest = state[RING + head]
+        if state[COUNT] == size and oldest > 0:
+            out[i] = float(state[RING + recent] - oldest) / float(oldest)
+            ok[i] = 1
+
+
+@kernel("void(i8[::1], i8, i8, i8)")
+def rescale(state: np.ndarray, size: int, multiply: int, divide: int) -> None:
+    """Restate a window in the units after a split: each value × multiply / divide, half up, and the sums anew."""
+    total, high, cross, low = 0, 0, 0, 0
+    for i in range(size):
+        value = multiply_divide(state[RING + i], multiply, divide, True)
+        state[RING + i] = value
+        upper, lower = value >> BITS, value & MASK
+        total += value
+        high += upper * upper
+        cross += 2 * upper * lower
+        low += lower * lower
+    state[SUM], state[HIGH], state[CROSS], state[LOW] = total, high, cross, low

@@ -1,0 +1,90 @@
+"""Decides the words of the strategy language: every operation, its inputs, its integer arguments, its look-back."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from app.engine.layout import Field, Op
+
+MAX_NODES = 256
+MAX_WINDOW = 5000
+MAX_DEPTH = 32
+
+Kind = Literal["number", "condition"]
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """An integer of an operation: a literal or a parameter. `least` and `most` are included."""
+
+    name: str
+    least: int
+    most: int
+    default: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One operation. `inputs`: names of its expressions and their kinds; `field_of`: the one input must be a bar field,
+    because the operation is exact on integers only."""
+
+    op: Op
+    kind: Kind
+    summary: str
+    inputs: tuple[tuple[str, Kind], ...] = ()
+    arguments: tuple[Argument, ...] = ()
+    field_of: bool = False
+
+
+FIELD_WORDS = {"open": Field.OPEN, "high": Field.HIGH, "low": Field.LOW, "close": Field.CLOSE, "volume": Field.VOLUME}
+_WINDOW = Argument("window", 1, MAX_WINDOW)
+_DDOF = Argument("ddof", 0, 1, default=0)
+_PAIR: tuple[tuple[str, Kind], ...] = (("left", "number"), ("right", "number"))
+_BOTH: tuple[tuple[str, Kind], ...] = (("left", "condition"), ("right", "condition"))
+_OF: tuple[tuple[str, Kind], ...] = (("of", "number"),)
+
+WORDS: dict[str, Word] = {
+    **{name: Word(Op.FIELD, "number", f"The bar's {name}.") for name in FIELD_WORDS},
+    "month": Word(Op.MONTH, "number", "Month of the trading date, 1 to 12."),
+    "day": Word(Op.DAY, "number", "Day of the month of the trading date, 1 to 31."),
+    "weekday": Word(Op.WEEKDAY, "number", "Day of the week, Monday 1 to Sunday 7."),
+    "month_changed": Word(Op.MONTH_CHANGED, "condition", "The first bar of another month than the bar before."),
+    "sma": Word(Op.SMA, "number", "Mean of the last `window` values of a field.", _OF, (_WINDOW,), True),
+    "stddev": Word(
+        Op.STDDEV, "number", "Standard deviation of the last `window` values of a field; divisor window − ddof.", _OF,
+        (Argument("window", 2, MAX_WINDOW), _DDOF), True,
+    ),
+    "zscore": Word(
+        Op.ZSCORE, "number", "Distance of a field from its mean over `window`, in standard deviations.", _OF,
+        (Argument("window", 2, MAX_WINDOW), _DDOF), True,
+    ),
+    "return": Word(
+        Op.RETURN, "number", "x[t − skip] / x[t − bars] − 1 of a field.", _OF,
+        (Argument("bars", 1, MAX_WINDOW), Argument("skip", 0, MAX_WINDOW, default=0)), True,
+    ),
+    "lag": Word(Op.LAG, "number", "The value `bars` bars ago.", _OF, (Argument("bars", 1, MAX_WINDOW),)),
+    "add": Word(Op.ADD, "number", "left + right", _PAIR),
+    "sub": Word(Op.SUB, "number", "left − right", _PAIR),
+    "mul": Word(Op.MUL, "number", "left × right", _PAIR),
+    "div": Word(Op.DIV, "number", "left / right; unknown where right is 0.", _PAIR),
+    "min": Word(Op.MIN, "number", "The smaller.", _PAIR),
+    "max": Word(Op.MAX, "number", "The larger.", _PAIR),
+    "neg": Word(Op.NEG, "number", "−of", _OF),
+    "abs": Word(Op.ABS, "number", "|of|", _OF),
+    "gt": Word(Op.GT, "condition", "left > right", _PAIR),
+    "ge": Word(Op.GE, "condition", "left ≥ right", _PAIR),
+    "lt": Word(Op.LT, "condition", "left < right", _PAIR),
+    "le": Word(Op.LE, "condition", "left ≤ right", _PAIR),
+    "eq": Word(Op.EQ, "condition", "left = right", _PAIR),
+    "ne": Word(Op.NE, "condition", "left ≠ right", _PAIR),
+    "and": Word(Op.AND, "condition", "Both hold.", _BOTH),
+    "or": Word(Op.OR, "condition", "At least one holds.", _BOTH),
+    "not": Word(Op.NOT, "condition", "It does not hold.", (("of", "condition"),)),
+    "select": Word(
+        Op.SELECT, "number", "`then` where `when` holds, else `else`.",
+        (("when", "condition"), ("then", "number"), ("else", "number")),
+    ),
+    "latch": Word(
+        Op.LATCH, "condition", "Off until `enter` holds, then on until `exit` holds (hysteresis).",
+        (("enter", "condition"), ("exit", "condition")),
+    ),
+}  # fmt: skip

@@ -1,0 +1,49 @@
+"""Turns a charge schedule into the rows that kernels read, and refuses one that does not fit the run."""
+
+import numpy as np
+
+from app.engine.bars import EPOCH, Bars, Int64
+from app.engine.layout import RATE_COLUMNS
+from app.engine.schedule import Schedule
+from app.kernel.errors import invalid
+from app.kernel.orders import Product, Side
+
+NEVER = 2**40
+
+
+def rate_table(schedule: Schedule, currency: str, bars: Bars) -> tuple[Int64, Int64]:
+    """Rows i8 (rates, RATE_COLUMNS) and each head's rounding unit i8 (heads,). Raises `charges_unknown`."""
+    if schedule.currency not in (None, currency):
+        raise invalid(
+            "charges_unknown", f"{schedule.name!r} charges {schedule.currency}, not {currency}.", param="charges"
+        )
+    rows = _rows(schedule)
+    if schedule.rates:
+        known = np.zeros(bars.rows, np.bool_)
+        for row in schedule.rates:
+            since, until = row.since.toordinal() - EPOCH, row.until.toordinal() - EPOCH
+            known |= (bars.days >= since) & (bars.days < until)
+        if not known.all():
+            raise invalid("charges_unknown", f"{schedule.name!r} has no rates for some of the dates.", param="charges")
+    return rows, np.array(list(schedule.heads.values()), np.int64).reshape(-1)
+
+
+def _rows(schedule: Schedule) -> Int64:
+    names = list(schedule.heads)
+    rows = [
+        (
+            names.index(row.head),
+            int(row.base),
+            row.rate,
+            sum(1 << list(Side).index(side) for side in row.sides),
+            sum(1 << list(Product).index(product) for product in row.products),
+            row.minimum,
+            -1 if row.maximum is None else row.maximum,
+            -1 if row.limit_notional is None else row.limit_notional,
+            sum(1 << names.index(name) for name in row.of),
+            max(row.since.toordinal() - EPOCH, -NEVER),
+            min(row.until.toordinal() - EPOCH, NEVER),
+        )
+        for row in schedule.rates
+    ]
+    return np.array(rows, np.int64).reshape(len(rows), RATE_COLUMNS)

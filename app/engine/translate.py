@@ -1,0 +1,159 @@
+"""Turns the target expression into nodes: one pass that checks kinds, units, windows and depth, and shares equals.
+
+A *unit* is the power with which a value follows a split: 1 for prices, -1 for volumes, 0 for pure numbers, None for a
+literal, which takes any. It says how a lagged value is restated, and refuses sums of a price and a ratio.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.engine.layout import Field, Op
+from app.engine.nodes import FIELD_WORDS, MAX_DEPTH, MAX_NODES, WORDS, Argument, Kind, Word
+from app.kernel.errors import DomainError, invalid
+
+_SAME_UNIT = {Op.ADD, Op.SUB, Op.MIN, Op.MAX, Op.GT, Op.GE, Op.LT, Op.LE, Op.EQ, Op.NE, Op.SELECT}
+_KEEPS_UNIT = {Op.SMA, Op.STDDEV, Op.LAG, Op.NEG, Op.ABS}
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    op: Op
+    inputs: tuple[int, int, int]
+    i0: int
+    i1: int
+    constant: float
+    unit: int | None
+    kind: Kind
+    lookback: int
+
+
+def fault(path: str, reason: str) -> DomainError:
+    return invalid("invalid_program", f"{path}: {reason}", param=path)
+
+
+def translate(target: Any, parameters: Mapping[str, int | float]) -> tuple[list[Node], int]:
+    """The nodes in evaluation order and the register of the target. Raises `invalid_program`."""
+    walker = _Walker(parameters)
+    register = walker.expression(target, "target", "number", 1)
+    return walker.nodes, register
+
+
+class _Walker:
+    def __init__(self, parameters: Mapping[str, int | float]) -> None:
+        self.parameters = parameters
+        self.nodes: list[Node] = []
+        self.known: dict[Node, int] = {}
+        self.visited = 0
+
+    def expression(self, value: Any, path: str, wanted: Kind, depth: int) -> int:
+        self.visited += 1
+        if depth > MAX_DEPTH:
+            raise fault(path, f"nested deeper than {MAX_DEPTH} levels")
+        if self.visited > 16 * MAX_NODES:
+            raise fault(path, f"more than {16 * MAX_NODES} expressions")
+        register = self._any(value, path, depth)
+        found = self.nodes[register].kind
+        if found != wanted:
+            raise fault(path, f"must be a {wanted}, not a {found}")
+        return register
+
+    def _any(self, value: Any, path: str, depth: int) -> int:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return self._constant(value, path)
+        if not isinstance(value, Mapping):
+            raise fault(path, 'must be a number, {"param": name} or {"op": word, …}')
+        if "param" in value:
+            return self._constant(self._parameter(value, path), path)
+        name = value.get("op")
+        if not isinstance(name, str) or name not in WORDS:
+            raise fault(f"{path}.op", f"unknown operation {str(name)[:40]!r}")
+        return self._operation(name, WORDS[name], value, path, depth)
+
+    def _constant(self, value: int | float, path: str) -> int:
+        try:
+            number = float(value)
+        except OverflowError:
+            number = float("inf")
+        if number - number != 0.0:
+            raise fault(path, "must be a finite number")
+        return self._node(Node(Op.CONST, (0, 0, 0), 0, 0, number + 0.0, None, "number", 1))
+
+    def _parameter(self, value: Mapping[str, Any], path: str) -> int | float:
+        name = value["param"]
+        if len(value) != 1 or not isinstance(name, str) or name not in self.parameters:
+            raise fault(f"{path}.param", f"unknown parameter {str(name)[:40]!r}")
+        return self.parameters[name]
+
+    def _operation(self, name: str, word: Word, value: Mapping[str, Any], path: str, depth: int) -> int:
+        allowed = {"op", *(i for i, _ in word.inputs), *(a.name for a in word.arguments)}
+        for key in value:
+            if key not in allowed:
+                raise fault(f"{path}.{key}", f"{name!r} has no such argument")
+        if word.op is Op.FIELD:
+            field = FIELD_WORDS[name]
+            unit = -1 if field is Field.VOLUME else 1
+            return self._node(Node(Op.FIELD, (int(field), 0, 0), 0, 0, 0.0, unit, "number", 1))
+        numbers = [self._argument(argument, value, path) for argument in word.arguments]
+        i0, i1 = (*numbers, 0, 0)[:2]
+        if word.op is Op.RETURN and i1 >= i0:
+            raise fault(f"{path}.skip", f"must be less than bars ({i0})")
+        registers = []
+        for key, kind in word.inputs:
+            if key not in value:
+                raise fault(f"{path}.{key}", f"{name!r} needs it")
+            registers.append(self.expression(value[key], f"{path}.{key}", kind, depth + 1))
+        if word.field_of:
+            return self._window(word, registers[0], i0, i1, f"{path}.of", name)
+        followed = self._unit(word.op, registers, path)
+        lookback = max([self.nodes[r].lookback for r in registers], default=1)
+        lookback += i0 if word.op is Op.LAG else 1 if word.op is Op.MONTH_CHANGED else 0
+        a, b, c = (*registers, *registers[:1] * 2, 0, 0)[:3]
+        return self._node(Node(word.op, (a, b, c), i0, i1, 0.0, followed, word.kind, lookback))
+
+    def _window(self, word: Word, register: int, i0: int, i1: int, path: str, name: str) -> int:
+        source = self.nodes[register]
+        if source.op is not Op.FIELD:
+            raise fault(path, f"{name!r} is exact on bar fields only: one of {', '.join(FIELD_WORDS)}")
+        unit = source.unit if word.op in _KEEPS_UNIT else 0
+        lookback = i0 + 1 if word.op is Op.RETURN else i0
+        return self._node(Node(word.op, (source.inputs[0], 0, 0), i0, i1, 0.0, unit, "number", lookback))
+
+    def _argument(self, argument: Argument, value: Mapping[str, Any], path: str) -> int:
+        where = f"{path}.{argument.name}"
+        given = value.get(argument.name, argument.default)
+        if given is None:
+            raise fault(where, "is missing")
+        if isinstance(given, Mapping):
+            given = self._parameter(given, where) if "param" in given else None
+        if isinstance(given, float) and given.is_integer():
+            given = int(given)
+        if isinstance(given, bool) or not isinstance(given, int):
+            raise fault(where, "must be a whole number or a parameter")
+        if argument.name in ("bars", "skip") and given < 0:
+            raise fault(where, "must not be negative: it would look ahead")
+        if not argument.least <= given <= argument.most:
+            raise fault(where, f"must be from {argument.least} to {argument.most}")
+        return given
+
+    def _unit(self, op: Op, registers: list[int], path: str) -> int | None:
+        units = [self.nodes[r].unit for r in (registers[1:] if op is Op.SELECT else registers)]
+        if op in _SAME_UNIT:
+            known = {unit for unit in units if unit is not None}
+            if len(known) > 1:
+                raise fault(path, "combines values that follow a split differently (a price, a volume, a ratio)")
+            same = next(iter(known), None)
+            return same if op in (Op.ADD, Op.SUB, Op.MIN, Op.MAX, Op.SELECT) else 0
+        if op in _KEEPS_UNIT:
+            return units[0]
+        if op in (Op.MUL, Op.DIV):
+            if units == [None, None]:
+                return None
+            return (units[0] or 0) + (1 if op is Op.MUL else -1) * (units[1] or 0)
+        return 0
+
+    def _node(self, node: Node) -> int:
+        if node not in self.known:
+            self.known[node] = len(self.nodes)
+            self.nodes.append(node)
+        return self.known[node]

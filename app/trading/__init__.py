@@ -1,0 +1,1 @@
+"""Strategies, orders, risk, portfolio, paper venue and brokers."""
