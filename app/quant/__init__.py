@@ -1,0 +1,1 @@
+"""Pure mathematics on NumPy: performance metrics, round trips."""
