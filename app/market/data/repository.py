@@ -13,7 +13,7 @@ import asyncpg
 import numpy as np
 
 from app.kernel.errors import DomainError, Kind
-from app.market.data.domain import PRICES, Bars
+from app.market.data.domain import PRICES, Bars, from_us
 from app.market.instruments.ports import Reader
 
 _FILE_COLUMNS = ("at", *PRICES, "volume")
@@ -121,6 +121,17 @@ async def publish_series(reference: asyncpg.Pool, row: dict[str, Any]) -> bool:
         return True
 
 
+def moment(bars: Bars, index: int) -> datetime:
+    """The close time of one bar."""
+    return from_us(int(bars.at_us[index]))
+
+
+def last_close(instrument_id: UUID, bars: Bars, at: datetime) -> tuple[UUID, int, date] | None:
+    """The close of the last bar up to `at`, with its UTC date; None before the first."""
+    past = bars.between(None, at)
+    return (instrument_id, int(past.close[-1]), moment(past, -1).date()) if len(past) else None
+
+
 async def feed_state(reader: Reader, feed: str) -> asyncpg.Record | None:
     return await reader.fetchrow(
         "SELECT feed, interval, market_at, watermark, bars_published, last_stream_id, speed, status, updated_at"
@@ -150,34 +161,36 @@ async def set_market_time(reference: asyncpg.Pool, feed: str, at: datetime) -> N
     )
 
 
-async def set_stream_id(reference: asyncpg.Pool, feed: str, stream_id: str) -> None:
-    await reference.execute("UPDATE feed_state SET last_stream_id = $2 WHERE feed = $1", feed, stream_id)
-
-
 async def set_status(reference: asyncpg.Pool, feed: str, status: str) -> None:
     await reference.execute(
         "UPDATE feed_state SET status = $2, updated_at = clock_timestamp() WHERE feed = $1", feed, status
     )
 
 
-async def split_last_prices(
-    reference: asyncpg.Pool, feed: str, splits: Sequence[tuple[UUID, int, int]], *, at: datetime, day: date
+async def split_last_price(
+    reference: asyncpg.Pool,
+    feed: str,
+    instrument_id: UUID,
+    numerator: int,
+    denominator: int,
+    *,
+    at: datetime,
+    day: date,
 ) -> None:
-    """Restate last prices by splits of session `day`, half up; prices already of that session stay: a repeat is safe."""
-    for instrument_id, numerator, denominator in splits:
-        await reference.execute(
-            """
-            UPDATE last_prices SET price = greatest(1, (2 * price * $4 + $3) / (2 * $3)), market_at = $5,
-                   session_date = $6, updated_at = clock_timestamp()
-            WHERE feed = $1 AND instrument_id = $2 AND session_date < $6
-            """,
-            feed,
-            instrument_id,
-            numerator,
-            denominator,
-            at,
-            day,
-        )
+    """Restate a last price by a split of session `day`, half up; a price of that session stays: a repeat is safe."""
+    await reference.execute(
+        """
+        UPDATE last_prices SET price = greatest(1, (2 * price * $4 + $3) / (2 * $3)), market_at = $5,
+               session_date = $6, updated_at = clock_timestamp()
+        WHERE feed = $1 AND instrument_id = $2 AND session_date < $6
+        """,
+        feed,
+        instrument_id,
+        numerator,
+        denominator,
+        at,
+        day,
+    )
 
 
 async def complete_bar(

@@ -10,7 +10,6 @@ import asyncpg
 from app.market.instruments.domain import TRADING_KINDS, Session, Split
 from app.market.instruments.ports import Reader
 
-
 _INSTRUMENT = """
     SELECT i.id, i.isin, i.symbol, i.venue, i.segment, i.name, i.currency, i.price_exp, i.qty_exp,
            i.listed_on, i.delisted_on, r.tick, r.lot, r.freeze_quantity
@@ -28,7 +27,8 @@ _BY_SYMBOL = _INSTRUMENT + " WHERE i.symbol = $2 AND i.venue = $3 ORDER BY i.lis
 _RULES = "SELECT tick, lot, freeze_quantity FROM instrument_rules_at($1, $2)"
 _SPLITS = """
     SELECT a.numerator, a.denominator, coalesce(
-        (SELECT min(s.opens_at) FROM trading_sessions s JOIN instruments i ON i.venue = s.venue AND i.segment = s.segment
+        (SELECT min(s.opens_at) FROM trading_sessions s
+         JOIN instruments i ON i.venue = s.venue AND i.segment = s.segment
          WHERE i.id = a.instrument_id AND s.day = a.ex_date AND s.kind = ANY($2)
            AND s.opens_at BETWEEN a.ex_date - interval '1 day' AND a.ex_date + interval '2 days'),
         a.ex_date::timestamp AT TIME ZONE 'UTC') AS effective_at

@@ -80,7 +80,8 @@ async def list_bars(
     Raises `instrument_not_found`, `bars_not_found`, `unknown_interval`, `unknown_adjustment`, `invalid_range`.
     """
     if adjustment not in ("raw", "split"):
-        raise invalid("unknown_adjustment", f"{adjustment!r} is not an adjustment; use raw or split.", param="adjustment")
+        message = f"{adjustment!r} is not an adjustment; use raw or split."
+        raise invalid("unknown_adjustment", message, param="adjustment")
     if start is not None and end is not None and start > end:
         raise invalid("invalid_range", "start must not be after end.", param="start")
     await get_instrument(reader, instrument_id, now=now)

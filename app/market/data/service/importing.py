@@ -62,9 +62,7 @@ async def import_bars(
     relative = path.relative_to(data_dir).as_posix()
     row = manifest_row(instrument, interval, bars, path=relative, sha256=digest, source=source, license=license)
     changed = await repository.publish_series(reference, row)
-    return ImportReport(
-        symbol, venue, interval, len(bars), row["first_at"], row["last_at"], relative, digest, changed
-    )
+    return ImportReport(symbol, venue, interval, len(bars), row["first_at"], row["last_at"], relative, digest, changed)
 
 
 def manifest_row(
@@ -107,9 +105,7 @@ def _read(file: Path, instrument: InstrumentView, closes: dict[date, datetime] |
     found = [name for name in _TIME_COLUMNS if name in frame.columns]
     if not found:
         raise invalid("invalid_bars", f"no time column; name one of {', '.join(_TIME_COLUMNS)}.", param="at")
-    columns: dict[str, Sequence[Any]] = {
-        name: frame[name].to_list() for name in COLUMNS[1:] if name in frame.columns
-    }
+    columns: dict[str, Sequence[Any]] = {name: frame[name].to_list() for name in COLUMNS[1:] if name in frame.columns}
     times = parse_times(frame[found[0]].to_list(), session_closes=closes)
     return parse_bars(columns, times, price_exp=instrument.price_exp, qty_exp=instrument.qty_exp)
 

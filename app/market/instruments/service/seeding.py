@@ -15,6 +15,10 @@ from app.market.instruments import repository
 from app.market.instruments.domain import Hours, Session, SpecialSession, expand_calendar
 
 LIBRARY = Path(__file__).parent.parent / "library"
+_COLUMNS = (
+    *("id", "isin", "symbol", "venue", "segment", "name", "currency"),
+    *("price_exp", "qty_exp", "listed_on", "delisted_on", "source"),
+)
 
 
 def _rows(name: str) -> list[dict[str, str]]:
@@ -95,11 +99,10 @@ async def seed_instruments(reference: asyncpg.Pool) -> None:
     `reference` is a pool of the role `mandi_reference`.
     """
     known = load_instruments()
-    columns = "id isin symbol venue segment name currency price_exp qty_exp listed_on delisted_on source".split()
     async with reference.acquire() as connection, connection.transaction():
         await repository.insert_sessions(connection, load_calendar())
         await repository.insert_instruments(
-            connection, [tuple(row[column] for column in columns) for row in known.values()]
+            connection, [tuple(row[column] for column in _COLUMNS) for row in known.values()]
         )
         await repository.insert_rules(connection, [_rule(row, known) for row in _rows("rules.csv")])
         await repository.insert_actions(connection, [_action(row, known) for row in _rows("corporate_actions.csv")])

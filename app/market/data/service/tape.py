@@ -1,0 +1,160 @@
+"""Decides what a replayed bar looks like on the stream: which entries, at which market times, in which order. Pure."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from operator import itemgetter
+from uuid import UUID
+
+import numpy as np
+
+from app.engine.fills import bar_path
+from app.market.data.domain import PRICES, Bars, from_us, to_us
+from app.market.instruments.domain import Session
+
+Entry = dict[str, str]
+
+_ACTION, _PRICE, _BAR, _SESSION_CLOSE = range(4)
+
+
+@dataclass(frozen=True, slots=True)
+class TapeAction:
+    """A split, effective from the session open of its ex-date."""
+
+    action_id: UUID
+    numerator: int
+    denominator: int
+    effective_at: datetime
+    ex_date: date
+
+
+@dataclass(frozen=True, slots=True)
+class TapeSeries:
+    """One instrument of a tape: its raw bars, its splits, and its venue's sessions by close time."""
+
+    instrument_id: UUID
+    venue: str
+    bars: Bars
+    actions: Sequence[TapeAction]
+    sessions: dict[datetime, Session]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Everything between two watermarks.
+
+    `batches` are published one after the other; after each the feed waits until it has been applied. All but the last
+    end with corporate actions. `splits` are those of each batch, by position. `closes`: (instrument, price, day).
+    """
+
+    at: datetime
+    opens_at: datetime
+    batches: list[list[Entry]]
+    splits: list[list[tuple[UUID, TapeAction]]]
+    closes: list[tuple[UUID, int, date]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Tape:
+    """All series of a feed. `times`: the close times of all bars, each once: its watermarks, oldest first."""
+
+    series: Sequence[TapeSeries]
+    times: Sequence[datetime]
+    session_closes: Sequence[tuple[datetime, str]]
+
+    @classmethod
+    def of(cls, series: Sequence[TapeSeries]) -> "Tape":
+        arrays = [one.bars.at_us for one in series if len(one.bars)]
+        times = [from_us(int(at)) for at in np.unique(np.concatenate(arrays))] if arrays else []
+        return cls(series, times, sorted({(close, one.venue) for one in series for close in one.sessions}))
+
+    def closes_between(self, after: datetime, at: datetime) -> Sequence[tuple[datetime, str]]:
+        """Session closes and their venues, later than `after`, up to `at`."""
+        low = bisect_right(self.session_closes, after, key=itemgetter(0))
+        return self.session_closes[low : bisect_right(self.session_closes, at, key=itemgetter(0))]
+
+
+def build_step(tape: Tape, *, after: datetime, at: datetime, interval: str, length: timedelta) -> Step:
+    """What happens from `after`, exclusive, to the bar time `at`, inclusive.
+
+    Entries are in market time; at one time actions come before prices, prices before bars, bars before the close of
+    the session. A bar's prices are its open, the two extremes and its close, spread evenly over it.
+    """
+    timeline: list[tuple[datetime, int, int, int, Entry, tuple[UUID, TapeAction] | None]] = []
+    closes: list[tuple[UUID, int, date]] = []
+    opens: list[datetime] = []
+    for rank, one in enumerate(tape.series):
+        for action in one.actions:
+            if after < action.effective_at <= at:
+                entry = _action_entry(one.instrument_id, action)
+                timeline.append((action.effective_at, _ACTION, rank, 0, entry, (one.instrument_id, action)))
+        index = int(np.searchsorted(one.bars.at_us, to_us(at)))
+        if index == len(one.bars) or one.bars.at_us[index] != to_us(at):
+            continue
+        session = one.sessions.get(at) if interval == "1d" else None
+        opened = session.opens_at if session else at if interval == "1d" else at - length
+        values = {name: int(getattr(one.bars, name)[index]) for name in (*PRICES, "volume")}
+        path = bar_path(**values)
+        for number, event in enumerate(path):
+            moment = opened + (at - opened) * number / (len(path) - 1)
+            price = {
+                "type": "price",
+                "instrument_id": str(one.instrument_id),
+                "price": str(event.price),
+                "volume": str(event.volume),
+                "at": _iso(moment),
+                "first": "1" if event.first else "0",
+            }
+            timeline.append((moment, _PRICE, rank, number, price, None))
+        texts = {name: str(value) for name, value in values.items()}
+        bar = {"type": "bar", "instrument_id": str(one.instrument_id), "interval": interval, "at": _iso(at), **texts}
+        timeline.append((at, _BAR, rank, 0, bar, None))
+        closes.append((one.instrument_id, values["close"], session.day if session else at.date()))
+        opens.append(opened)
+    for rank, (close, venue) in enumerate(tape.closes_between(after, at)):
+        closing = {"type": "session_close", "venue": venue, "at": _iso(close)}
+        timeline.append((close, _SESSION_CLOSE, rank, 0, closing, None))
+    timeline.sort(key=lambda item: item[:4])
+    batches, splits = _batches([(entry, action) for *_, entry, action in timeline])
+    return Step(at, max(after, min(opens, default=at)), batches, splits, closes)
+
+
+def watermark_entry(interval: str, at: datetime) -> Entry:
+    """Says that everything up to `at` is complete."""
+    return {"type": "watermark", "interval": interval, "at": _iso(at)}
+
+
+def _batches(
+    timeline: list[tuple[Entry, tuple[UUID, TapeAction] | None]],
+) -> tuple[list[list[Entry]], list[list[tuple[UUID, TapeAction]]]]:
+    """Cut the timeline after each run of actions, so that they can be waited for."""
+    batches: list[list[Entry]] = [[]]
+    splits: list[list[tuple[UUID, TapeAction]]] = [[]]
+    for entry, action in timeline:
+        if action is None and splits[-1]:
+            batches.append([])
+            splits.append([])
+        batches[-1].append(entry)
+        if action is not None:
+            splits[-1].append(action)
+    if splits[-1]:
+        batches.append([])
+        splits.append([])
+    return batches, splits
+
+
+def _action_entry(instrument_id: UUID, action: TapeAction) -> Entry:
+    return {
+        "type": "action",
+        "instrument_id": str(instrument_id),
+        "action_id": str(action.action_id),
+        "kind": "split",
+        "numerator": str(action.numerator),
+        "denominator": str(action.denominator),
+        "at": _iso(action.effective_at),
+    }
+
+
+def _iso(at: datetime) -> str:
+    return at.isoformat().replace("+00:00", "Z")
