@@ -108,7 +108,7 @@ class _Walker:
         followed = self._unit(word.op, registers, path)
         lookback = max([self.nodes[r].lookback for r in registers], default=1)
         lookback += i0 if word.op is Op.LAG else 1 if word.op is Op.MONTH_CHANGED else 0
-        a, b, c = (*registers, *registers[:1] * 2, 0, 0)[:3]
+        a, b, c = (*registers, *(registers or [0])[:1] * 3)[:3]
         return self._node(Node(word.op, (a, b, c), i0, i1, 0.0, followed, word.kind, lookback))
 
     def _window(self, word: Word, register: int, i0: int, i1: int, path: str, name: str) -> int:
