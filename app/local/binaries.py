@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.local.ports import StartError
+
 ROOT_SHELTER = Path("/var/lib/mandi")  # root's copies, for an account that cannot look into root's home
 
 
-class BinaryError(Exception):
+class BinaryError(StartError):
     """A server binary is missing; the message says how to get one."""
 
 

@@ -9,7 +9,11 @@ _ATTEMPTS = 100
 Say = Callable[[str], None]
 
 
-class PortError(Exception):
+class StartError(Exception):
+    """A part of the local stack cannot be started; the message says what to do."""
+
+
+class PortError(StartError):
     """No port of the tried range is free; the message names the range."""
 
 

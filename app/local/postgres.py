@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.local import binaries
-from app.local.ports import LOOPBACK, Say, pick_port, silent
+from app.local.ports import LOOPBACK, Say, StartError, pick_port, silent
 from app.local.process import Running, command_of, die_with_parent, tail
 
 _START_S = 60.0
@@ -43,7 +43,7 @@ _NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes":
 _SHARED_MEMORY_HELD = ("pre-existing shared memory block", "another server might be running", "is in use by")
 
 
-class PostgresError(Exception):
+class PostgresError(StartError):
     """The server could not be created or started; the message carries the log's last lines and what to do."""
 
 

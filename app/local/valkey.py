@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.local import binaries
-from app.local.ports import LOOPBACK, Say, pick_port, silent
+from app.local.ports import LOOPBACK, Say, StartError, pick_port, silent
 from app.local.process import Running, die_with_parent, tail
 
 _START_S = 30.0
 
 
-class ValkeyError(Exception):
+class ValkeyError(StartError):
     """The server could not be started; the message carries the log's last lines."""
 
 
