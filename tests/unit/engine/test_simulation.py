@@ -308,3 +308,12 @@ def test_one_currency_per_run(bars_of: Maker, slots: Slots, cross_program: Docum
         run(cross_program(2, 5), bars_of(50, 2), slots, instruments=mixed)
     with pytest.raises(DomainError, match="at least one"):
         run(cross_program(2, 5), bars_of(50, 0), slots, instruments=[])
+
+
+def test_more_fills_than_the_buffer_holds_lose_nothing(bars_of: Maker, slots: Slots, cross_program: Documents) -> None:
+    bars = bars_of(6000, 2, seed=13, move=0.002)
+    document = cross_program(1, 2, weight=0.5)
+    whole = run(document, bars, slots, cash=10**12, block=6000)
+    assert len(whole.fills) > 2 * 2048
+    assert whole.sha256() == run(document, bars, slots, cash=10**12, block=100).sha256()
+    assert np.diff(whole.fills[:, 0]).min() >= 0

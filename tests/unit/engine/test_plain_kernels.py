@@ -1,0 +1,162 @@
+"""The kernels run uncompiled, as ordinary Python: the same bytes, and every line visible to coverage."""
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numba
+import numpy as np
+import pytest
+
+from app.engine import kernels
+from app.engine.bars import Bars, Dividend, Split, timeline
+from app.engine.fills import SlippageModel
+from app.engine.instruments import Instrument
+from app.engine.program import compile_program
+from app.engine.runtime import ProgramRuntime
+from app.engine.schedule import Base, Rate, Schedule, schedule_named
+from app.engine.simulation import Result, backtest
+
+Maker = Callable[..., Bars]
+Slots = Callable[..., list[Instrument]]
+Documents = Callable[..., dict[str, Any]]
+NAMES = [f"{kernels.__name__}.{name}" for name in ("jit", *kernels.MODULES)]
+CLOSE = {"op": "close"}
+
+
+@pytest.fixture
+def plain(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
+    """A function that runs its argument with every kernel uncompiled."""
+
+    def call(work: Callable[[], Any]) -> Any:
+        kernels.warm()
+        saved = {name: sys.modules.pop(name) for name in NAMES}
+        try:
+            with monkeypatch.context() as patch, np.errstate(divide="ignore", over="ignore"):
+                patch.setattr(numba, "njit", lambda *_, **__: lambda function: function)
+                for name in NAMES:
+                    importlib.import_module(name)
+                return work()
+        finally:
+            for name, module in saved.items():
+                sys.modules[name] = module
+                setattr(kernels, name.rpartition(".")[2], module)
+
+    yield call
+
+
+def twice(plain: Callable[..., Any], work: Callable[[], Result]) -> Result:
+    compiled, interpreted = work(), plain(work)
+    assert compiled.sha256() == interpreted.sha256()
+    assert compiled.charges == interpreted.charges
+    assert compiled.positions == interpreted.positions
+    return compiled
+
+
+def test_the_fixture_really_runs_python(plain: Callable[..., Any]) -> None:
+    def is_compiled() -> bool:
+        from app.engine.kernels import integers
+
+        return hasattr(integers.month_of, "py_func")
+
+    assert is_compiled()
+    assert not plain(is_compiled)
+    assert is_compiled()
+
+
+@pytest.mark.parametrize("order", [{"type": "market"}, {"type": "limit", "offset_bps": 25}])
+def test_a_simulation_gives_the_same_bytes_uncompiled(
+    plain: Callable[..., Any], bars_of: Maker, slots: Slots, cross_program: Documents, order: dict[str, Any]
+) -> None:
+    bars = bars_of(400, 3, seed=2, missing=0.05)
+    events = [Split(100, 0, 2, 1), Split(101, 1, 1, 2), Dividend(150, 0, 7500), Dividend(151, 2, 100)]
+    program = compile_program(cross_program(2, 6, weight=0.6, order=order))
+    result = twice(
+        plain,
+        lambda: backtest(
+            program, bars, instruments=slots(3, lot=2), cash=50_000_00, schedule=schedule_named("us_equity"),
+            events=events, slippage=SlippageModel(7), block=150, trade_from=10,
+        ),
+    )  # fmt: skip
+    assert len(result.fills) > 40
+
+
+def test_a_small_buffer_is_emptied_and_resting_orders_cross_blocks(
+    plain: Callable[..., Any], bars_of: Maker, slots: Slots, cross_program: Documents
+) -> None:
+    bars = bars_of(200, 2, seed=6)
+    program = compile_program(cross_program(2, 4, weight=0.5, order={"type": "limit", "offset_bps": 300}))
+    resting = twice(
+        plain,
+        lambda: backtest(
+            program, bars, instruments=slots(2), cash=50_000_00, schedule=schedule_named("flat_bps"), sessions=[],
+            events=[Split(90, 1, 3, 1)], block=64,
+        ),
+    )  # fmt: skip
+    assert len(resting.fills) > 10
+
+
+def test_every_operation_gives_the_same_state_uncompiled(
+    plain: Callable[..., Any], bars_of: Maker, slots: Slots, program_of: Documents
+) -> None:
+    bars = bars_of(150, 2, seed=12, missing=0.1)
+    events = timeline(bars, [Split(60, 0, 2, 1), Split(61, 1, 3, 4)])
+
+    def flag(op: str) -> dict[str, Any]:
+        return {"op": "select", "when": {"op": op, "left": CLOSE, "right": {"op": "open"}}, "then": 1, "else": 0}
+
+    def window(op: str, of: str = "close", **more: Any) -> dict[str, Any]:
+        return {"op": op, "of": {"op": of}, "window": 4, **more}
+
+    def when(condition: dict[str, Any]) -> dict[str, Any]:
+        return {"op": "select", "when": condition, "then": 1, "else": 0.5}
+
+    def pair(op: str, left: Any, right: Any) -> dict[str, Any]:
+        return {"op": op, "left": left, "right": right}
+
+    rising = pair("gt", CLOSE, {"op": "open"})
+    falling = pair("lt", window("zscore"), 0)
+    targets = [
+        *(flag(op) for op in ("gt", "ge", "lt", "le", "eq", "ne")),
+        *(pair(op, {"op": "weekday"}, {"op": "day"}) for op in ("add", "sub", "mul", "div", "min", "max")),
+        {"op": "neg", "of": {"op": "month"}},
+        {"op": "abs", "of": {"op": "neg", "of": 0.25}},
+        when(pair("and", rising, falling)),
+        when(pair("or", rising, {"op": "not", "of": falling})),
+        when({"op": "latch", "enter": rising, "exit": falling}),
+        when({"op": "month_changed"}),
+        pair("div", window("sma"), {"op": "lag", "of": CLOSE, "bars": 3}),
+        pair("div", window("stddev", ddof=1), CLOSE),
+        pair("div", window("stddev", "volume"), {"op": "lag", "of": {"op": "volume"}, "bars": 2}),
+        pair("div", 1, 0),
+        {"op": "return", "of": CLOSE, "bars": 5, "skip": 4},
+    ]
+    for target in targets:
+        program = compile_program(program_of(target, rebalance="monthly"))
+
+        def work(program: Any = program) -> tuple[bytes, Any]:
+            runtime = ProgramRuntime(program, slots(2), block=40)
+            last = runtime.warm_up(bars, events)
+            return runtime.state(), last
+
+        assert work() == plain(work)
+
+
+def test_flat_fees_and_products_beyond_64_bits_agree_uncompiled(
+    plain: Callable[..., Any], bars_of: Maker, slots: Slots, cross_program: Documents
+) -> None:
+    schedule = Schedule(
+        "x", "x", None, {"ticket": 1, "tax": 100},
+        (Rate("ticket", Base.FLAT, 123_456_789_012), Rate("tax", Base.HEADS, 180_000_000, of=("ticket",))),
+    )  # fmt: skip
+    program = compile_program(cross_program(2, 4))
+    result = twice(
+        plain,
+        lambda: backtest(
+            program, bars_of(120, seed=3), instruments=slots(1, qty_exp=6), cash=2**52, schedule=schedule,
+            slippage=SlippageModel(1),
+        ),
+    )  # fmt: skip
+    assert len(result.fills) > 5
+    assert max(result.fills[:, 3].tolist()) * 50_0000 > 2**63

@@ -1,0 +1,35 @@
+"""Seeded bars for library strategies."""
+
+from collections.abc import Callable
+from uuid import UUID
+
+import numpy as np
+import pytest
+
+from app.engine.bars import Bars
+from app.engine.instruments import Instrument
+
+
+def walk(rows: int, slots: int, seed: int) -> Bars:
+    """Random walks on a grid of 0.01 at price_exp 4, one bar a weekday from 2003-01-01."""
+    rng = np.random.default_rng(seed)
+    closes = (
+        np.round(50 * np.exp(np.cumsum(rng.normal(0.0002, 0.015, (slots, rows)), axis=1)) * 100).astype(np.int64) * 100
+    )
+    opens = np.concatenate([closes[:, :1], closes[:, :-1]], axis=1) + 100 * rng.integers(-3, 4, (slots, rows))
+    highs = np.maximum(opens, closes) + 100 * rng.integers(0, 20, (slots, rows))
+    lows = np.minimum(opens, closes) - 100 * rng.integers(0, 20, (slots, rows))
+    fields = np.stack([opens, highs, lows, closes, rng.integers(1, 10**6, (slots, rows))])
+    weeks, weekdays = np.divmod(np.arange(rows, dtype=np.int64), 5)
+    days = 12053 + weeks * 7 + weekdays
+    return Bars(days * 86_400_000_000, days, fields, np.ones((slots, rows), np.uint8)).check()
+
+
+@pytest.fixture(scope="session")
+def walks() -> Callable[[int, int, int], Bars]:
+    return walk
+
+
+@pytest.fixture(scope="session")
+def shares() -> Callable[[int], list[Instrument]]:
+    return lambda count: [Instrument(UUID(int=i + 1), "USD", 4, tick=100) for i in range(count)]
