@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -45,7 +46,8 @@ class Consumer:
         self.asked.append(watermark)
         if self.hold(self):
             return False
-        for _, entries in await self.stream.xread({stream_key(feed): self.checkpoint}) or []:
+        answer: Any = await self.stream.xread({stream_key(feed): self.checkpoint})
+        for _, entries in answer or []:
             for stream_id, entry in entries:
                 assert parts(stream_id) > parts(self.checkpoint)
                 self.checkpoint = stream_id
