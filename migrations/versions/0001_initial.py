@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy import Text
 from sqlalchemy.dialects import postgresql
 
-from app.infra.rls import enable_tenant_rls
+from app.infra.rls import enable_tenant_rls, global_table
 
 revision = "0001"
 down_revision = None
@@ -58,6 +58,105 @@ def upgrade() -> None:
         ["xid"],
         unique=False,
         postgresql_where=sa.text("position IS NULL"),
+    )
+    op.create_table(
+        "feed_state",
+        sa.Column("feed", sa.Text(), nullable=False),
+        sa.Column("interval", sa.Text(), nullable=False),
+        sa.Column("market_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("watermark", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("bars_published", sa.BigInteger(), nullable=False),
+        sa.Column("last_stream_id", sa.Text(), nullable=False),
+        sa.Column("speed", sa.Float(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column(
+            "started_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.Column(
+            "updated_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.CheckConstraint(
+            "status IN ('running', 'finished')", name=op.f("feed_state_status_check")
+        ),
+        sa.PrimaryKeyConstraint("feed", name=op.f("feed_state_pkey")),
+    )
+    op.create_table(
+        "instruments",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("isin", sa.Text(), nullable=False),
+        sa.Column("symbol", sa.Text(), nullable=False),
+        sa.Column("venue", sa.Text(), nullable=False),
+        sa.Column("segment", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("currency", sa.Text(), nullable=False),
+        sa.Column("price_exp", sa.Integer(), nullable=False),
+        sa.Column("qty_exp", sa.Integer(), nullable=False),
+        sa.Column("listed_on", sa.Date(), nullable=True),
+        sa.Column("delisted_on", sa.Date(), nullable=True),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.CheckConstraint(
+            "price_exp BETWEEN 0 AND 9", name=op.f("instruments_price_exp_check")
+        ),
+        sa.CheckConstraint(
+            "qty_exp BETWEEN 0 AND 9", name=op.f("instruments_qty_exp_check")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("instruments_pkey")),
+        sa.UniqueConstraint("isin", "venue", name=op.f("instruments_isin_venue_key")),
+    )
+    op.create_index(
+        "instruments_symbol_venue_idx", "instruments", ["symbol", "venue"], unique=False
+    )
+    op.create_table(
+        "tenants",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("slug", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column(
+            "created_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.CheckConstraint(
+            "status IN ('active', 'suspended')", name=op.f("tenants_status_check")
+        ),
+        sa.CheckConstraint("id = tenant_id", name=op.f("tenants_own_check")),
+        sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("tenants_pkey")),
+        sa.UniqueConstraint("tenant_id", name=op.f("tenants_tenant_id_key")),
+    )
+    op.create_table(
+        "trading_sessions",
+        sa.Column("venue", sa.Text(), nullable=False),
+        sa.Column("segment", sa.Text(), nullable=False),
+        sa.Column("opens_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("closes_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.CheckConstraint(
+            "kind IN ('regular', 'early_close', 'special', 'muhurat', 'pre_open', 'closing_auction', 'post_close')",
+            name=op.f("trading_sessions_kind_check"),
+        ),
+        sa.CheckConstraint(
+            "closes_at > opens_at", name=op.f("trading_sessions_times_check")
+        ),
+        sa.PrimaryKeyConstraint(
+            "venue", "segment", "opens_at", name=op.f("trading_sessions_pkey")
+        ),
+    )
+    op.create_index(
+        "trading_sessions_closes_idx",
+        "trading_sessions",
+        ["venue", "segment", "closes_at"],
+        unique=False,
     )
     op.create_table(
         "work_items",
@@ -119,6 +218,201 @@ def upgrade() -> None:
             "tenant_id", "queue", "lane", name=op.f("work_leases_pkey")
         ),
     )
+    op.create_table(
+        "api_keys",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("key_id", sa.Text(), nullable=False),
+        sa.Column("secret_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("scopes", postgresql.ARRAY(Text()), nullable=False),
+        sa.Column("mode", sa.Text(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column(
+            "created_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.CheckConstraint(
+            "mode IN ('test', 'live')", name=op.f("api_keys_mode_check")
+        ),
+        sa.CheckConstraint(
+            "length(secret_hash) = 32", name=op.f("api_keys_secret_hash_check")
+        ),
+        sa.ForeignKeyConstraint(
+            ["tenant_id"], ["tenants.tenant_id"], name=op.f("api_keys_tenant_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("api_keys_pkey")),
+    )
+    op.create_index("api_keys_key_id_key", "api_keys", ["key_id"], unique=True)
+    op.create_table(
+        "bar_series",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("instrument_id", sa.Uuid(), nullable=False),
+        sa.Column("interval", sa.Text(), nullable=False),
+        sa.Column("path", sa.Text(), nullable=False),
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("rows", sa.BigInteger(), nullable=False),
+        sa.Column("first_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("price_exp", sa.Integer(), nullable=False),
+        sa.Column("qty_exp", sa.Integer(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("license", sa.Text(), nullable=False),
+        sa.Column(
+            "imported_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.Column("superseded_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("path !~ '(^/|\\.\\.)'", name=op.f("bar_series_path_check")),
+        sa.CheckConstraint(
+            "rows > 0 AND last_at >= first_at", name=op.f("bar_series_extent_check")
+        ),
+        sa.ForeignKeyConstraint(
+            ["instrument_id"],
+            ["instruments.id"],
+            name=op.f("bar_series_instrument_id_fkey"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("bar_series_pkey")),
+    )
+    op.create_index(
+        "bar_series_current_idx",
+        "bar_series",
+        ["instrument_id", "interval"],
+        unique=True,
+        postgresql_where=sa.text("superseded_at IS NULL"),
+    )
+    op.create_table(
+        "corporate_actions",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("instrument_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("ex_date", sa.Date(), nullable=False),
+        sa.Column("numerator", sa.BigInteger(), nullable=True),
+        sa.Column("denominator", sa.BigInteger(), nullable=True),
+        sa.Column("amount", sa.BigInteger(), nullable=True),
+        sa.Column("currency", sa.Text(), nullable=True),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column(
+            "recorded_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.CheckConstraint(
+            "(kind = 'split' AND numerator > 0 AND denominator > 0 AND amount IS NULL AND currency IS NULL) OR (kind = 'dividend' AND amount > 0 AND currency IS NOT NULL AND numerator IS NULL AND denominator IS NULL)",
+            name=op.f("corporate_actions_terms_check"),
+        ),
+        sa.CheckConstraint(
+            "kind IN ('split', 'dividend')", name=op.f("corporate_actions_kind_check")
+        ),
+        sa.ForeignKeyConstraint(
+            ["instrument_id"],
+            ["instruments.id"],
+            name=op.f("corporate_actions_instrument_id_fkey"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("corporate_actions_pkey")),
+        sa.UniqueConstraint(
+            "instrument_id",
+            "kind",
+            "ex_date",
+            name=op.f("corporate_actions_instrument_id_kind_ex_date_key"),
+        ),
+    )
+    op.create_table(
+        "instrument_rules",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("instrument_id", sa.Uuid(), nullable=False),
+        sa.Column("session_segment", sa.Text(), nullable=False),
+        sa.Column("tick", sa.BigInteger(), nullable=False),
+        sa.Column("lot", sa.BigInteger(), nullable=False),
+        sa.Column("freeze_quantity", sa.BigInteger(), nullable=True),
+        sa.Column("valid_from", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("valid_to", sa.DateTime(timezone=True), nullable=True),
+        sa.Column(
+            "recorded_from",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.Column("recorded_to", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.CheckConstraint(
+            "freeze_quantity IS NULL OR freeze_quantity >= lot",
+            name=op.f("instrument_rules_freeze_check"),
+        ),
+        sa.CheckConstraint(
+            "tick > 0 AND lot > 0", name=op.f("instrument_rules_positive_check")
+        ),
+        sa.CheckConstraint(
+            "valid_to IS NULL OR valid_to > valid_from",
+            name=op.f("instrument_rules_valid_check"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["instrument_id"],
+            ["instruments.id"],
+            name=op.f("instrument_rules_instrument_id_fkey"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("instrument_rules_pkey")),
+    )
+    op.create_index(
+        "instrument_rules_current_idx",
+        "instrument_rules",
+        ["instrument_id", "valid_from"],
+        unique=True,
+        postgresql_where=sa.text("recorded_to IS NULL"),
+    )
+    op.create_table(
+        "last_prices",
+        sa.Column("feed", sa.Text(), nullable=False),
+        sa.Column("instrument_id", sa.Uuid(), nullable=False),
+        sa.Column("price", sa.BigInteger(), nullable=False),
+        sa.Column("market_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("session_date", sa.Date(), nullable=False),
+        sa.Column(
+            "updated_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.ForeignKeyConstraint(
+            ["instrument_id"],
+            ["instruments.id"],
+            name=op.f("last_prices_instrument_id_fkey"),
+        ),
+        sa.PrimaryKeyConstraint("feed", "instrument_id", name=op.f("last_prices_pkey")),
+    )
+    op.create_table(
+        "members",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("email", sa.Text(), nullable=False),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column(
+            "created_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.CheckConstraint(
+            "status IN ('active', 'suspended')", name=op.f("members_status_check")
+        ),
+        sa.CheckConstraint("email = lower(email)", name=op.f("members_email_check")),
+        sa.ForeignKeyConstraint(
+            ["tenant_id"], ["tenants.tenant_id"], name=op.f("members_tenant_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("members_pkey")),
+        sa.UniqueConstraint(
+            "tenant_id", "email", name=op.f("members_tenant_id_email_key")
+        ),
+    )
     enable_tenant_rls(op, "event_heads", dispatch="SELECT, INSERT, UPDATE")
     enable_tenant_rls(
         op, "events", app="SELECT, INSERT", dispatch="SELECT, UPDATE (position)"
@@ -127,16 +421,89 @@ def upgrade() -> None:
         op.execute(
             f"CREATE TABLE events_p{part} PARTITION OF events FOR VALUES WITH (MODULUS 8, REMAINDER {part})"
         )
+    global_table(
+        op,
+        "feed_state",
+        app="SELECT",
+        dispatch="SELECT",
+        reference="SELECT, INSERT, UPDATE",
+    )
+    global_table(
+        op,
+        "instruments",
+        app="SELECT",
+        dispatch="SELECT",
+        reference="SELECT, INSERT, UPDATE (symbol, segment, name, listed_on, delisted_on)",
+    )
+    enable_tenant_rls(
+        op,
+        "tenants",
+        app="SELECT, INSERT, UPDATE (name, status)",
+        dispatch="SELECT",
+        lookup="SELECT",
+    )
+    global_table(
+        op,
+        "trading_sessions",
+        app="SELECT",
+        dispatch="SELECT",
+        reference="SELECT, INSERT, UPDATE, DELETE",
+    )
     enable_tenant_rls(
         op, "work_items", app="SELECT, INSERT", dispatch="SELECT, UPDATE, DELETE"
     )
     enable_tenant_rls(op, "work_leases", dispatch="SELECT, INSERT, UPDATE, DELETE")
+    enable_tenant_rls(
+        op,
+        "api_keys",
+        app="SELECT, INSERT, UPDATE (revoked_at, last_used_at)",
+        lookup="SELECT",
+    )
+    global_table(
+        op,
+        "bar_series",
+        app="SELECT",
+        dispatch="SELECT",
+        reference="SELECT, INSERT, UPDATE (superseded_at)",
+    )
+    global_table(
+        op,
+        "corporate_actions",
+        app="SELECT",
+        dispatch="SELECT",
+        reference="SELECT, INSERT",
+    )
+    global_table(
+        op,
+        "instrument_rules",
+        app="SELECT",
+        dispatch="SELECT",
+        reference="SELECT, INSERT, UPDATE (recorded_to)",
+    )
+    global_table(
+        op,
+        "last_prices",
+        app="SELECT",
+        dispatch="SELECT",
+        reference="SELECT, INSERT, UPDATE",
+    )
+    enable_tenant_rls(op, "members", app="SELECT, INSERT, UPDATE (role, status)")
 
 
 def downgrade() -> None:
     for table in (
+        "members",
+        "last_prices",
+        "instrument_rules",
+        "corporate_actions",
+        "bar_series",
+        "api_keys",
         "work_leases",
         "work_items",
+        "trading_sessions",
+        "tenants",
+        "instruments",
+        "feed_state",
         "events",
         "event_heads",
     ):

@@ -1,0 +1,1 @@
+"""Who uses Mandi: tenants, their members, their credentials."""

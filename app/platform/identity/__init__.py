@@ -1,0 +1,1 @@
+"""Credentials: API keys now; the authorization server plugs into the same seam (`web.auth.Authenticator`)."""

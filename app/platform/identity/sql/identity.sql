@@ -1,0 +1,24 @@
+-- The one way to a key before its tenant is known: takes an exact key id, returns what verifying it needs. Owned by
+-- mandi_lookup, whose policies see all tenants; made under that role, since replacing a function takes its owner.
+SET LOCAL ROLE mandi_lookup;
+CREATE OR REPLACE FUNCTION identity_api_key(p_key_id text)
+RETURNS TABLE (tenant_id uuid, id uuid, secret_hash bytea, scopes text[], mode text, expires_at timestamptz,
+               revoked_at timestamptz, tenant_status text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT k.tenant_id, k.id, k.secret_hash, k.scopes, k.mode, k.expires_at, k.revoked_at,
+           tenancy_status_of(k.tenant_id)
+    FROM api_keys k WHERE k.key_id = p_key_id
+$$;
+REVOKE ALL ON FUNCTION identity_api_key(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION identity_api_key(text) TO mandi_app;
+RESET ROLE;
+
+-- Notes when keys were last used; a transaction by itself.
+CREATE OR REPLACE FUNCTION identity_keys_used(p_tenant uuid, p_ids uuid[], p_at timestamptz) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('app.tenant_id', p_tenant::text, true);
+    UPDATE api_keys SET last_used_at = p_at
+    WHERE tenant_id = p_tenant AND id = ANY (p_ids) AND (last_used_at IS NULL OR last_used_at < p_at);
+END
+$$;

@@ -1,0 +1,1 @@
+"""Tenants and their members. End customers are `custody/accounts`."""
