@@ -66,7 +66,7 @@ class FeedState(SQLModel, table=True):
 
     __tablename__ = "feed_state"
     __table_args__ = (
-        CheckConstraint("status IN ('waiting', 'running', 'finished')", name="status"),
+        CheckConstraint("status IN ('running', 'finished')", name="status"),
         {"info": {"app": "SELECT", "dispatch": "SELECT", "reference": "SELECT, INSERT, UPDATE"}},
     )
 
@@ -77,6 +77,6 @@ class FeedState(SQLModel, table=True):
     bars_published: int = bigint(default=0)
     last_stream_id: str = "0-0"
     speed: float = 0.0
-    status: str = "waiting"
+    status: str = "running"
     started_at: datetime = utc_now_column()
     updated_at: datetime = utc_now_column()

@@ -1,6 +1,8 @@
 """The replay feed against a real stream and database: order, barrier, crash and a stream that vanishes."""
 
 import asyncio
+import os
+import signal
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,6 +16,8 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
+from app.infra.redis import REDIS_ERRORS, open_redis
+from app.local.valkey import temporary_valkey
 from app.market.data.service import read_feed_state, run_replay, stream_key
 from app.market.instruments.service import find_instrument
 
@@ -217,6 +221,33 @@ async def test_a_stream_that_vanished_is_filled_again(tape: Tape, consumer: Cons
         await asyncio.sleep(0.002)
     await tape.stream.delete(stream_key(consumer.feed))
     await play
+    assert [at.date() for at in consumer.ats("watermark")] == DAYS
+    assert list(dict.fromkeys(at.date() for at in consumer.ats("bar"))) == DAYS[1:]
+
+
+async def test_a_killed_valkey_costs_nothing_but_time(reference: asyncpg.Pool, data_dir: Path, tape: Tape) -> None:
+    with temporary_valkey() as server:
+        stream = open_redis(server.url)
+        consumer, other = Consumer(reference, stream), Tape(reference, stream, data_dir, tape.instruments)
+        killed = False
+
+        async def settled(feed: str, watermark: datetime | None, last_stream_id: str) -> bool:
+            nonlocal killed
+            if len(consumer.ats("watermark")) == 2 and not killed:
+                killed = True
+                assert server.pid is not None
+                os.kill(server.pid, signal.SIGKILL)
+                await asyncio.sleep(0.3)
+                await asyncio.to_thread(server.start)
+                return False
+            with suppress(*REDIS_ERRORS):
+                return await Consumer.settled(consumer, feed, watermark, last_stream_id)
+            return False
+
+        consumer.settled = settled  # type: ignore[method-assign]
+        await other.play(consumer)
+        await stream.aclose()
+    assert killed
     assert [at.date() for at in consumer.ats("watermark")] == DAYS
     assert list(dict.fromkeys(at.date() for at in consumer.ats("bar"))) == DAYS[1:]
 

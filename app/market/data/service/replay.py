@@ -12,7 +12,8 @@ order decided on bar T cannot meet a price of T. After a crash before 2 the step
 with the same `at`, and no watermark of it had been seen; after a crash behind 2 only the watermark is published
 again. Consumers therefore treat a repeated `at` of an instrument, an `action_id` and a watermark as already done.
 A stream that vanished under the feed is filled again with the batch in question, under ids that are greater than
-any before. Every other failure ends the body; whoever leads starts it again and it resumes from `feed_state`.
+any before; while Redis is away the feed waits for it. Every other failure ends the body; whoever leads starts it
+again and it resumes from `feed_state`.
 """
 
 import asyncio
@@ -29,6 +30,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from app.infra.redis import REDIS_ERRORS
 from app.market.data import repository
 from app.market.data.domain import interval_length
 from app.market.data.ports import Settled
@@ -41,6 +43,7 @@ log = structlog.get_logger(__name__)
 STREAM_MAXLEN = 100_000
 _POLL_FAST_S, _POLL_SLOW_S, _FAST_POLLS = 0.003, 0.02, 30
 _POLLS_PER_CHECK = 25
+_RETRY_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,8 @@ async def run_replay(
 
     `speed`: watermarks a second, 0 for as fast as the barrier allows. A new feed's clock begins at the last bar that
     closed before `start` (before the first bar, by default): what lies before is history. `until` ends the tape early.
-    `instruments` limits it; every stored series of `interval` otherwise.
+    `instruments` limits it; every stored series of `interval` otherwise. Series are read once, at the start: what is
+    imported meanwhile joins at the next start.
     """
     tape = await load_tape(reference, data_dir, interval, instruments=instruments)
     replay = _Replay(reference, stream, feed, interval, settled, stop)
@@ -202,28 +206,42 @@ class _Replay:
             if await self._settled(self._feed, watermark, self._last_id):
                 return True
             polls += 1
-            if polls % _POLLS_PER_CHECK == 0 and _parts(await self._stream_tail()) < _parts(self._last_id):
+            if polls % _POLLS_PER_CHECK == 0 and not await self._stream_holds_all():
                 log.warning("replay.stream_lost", feed=self._feed, last_stream_id=self._last_id)
                 await self._publish(batch)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_POLL_FAST_S if polls < _FAST_POLLS else _POLL_SLOW_S):
-                    await self._stop.wait()
+            await _pause(self._stop, _POLL_FAST_S if polls < _FAST_POLLS else _POLL_SLOW_S)
         return False
 
     async def _publish(self, batch: list[Entry]) -> None:
-        """Append the batch, all of it or nothing, under ids greater than any that consumers have seen."""
-        key = stream_key(self._feed)
+        """Append the batch, all of it or nothing; while Redis is away, try again until `stop`."""
+        while not self._stop.is_set():
+            try:
+                self._last_id = await self._append(batch)
+                return
+            except REDIS_ERRORS as error:
+                log.warning("replay.no_stream", feed=self._feed, error=repr(error))
+                await _pause(self._stop, _RETRY_S)
+
+    async def _append(self, batch: list[Entry]) -> str:
+        """The id of the batch's last entry. Ids are greater than any that consumers have seen, even on a new stream."""
         first_id = "*"
         if _parts(await self._stream_tail()) < _parts(self._last_id):
             seconds, microseconds = await self._stream.time()
             first_id = f"{max(seconds * 1000 + microseconds // 1000, _parts(self._last_id)[0] + 1)}-0"
+        key = stream_key(self._feed)
         async with self._stream.pipeline(transaction=True) as pipeline:
             for index, entry in enumerate(batch):
                 pipeline.xadd(
                     key, dict[Any, Any](entry), id="*" if index else first_id, maxlen=STREAM_MAXLEN, approximate=True
                 )
             ids = await pipeline.execute()
-        self._last_id = ids[-1]
+        return str(ids[-1])
+
+    async def _stream_holds_all(self) -> bool:
+        try:
+            return _parts(await self._stream_tail()) >= _parts(self._last_id)
+        except REDIS_ERRORS:
+            return False
 
     async def _stream_tail(self) -> str:
         try:
@@ -245,7 +263,11 @@ async def _pace(stop: asyncio.Event, due: float, speed: float) -> float:
         return due
     now = asyncio.get_running_loop().time()
     due = max(now, due + 1 / speed)
-    with suppress(TimeoutError):
-        async with asyncio.timeout(due - now):
-            await stop.wait()
+    await _pause(stop, due - now)
     return due
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stop.wait()
