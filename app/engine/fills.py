@@ -31,6 +31,9 @@ class SlippageModel:
             raise ValueError("slippage must be at least 0 and below 10,000 basis points")
 
 
+NO_SLIPPAGE = SlippageModel()
+
+
 @dataclass(frozen=True, slots=True)
 class PriceEvent:
     """One price the market showed. `first` marks a bar's opening price: what lies before it is a gap."""
@@ -60,7 +63,7 @@ def match(
     first: bool,
     first_after_arrival: bool,
     tick: int = 1,
-    slippage: SlippageModel = SlippageModel(),
+    slippage: SlippageModel = NO_SLIPPAGE,
 ) -> tuple[int, int] | None:
     """`(price, quantity)` when this price event fills the order, else None. Prices at `price_exp`, quantity unsigned.
 

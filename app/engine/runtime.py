@@ -17,7 +17,7 @@ from app.engine.layout import BLOCK, FIELDS, SIGNAL, WEIGHT, Event, Flag, Kind
 from app.engine.program import Program
 from app.kernel.errors import invalid
 
-Row = tuple[int, int, int, int, int]
+Row = Sequence[int]
 """Open, high, low, close at `price_exp`, volume at `qty_exp`."""
 
 

@@ -116,7 +116,7 @@ def charges(
 
 
 def note(schedule: Schedule, trades: Sequence[Trade]) -> Charges:
-    """The heads of one contract note (all trades of one client and day), each rounded once. Raises `charges_unknown`."""
+    """The heads of one contract note (one client's trades of a day), each rounded once. Raises `charges_unknown`."""
     fine = dict.fromkeys(schedule.heads, 0)
     for trade in trades:
         if not schedule.covers(trade.on):

@@ -8,10 +8,22 @@ import numpy as np
 
 from app.engine.apply import Position
 from app.engine.bars import AnyEvent, Bars, Int64, SessionClose, daily_sessions, timeline
-from app.engine.fills import SlippageModel
+from app.engine.fills import NO_SLIPPAGE, SlippageModel
 from app.engine.instruments import Instrument, static_array
 from app.engine.layout import (
-    BLOCK, COUNTER, ENGINE_VERSION, FILL, INTENDED, ORDER, STATE, Cause, Counter, FillColumn, Reason, Setting, State,
+    BLOCK,
+    COUNTER,
+    ENGINE_VERSION,
+    FILL,
+    INTENDED,
+    ORDER,
+    STATE,
+    Cause,
+    Counter,
+    FillColumn,
+    Reason,
+    Setting,
+    State,
 )  # fmt: skip
 from app.engine.program import Program
 from app.engine.runtime import ProgramRuntime
@@ -89,7 +101,7 @@ def backtest(
     instruments: Sequence[Instrument],
     cash: int,
     schedule: Schedule,
-    slippage: SlippageModel = SlippageModel(),
+    slippage: SlippageModel = NO_SLIPPAGE,
     events: Iterable[AnyEvent] = (),
     sessions: Iterable[SessionClose] | None = None,
     trade_from: int = 0,

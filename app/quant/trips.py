@@ -95,8 +95,10 @@ def _trip(lot: _Part, part: _Part, size: int, side: Side) -> RoundTrip:
 
 
 def _split(lots: list[_Part], event: UnitSplit, side: Side) -> list[_Part]:
-    """Units restated so that they sum to the whole units of the position; a lot without units left passes its cost to the
-    next one, and the paid fraction lowers the last cost."""
+    """Units restated so that they sum to the whole units of the position.
+
+    A lot without units left passes its cost to the next one; the paid fraction lowers the last cost.
+    """
     before, done, notional, charges = 0, 0, 0, 0
     kept: list[_Part] = []
     for lot in lots:

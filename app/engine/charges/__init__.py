@@ -1,1 +1,1 @@
-"""Charge schedules, one file per market and segment: dated rates with their sources. `app.engine.schedule` reads them."""
+"""Charge schedules, one file per market and segment: dated rates with their sources. Read by `app.engine.schedule`."""

@@ -37,7 +37,7 @@ def fine_amount(row: np.ndarray, notional: int, quantity: int, unit: int, amount
     return amount
 
 
-@kernel("i8(i8[:, ::1], i8[::1], i8, i8, i8, i8, i8, i8, i8[::1], i8[::1])")
+@kernel("i8(i8[:, ::1], i8[::1], i8, i8, i8, i8, i8, i8, i8[::1])")
 def charge(
     rates: np.ndarray,
     units: np.ndarray,
@@ -48,9 +48,8 @@ def charge(
     product: int,
     day: int,
     amounts: np.ndarray,
-    totals: np.ndarray,
 ) -> int:
-    """Total in minor units; adds each rounded head to `totals`. `amounts` is scratch of the heads' length."""
+    """Total in minor units; leaves each rounded head in `amounts`."""
     amounts[:] = 0
     sides = 1 if side > 0 else 2
     for index in range(rates.shape[0]):
@@ -60,6 +59,6 @@ def charge(
     total = 0
     for head in range(units.shape[0]):
         minor = multiply_divide(amounts[head], 1, FINE * units[head], True) * units[head]
-        totals[head] += minor
+        amounts[head] = minor
         total += minor
     return total

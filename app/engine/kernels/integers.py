@@ -2,6 +2,8 @@
 
 from app.engine.kernels.jit import kernel
 
+_EXACT = 2.0**52
+"""Below it a float product of integers is exact."""
 _SAFE = 9.0e18
 """Below the largest int64 by more than the rounding of a float product."""
 
@@ -13,7 +15,17 @@ def multiply_divide(a: int, b: int, c: int, half_up: bool) -> int:
     b >= 0, c > 0 and below 2^62. The product may exceed 64 bits; the quotient must not.
     """
     magnitude = -a if a < 0 else a
-    if float(magnitude) * float(b) < _SAFE:
+    estimate = float(magnitude) * float(b)
+    if estimate < _EXACT:
+        # A float division and a correction: an integer division costs several times as much.
+        product = magnitude * b
+        quotient = int(estimate / float(c))
+        remainder = product - quotient * c
+        if remainder < 0:
+            quotient, remainder = quotient - 1, remainder + c
+        elif remainder >= c:
+            quotient, remainder = quotient + 1, remainder - c
+    elif estimate < _SAFE:
         product = magnitude * b
         quotient = product // c
         remainder = product - quotient * c

@@ -11,14 +11,28 @@ from app.engine.kernels.integers import multiply_divide
 from app.engine.kernels.jit import kernel
 from app.engine.kernels.matching import match
 from app.engine.kernels.positions import apply_dividend, apply_fill, apply_split, notional_of
-from app.engine.kernels.sizing import decide, equity_of
+from app.engine.kernels.sizing import decide
 from app.engine.layout import (
-    LIMIT_ORDER, MARKET, Counter, Event, Field, FillColumn, Intended, Kind, Order, Setting, State, Static,
+    LIMIT_ORDER,
+    MARKET,
+    Counter,
+    Event,
+    Field,
+    FillColumn,
+    Flag,
+    Intended,
+    Kind,
+    Order,
+    Setting,
+    State,
+    Static,
 )  # fmt: skip
 
 OPEN, HIGH, LOW, CLOSE_PRICE = int(Field.OPEN), int(Field.HIGH), int(Field.LOW), int(Field.CLOSE)
 QUANTITY, CLOSE = int(State.QUANTITY), int(State.CLOSE)
 OPEN_BUY, OPEN_SELL = int(State.OPEN_BUY), int(State.OPEN_SELL)
+MULTIPLY, DIVIDE = int(Static.MULTIPLY), int(Static.DIVIDE)
+HOLD, REBALANCE = int(Flag.HOLD), int(Flag.REBALANCE)
 TICK, UNIT, PRODUCT, CURRENCY = int(Static.TICK), int(Static.UNIT), int(Static.PRODUCT), int(Static.CURRENCY)
 NEXT_EVENT, ORDERS, POOL, FILLS = int(Counter.EVENT), int(Counter.ORDERS), int(Counter.POOL), int(Counter.FILLS)
 EXPIRED, UNAFFORDABLE = int(Counter.EXPIRED), int(Counter.UNAFFORDABLE)
@@ -113,11 +127,11 @@ def execute(
     slot, side = order[ORDER_SLOT], order[ORDER_SIDE]
     fixed = static[slot]
     notional = notional_of(quantity, price, fixed)
-    before = totals.copy()
-    fee = charge(rates, units, notional, quantity, fixed[UNIT], side, fixed[PRODUCT], day, amounts, totals)
+    fee = charge(rates, units, notional, quantity, fixed[UNIT], side, fixed[PRODUCT], day, amounts)
     if side > 0 and notional + fee > cash[fixed[CURRENCY]]:
-        totals[:] = before
         return False
+    for head in range(totals.shape[0]):
+        totals[head] += amounts[head]
     cash[fixed[CURRENCY]] += apply_fill(state[slot], fixed, side, quantity, price) - fee
     order[REMAINING] -= quantity
     state[slot, OPEN_BUY if side > 0 else OPEN_SELL] -= quantity
@@ -207,15 +221,6 @@ def place(
         state[order[ORDER_SLOT], column] += order[REMAINING]
 
 
-@kernel("b1(i8[::1], u1[::1], i8[:, ::1])")
-def stirs(weights: np.ndarray, flags: np.ndarray, state: np.ndarray) -> bool:
-    """Whether any slot may trade now: cheap, so that quiet rows cost little."""
-    for slot in range(weights.shape[0]):
-        if flags[slot] == 2 or (flags[slot] == 1 and weights[slot] == 0 and state[slot, QUANTITY] > 0):
-            return True
-    return False
-
-
 @kernel(
     "i8(i8[:, :, ::1], u1[:, ::1], i8[::1], i8[:, ::1], i8[:, ::1], u1[:, ::1], i8[:, ::1], i8[:, ::1], i8[::1],"
     " i8[::1], i8[:, ::1], i8[::1], i8[:, ::1], i8[:, ::1], i8[:, ::1], i8[::1], i8[::1], i8[::1], i8[::1], i8, i8, i8)"
@@ -257,17 +262,24 @@ def simulate(
                 fields, valid, row, days[row], settings[SLIPPAGE], state, static, cash, pool, counters, fills, rates,
                 units, amounts, totals,
             )  # fmt: skip
-        for slot in range(state.shape[0]):
-            if valid[slot, row] != 0:
-                state[slot, CLOSE] = fields[CLOSE_PRICE, slot, row]
         if counters[NEXT_EVENT] < events.shape[0]:
             close_sessions(events, state, pool, counters, row)
         at = row - base
-        if row >= settings[TRADE_FROM] and stirs(weights[at], flags[at], state):
+        worth, stirred = cash[0], False
+        for slot in range(state.shape[0]):
+            if valid[slot, row] != 0:
+                state[slot, CLOSE] = fields[CLOSE_PRICE, slot, row]
+            held, flag = state[slot, QUANTITY], flags[at, slot]
+            if held != 0:
+                price = state[slot, CLOSE] * static[slot, MULTIPLY]
+                worth += multiply_divide(held, price, static[slot, DIVIDE], True)
+            if flag == REBALANCE or (flag == HOLD and held > 0 and weights[at, slot] == 0):
+                stirred = True
+        equity[row] = worth
+        if stirred and row >= settings[TRADE_FROM]:
             count = decide(weights[at], flags[at], state, static, settings, cash[0], 0, intents)
             if counters[POOL] + count > pool.shape[0]:
                 return -1 - row
             place(intents, count, pool, state, counters, settings[TYPE], row)
-        equity[row] = equity_of(state, static, cash[0])
         row += 1
     return row

@@ -6,7 +6,7 @@ from datetime import date
 import numpy as np
 import pytest
 
-from app.engine.bars import Bars, Dividend, SessionClose, Split, align, daily_sessions, day_number, timeline
+from app.engine.bars import AnyEvent, Bars, Dividend, SessionClose, Split, align, daily_sessions, day_number, timeline
 from app.engine.layout import FIELDS, Kind
 from app.kernel.errors import DomainError
 
@@ -52,9 +52,9 @@ def test_shapes_and_types_are_checked(bars_of: Maker) -> None:
     with pytest.raises(DomainError, match="agree in shape"):
         Bars(bars.times[1:], bars.days, bars.fields, bars.valid).check()
     with pytest.raises(DomainError, match="fields must be int64"):
-        Bars(bars.times, bars.days, bars.fields.astype(np.float64), bars.valid).check()  # type: ignore[arg-type]
+        Bars(bars.times, bars.days, bars.fields.astype(np.float64), bars.valid).check()
     with pytest.raises(DomainError, match="valid must be uint8"):
-        Bars(bars.times, bars.days, bars.fields, bars.valid.astype(np.int64)).check()  # type: ignore[arg-type]
+        Bars(bars.times, bars.days, bars.fields, bars.valid.astype(np.int64)).check()
 
 
 def series(times: list[int], price: int) -> dict[str, list[int]]:
@@ -83,7 +83,13 @@ def test_sessions_end_with_the_last_bar_of_each_date() -> None:
 
 
 def test_the_timeline_puts_actions_before_and_session_ends_after_the_bar(bars_of: Maker) -> None:
-    events = [SessionClose(5), SessionClose(5, 1), Dividend(5, 0, 10), Split(5, 1, 2, 1), Split(2, 0, 3, 2)]
+    events: list[AnyEvent] = [
+        SessionClose(5),
+        SessionClose(5, 1),
+        Dividend(5, 0, 10),
+        Split(5, 1, 2, 1),
+        Split(2, 0, 3, 2),
+    ]
     found = timeline(bars_of(9, 2), events)
     assert [tuple(row[:3]) for row in found.tolist()] == [
         (2, Kind.SPLIT, 0), (5, Kind.SPLIT, 1), (5, Kind.DIVIDEND, 0), (5, Kind.SESSION_CLOSE, -1),

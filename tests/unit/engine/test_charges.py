@@ -1,6 +1,7 @@
 """Charge schedules against worked contract notes and published rates."""
 
 from datetime import date
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,13 @@ def test_every_us_rate_row_ends_where_the_next_begins() -> None:
 
 def test_flat_is_ten_basis_points_a_side_and_zero_is_zero() -> None:
     for side in Side:
-        args = {"notional": 12_345_67, "quantity": 3, "side": side, "product": Product.DELIVERY, "on": TODAY}
+        args: dict[str, Any] = {
+            "notional": 12_345_67,
+            "quantity": 3,
+            "side": side,
+            "product": Product.DELIVERY,
+            "on": TODAY,
+        }
         assert charges(schedule_named("flat_bps"), **args).total == 1235
         assert charges(schedule_named("zero"), **args).total == 0
 

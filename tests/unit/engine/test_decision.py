@@ -160,7 +160,7 @@ class Paper:
         for slot, one_row in enumerate(rows):
             self.closes[slot] = one_row[3] if one_row else self.closes[slot]
         self.working = []
-        said = self.runtime.on_bar(day, rows, [(s.slot, s.numerator, s.denominator) for s in splits])  # type: ignore[arg-type]
+        said = self.runtime.on_bar(day, rows, [(s.slot, s.numerator, s.denominator) for s in splits])
         held = tuple(Holding(p.quantity, c) for p, c in zip(self.positions, self.closes, strict=True))
         self.working = decide(self.program, self.slots, said, Book(self.cash, held))
         worth = [

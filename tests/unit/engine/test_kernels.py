@@ -113,13 +113,12 @@ def test_charges_are_identical_per_head(
     number = np.array([on.toordinal() - EPOCH])
     bars = Bars(number, number, np.zeros((FIELDS, 1, 1), np.int64), np.zeros((1, 1), np.uint8))
     rates, units = rate_table(schedule, schedule.currency or "USD", bars)
-    amounts, totals = np.zeros((2, len(units)), np.int64)
+    amounts = np.zeros(len(units), np.int64)
     total = charging.charge(
-        rates, units, notional, quantity, 10**qty_exp, side.sign, list(Product).index(product), int(number[0]),
-        amounts, totals,
+        rates, units, notional, quantity, 10**qty_exp, side.sign, list(Product).index(product), int(number[0]), amounts,
     )  # fmt: skip
     assert total == plain.total
-    assert totals.tolist() == [head.minor for head in plain.heads]
+    assert amounts.tolist() == [head.minor for head in plain.heads]
 
 
 @given(st.integers(1, 10**9), st.sampled_from(Side), st.integers(0, 5000), st.integers(1, 500))

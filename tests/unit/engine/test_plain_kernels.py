@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from app.engine import kernels
-from app.engine.bars import Bars, Dividend, Split, timeline
+from app.engine.bars import AnyEvent, Bars, Dividend, Split, timeline
 from app.engine.fills import SlippageModel
 from app.engine.instruments import Instrument
 from app.engine.program import compile_program
@@ -70,7 +70,7 @@ def test_a_simulation_gives_the_same_bytes_uncompiled(
     plain: Callable[..., Any], bars_of: Maker, slots: Slots, cross_program: Documents, order: dict[str, Any]
 ) -> None:
     bars = bars_of(400, 3, seed=2, missing=0.05)
-    events = [Split(100, 0, 2, 1), Split(101, 1, 1, 2), Dividend(150, 0, 7500), Dividend(151, 2, 100)]
+    events: list[AnyEvent] = [Split(100, 0, 2, 1), Split(101, 1, 1, 2), Dividend(150, 0, 7500), Dividend(151, 2, 100)]
     program = compile_program(cross_program(2, 6, weight=0.6, order=order))
     result = twice(
         plain,

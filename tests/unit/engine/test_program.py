@@ -29,14 +29,12 @@ def nest(depth: int) -> Any:
 
 
 def wide(count: int) -> Any:
-    expression: Any = 0
-    items = [{"op": "sma", "of": CLOSE, "window": i + 1} for i in range(count)]
+    items: list[Any] = [{"op": "sma", "of": CLOSE, "window": i + 1} for i in range(count)]
     while len(items) > 1:
         items = [{"op": "add", "left": a, "right": b} for a, b in zip(items[::2], items[1::2], strict=False)] + (
             [items[-1]] if len(items) % 2 else []
         )
-    expression = items[0]
-    return {"op": "select", "when": {"op": "gt", "left": expression, "right": 0}, "then": 1, "else": 0}
+    return {"op": "select", "when": {"op": "gt", "left": items[0], "right": 0}, "then": 1, "else": 0}
 
 
 @pytest.mark.parametrize(

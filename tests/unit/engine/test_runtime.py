@@ -19,6 +19,7 @@ Slots = Callable[..., list[Instrument]]
 Documents = Callable[..., dict[str, Any]]
 CLOSE = {"op": "close"}
 
+LAGGED = {"op": "mul", "left": 3, "right": {"op": "lag", "of": CLOSE, "bars": 6}}
 EVERYTHING = {
     "op": "select",
     "when": {
@@ -34,10 +35,13 @@ EVERYTHING = {
             "right": {"op": "month_changed"},
         },
     },
-    "then": {"op": "min", "left": 1, "right": {"op": "div", "left": {"op": "sma", "of": CLOSE, "window": 4},
-                                              "right": {"op": "mul", "left": 3, "right": {"op": "lag", "of": CLOSE, "bars": 6}}}},
+    "then": {
+        "op": "min",
+        "left": 1,
+        "right": {"op": "div", "left": {"op": "sma", "of": CLOSE, "window": 4}, "right": LAGGED},
+    },
     "else": 0,
-}  # fmt: skip
+}
 
 
 def part(bars: Bars, start: int, end: int) -> Bars:

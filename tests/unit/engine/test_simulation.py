@@ -166,7 +166,9 @@ def test_buys_are_scaled_to_the_cash_there_is(by_hand: Maker, slots: Slots, prog
 def reference_cross(bars: Bars, fast: int, slow: int, cash: int) -> tuple[list[tuple[int, ...]], list[int]]:
     """The same strategy written plainly, in fractions and Python integers: all-in at 99 %, 0.1 % a side."""
     opens, closes = bars.fields[0, 0].tolist(), bars.fields[3, 0].tolist()
-    held, fills, equity, order, above = 0, [], [], 0, None
+    fills: list[tuple[int, ...]] = []
+    equity: list[int] = []
+    held, order, above = 0, 0, None
     for row in range(bars.rows):
         if order:
             price = opens[row]

@@ -38,12 +38,16 @@ def test_a_fill_through_zero_closes_and_opens_the_other_side() -> None:
 
 
 def test_a_split_restates_the_lots_and_keeps_their_cost() -> None:
-    history = [Execution(at(0), Side.BUY, 10, 1000), UnitSplit(at(1), 2, 1), Execution(at(2), Side.SELL, 20, 1200)]
+    history: list[Execution | UnitSplit] = [
+        Execution(at(0), Side.BUY, 10, 1000),
+        UnitSplit(at(1), 2, 1),
+        Execution(at(2), Side.SELL, 20, 1200),
+    ]
     assert [(trip.quantity, trip.profit) for trip in round_trips(history)] == [(20, 200)]
 
 
 def test_a_reverse_split_counts_the_paid_fraction() -> None:
-    history = [
+    history: list[Execution | UnitSplit] = [
         Execution(at(0), Side.BUY, 1, 110),
         Execution(at(0), Side.BUY, 3, 300),
         Execution(at(0), Side.BUY, 1, 90),

@@ -93,7 +93,7 @@ def test_whole_stepwise_and_rebuilt_states_agree(
     for runtime, start in ((single, 0), (rebuilt, 431)):
         for row in range(start, 700):
             rows = [tuple(int(v) for v in bars.fields[:, slot, row]) for slot in range(4)]
-            said = runtime.on_bar(int(bars.days[row]), rows)  # type: ignore[arg-type]
+            said = runtime.on_bar(int(bars.days[row]), rows)
         assert said == last
         assert runtime.state() == whole.state()
 

@@ -22,7 +22,7 @@ def test_it_buys_below_the_entry_and_sells_at_the_exit(
     turns = 0
     for row in range(600):
         rows = [tuple(int(v) for v in bars.fields[:, slot, row]) for slot in range(2)]
-        said = runtime.on_bar(int(bars.days[row]), rows)  # type: ignore[arg-type]
+        said = runtime.on_bar(int(bars.days[row]), rows)
         if row < 19:
             continue
         for slot in range(2):

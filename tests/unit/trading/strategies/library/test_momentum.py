@@ -22,7 +22,7 @@ def test_it_holds_what_rose_over_twelve_months_without_the_last(
     months = []
     for row in range(700):
         rows = [tuple(int(v) for v in bars.fields[:, slot, row]) for slot in range(3)]
-        said = runtime.on_bar(int(bars.days[row]), rows)  # type: ignore[arg-type]
+        said = runtime.on_bar(int(bars.days[row]), rows)
         if row >= 252:
             rose = [bars.fields[3, s, row - 21] > bars.fields[3, s, row - 252] for s in range(3)]
             assert [weight > 0 for weight in said.weights] == rose
