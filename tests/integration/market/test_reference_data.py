@@ -5,6 +5,7 @@ from pathlib import Path
 from uuid import UUID
 
 import asyncpg
+import polars as pl
 import pytest
 
 from app.kernel.errors import DomainError
@@ -238,6 +239,33 @@ async def test_a_bad_file_is_refused_and_nothing_is_left(
         await put(reference, data_dir, file, symbol="INFY")
     assert await counts(reference) == rows
     assert sorted(p.name for p in (data_dir / "bars").iterdir()) == files
+
+
+async def test_parquet_columns_of_floats_and_dates_are_read_exactly(
+    reference: asyncpg.Pool, data_dir: Path, tmp_path: Path
+) -> None:
+    columns = {
+        "date": [date(2024, 1, 2), date(2024, 1, 3)],
+        "open": [10.1, 0.3],
+        "high": [10.1, 0.3],
+        "low": [10.1, 0.1 + 0.1],
+        "close": [10.1, 0.3],
+        "volume": [100.0, 5.0],
+    }
+    file = tmp_path / "floats.parquet"
+    pl.DataFrame(columns).write_parquet(file)
+    await put(reference, data_dir, file, symbol="HDFCBANK")
+    instrument = (await find_instrument(reference, "HDFCBANK", "XNSE", now=NOW)).id
+    bars = await load_bars(reference, data_dir, instrument, "1d")
+    assert (bars.open.tolist(), bars.low.tolist(), bars.volume.tolist()) == (
+        [101_000, 3_000],
+        [101_000, 2_000],
+        [100, 5],
+    )
+    for column, value, words in (("low", float("nan"), "finite"), ("open", 0.1 + 0.2, "decimal places")):
+        pl.DataFrame(columns | {column: [10.1, value]}).write_parquet(file)
+        with pytest.raises(DomainError, match=f"row 2, column {column}.*{words}"):
+            await put(reference, data_dir, file, symbol="HDFCBANK")
 
 
 async def test_a_missing_file_and_an_unknown_symbol_are_told_apart(
