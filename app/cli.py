@@ -1,0 +1,247 @@
+"""The `mandi` command. Decides its verbs and options; every body lives elsewhere and is imported when it is called."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from app.local.home import Home
+
+app = typer.Typer(name="mandi", no_args_is_help=True, add_completion=False, help="Mandi: trading as an API.")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Limit = Annotated[int, typer.Option(min=1, max=10_000, help="At most so many rows, the newest first.")]
+_PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True}
+_EX_CONFIG = 78
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn expected errors into one line and an exit code; 78 for settings."""
+    from app.infra.settings import SettingsError
+    from app.kernel.errors import DomainError
+    from app.local.ports import StartError
+
+    try:
+        yield
+    except SettingsError as error:
+        typer.echo(f"mandi: {error}", err=True)
+        raise typer.Exit(_EX_CONFIG) from None
+    except (StartError, DomainError) as error:
+        typer.echo(f"mandi: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+def _home() -> "Home":
+    from app.local.home import Home
+
+    return Home.find(os.environ)
+
+
+@app.command()
+def up(
+    check: Annotated[
+        bool, typer.Option("--check", help="Verify a run, print one line of JSON, exit 0 or not.")
+    ] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start from an empty data folder.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before deleting data.")] = False,
+    speed: Annotated[float | None, typer.Option(min=0, help="Bars per second; 0 is as fast as possible.")] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Preferred port of the API.")] = 8000,
+) -> None:
+    """Start the local stack and show it until Ctrl-C."""
+    from app.local.stack import Options
+    from app.local.up import Run
+    from app.local.up import up as run
+
+    home = _home()
+    if fresh and not yes and home.root.exists():
+        typer.confirm(f"Delete everything in {home.root}?", abort=True, err=True)
+    raise typer.Exit(run(home, Run(Options(port=port, speed=speed), check=check, fresh=fresh)))
+
+
+@app.command()
+def down() -> None:
+    """End a running stack; the data stays."""
+    from app.local.stack import end_leftovers, end_servers, supervisor_of
+
+    home = _home()
+    running = supervisor_of(home.state())
+    if running is not None:
+        typer.echo(f"stopping the stack of {home.root}")
+        running.stop(signal.SIGTERM, grace_s=90.0)
+    if home.root.exists():
+        end_leftovers(home, typer.echo)
+        end_servers(home)
+    typer.echo("nothing runs")
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """Say what runs. Exit code 1 when nothing does."""
+    from app.local.process import Running
+    from app.local.stack import is_ready, supervisor_of
+
+    home = _home()
+    state = home.state() or {}
+    running = supervisor_of(state) is not None
+    services = state.get("services", []) if running else []
+    for service in services:
+        service["alive"] = service["pid"] is not None and Running.find(service["pid"]) is not None
+    ready = running and is_ready(str(state["url"]))
+    phase = state["phase"] if running else "stopped"
+    if as_json:
+        facts = {"home": str(home.root), "phase": phase, "ready": ready, "url": state.get("url"), "services": services}
+        typer.echo(json.dumps(facts))
+    elif running:
+        _print_rows(
+            f"{phase}, {'ready' if ready else 'not ready'} at {state['url']}", services, "name pid alive restarts log"
+        )
+    else:
+        typer.echo(f"no stack runs in {home.root}")
+    raise typer.Exit(0 if running else 1)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Check ports, versions, database roles, clock and disk; name the remedy for what is wrong."""
+    from dataclasses import asdict
+
+    from app.local.doctor import examine
+
+    with _explained():
+        findings = list(examine(_home(), os.environ))
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in findings]))
+    else:
+        for finding in findings:
+            typer.secho(
+                f"{'ok ' if finding.ok else 'BAD'}  {finding.what}: {finding.found}", fg=None if finding.ok else "red"
+            )
+            if finding.remedy:
+                typer.echo(f"     remedy: {finding.remedy}")
+    raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+@app.command()
+def migrate(revision: Annotated[str, typer.Option(help="Alembic revision.")] = "head") -> None:
+    """Bring the database schema up to date (MIGRATE_DATABASE_URL, else the local stack's)."""
+    with _explained():
+        from app.infra.migrate import migrate as run
+        from app.local.ports import StartError
+
+        url = _settings().get("MIGRATE_DATABASE_URL")
+        if not url:
+            raise StartError("MIGRATE_DATABASE_URL is not set, and no stack runs here")
+        run(url, revision=revision)
+        typer.echo(f"the schema is at {revision}")
+
+
+@app.command()
+def seed() -> None:
+    """Seed reference data and the demo tenant (idempotent) in the configured or the running stack's database."""
+    import asyncio
+
+    with _explained():
+        from app.local.demo import seed_demo
+
+        home = _home()
+        os.environ.update(_settings())
+        home.create()
+        home.keep_credentials(asyncio.run(seed_demo(home.credentials())))
+        typer.echo("seeded")
+
+
+@app.command()
+def orders(limit: Limit = 20, as_json: Json = False) -> None:
+    """The demo tenant's newest orders."""
+    _list("/v1/orders", limit, as_json, "id created_at symbol side type quantity limit_price filled_quantity status")
+
+
+@app.command()
+def positions(limit: Limit = 100, as_json: Json = False) -> None:
+    """The demo tenant's positions."""
+    _list(
+        "/v1/positions",
+        limit,
+        as_json,
+        "account_id symbol quantity average_price last_price market_value unrealized_pnl",
+    )
+
+
+@app.command()
+def performance(as_json: Json = False) -> None:
+    """Return, risk and trade statistics of each of the demo tenant's deployments."""
+    with _explained():
+        from app.local.client import local_client
+
+        client = local_client(_home())
+        found = []
+        for deployment in client.rows("/v1/deployments", limit=100):
+            figures = client.get("/v1/performance", deployment_id=deployment["id"])
+            found.append({"strategy": deployment.get("strategy"), **figures})
+        columns = "strategy total_return sharpe sortino max_drawdown win_rate profit_factor trades"
+        _show("performance", found, as_json, columns)
+
+
+@app.command(context_settings=_PASSED_ON)
+def daemon(ctx: typer.Context) -> None:
+    """Run daemon roles (all by default): relay, scheduler, feed, matcher, listener, follower."""
+    _become("workers", ["daemon", *ctx.args])
+
+
+@app.command(context_settings=_PASSED_ON)
+def bench(ctx: typer.Context) -> None:
+    """Run a benchmark, for example `mandi bench orders --json`. Works from a checkout of the source."""
+    _become("tests.bench", ctx.args)
+
+
+def _become(module: str, arguments: list[str]) -> None:
+    environ = {**os.environ, **_settings()}
+    sys.stdout.flush()
+    os.execve(sys.executable, [sys.executable, "-m", module, *arguments], environ)
+
+
+def _settings() -> dict[str, str]:
+    """The user's settings; without them those of the running (or last) local stack."""
+    if "APP_DATABASE_URL" in os.environ or "MIGRATE_DATABASE_URL" in os.environ:
+        return dict(os.environ)
+    state = _home().state() or {}
+    return {str(key): str(value) for key, value in state.get("settings", {}).items()}
+
+
+def _list(path: str, limit: int, as_json: bool, columns: str) -> None:
+    with _explained():
+        from app.local.client import local_client
+
+        _show(Path(path).name, local_client(_home()).rows(path, limit=limit), as_json, columns)
+
+
+def _show(title: str, rows: list[dict[str, Any]], as_json: bool, columns: str) -> None:
+    if as_json:
+        typer.echo(json.dumps(rows))
+    else:
+        _print_rows(title, rows, columns)
+
+
+def _print_rows(title: str, rows: list[dict[str, Any]], columns: str) -> None:
+    from rich.console import Console
+
+    from app.local.screen import rows_table
+
+    Console().print(rows_table(title, rows, columns.split()))
+
+
+if __name__ == "__main__":
+    main()

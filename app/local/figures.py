@@ -1,0 +1,115 @@
+"""Decides what the summary shows and what `--check` accepts. Pure: the figures are read elsewhere."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from app.kernel.money import Money
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyFigures:
+    """One deployed strategy and its account. Amounts in minor units of `currency`; `positions` are (symbol, quantity).
+
+    `resting` counts open orders that wait for a price, `moving` those neither terminal nor resting.
+    `positions_from_fills` is computed from the fills alone, `equity` is what portfolio reports.
+    """
+
+    name: str
+    status: str
+    currency: str
+    orders: int
+    resting: int
+    moving: int
+    fills: int
+    denied: int
+    cash: int
+    market_value: int
+    equity: int
+    positions: tuple[tuple[str, str], ...] = ()
+    positions_from_fills: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One consistent look at the demo tenant. `ledger` is the sum of all entries per currency, in minor units."""
+
+    market_at: datetime | None = None
+    feed_status: str = "waiting"
+    bars: int = 0
+    strategies: tuple[StrategyFigures, ...] = ()
+    ledger: dict[str, int] = field(default_factory=dict)
+    denials: dict[str, int] = field(default_factory=dict)  # by reason
+
+    @property
+    def trading(self) -> bool:
+        """Whether every strategy has a filled order."""
+        return bool(self.strategies) and all(strategy.fills > 0 for strategy in self.strategies)
+
+    @property
+    def settled(self) -> bool:
+        """Whether every order is terminal or resting at this moment."""
+        return all(strategy.moving == 0 for strategy in self.strategies)
+
+
+def money(minor: int, currency: str) -> str:
+    """`1234567, "USD"` as `12,345.67 USD`."""
+    text = str(Money(minor, currency))
+    return text
+
+
+def broken_invariants(summary: Summary) -> list[str]:
+    """What must hold in every look, whatever is under way. Empty when the books are right."""
+    broken = [
+        f"ledger: entries in {currency} sum to {total}, not to zero"
+        for currency, total in sorted(summary.ledger.items())
+        if total != 0
+    ]
+    for strategy in summary.strategies:
+        if dict(strategy.positions) != dict(strategy.positions_from_fills):
+            broken.append(
+                f"{strategy.name}: positions {dict(strategy.positions)} differ from those of its fills "
+                f"{dict(strategy.positions_from_fills)}"
+            )
+        if strategy.equity != strategy.cash + strategy.market_value:
+            broken.append(
+                f"{strategy.name}: equity {strategy.equity} is not cash {strategy.cash} "
+                f"+ positions {strategy.market_value}"
+            )
+    return broken
+
+
+def failures(summary: Summary, *, waited_s: float) -> list[str]:
+    """Why `--check` fails on this look; empty when it passes."""
+    found = broken_invariants(summary)
+    if not summary.strategies:
+        found.append(f"no strategy is deployed after {waited_s:.0f} s")
+    found += [
+        f"{strategy.name}: no order has filled within {waited_s:.0f} s ({strategy.orders} orders, "
+        f"{strategy.denied} denied, status {strategy.status})"
+        for strategy in summary.strategies
+        if strategy.fills == 0
+    ]
+    found += [
+        f"{strategy.name}: {strategy.moving} orders are neither terminal nor resting"
+        for strategy in summary.strategies
+        if strategy.moving
+    ]
+    return found
+
+
+def report(summary: Summary, failed: Sequence[str], *, seconds: dict[str, float]) -> dict[str, Any]:
+    """The one line of JSON of `--check`. `seconds` since the start of the command, by milestone."""
+    return {
+        "ok": not failed,
+        "failures": list(failed),
+        "seconds": {name: round(value, 1) for name, value in seconds.items()},
+        "market_at": None if summary.market_at is None else summary.market_at.isoformat(),
+        "bars": summary.bars,
+        "orders": sum(strategy.orders for strategy in summary.strategies),
+        "fills": sum(strategy.fills for strategy in summary.strategies),
+        "denied": sum(strategy.denied for strategy in summary.strategies),
+        "ledger_sums": summary.ledger,
+        "strategies": [asdict(strategy) for strategy in summary.strategies],
+    }

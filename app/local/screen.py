@@ -1,0 +1,91 @@
+"""Decides what the terminal shows while the stack runs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from app.local.figures import Summary, broken_invariants, money
+from app.local.home import Credentials
+
+
+def processes_table(services: Sequence[dict[str, Any]]) -> Table:
+    """The processes, their pids and restarts."""
+    table = Table(title="Processes", title_justify="left", expand=False)
+    for heading, justify in (("process", "left"), ("pid", "right"), ("state", "left"), ("restarts", "right")):
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for service in services:
+        up = service["pid"] is not None
+        state = Text("running", style="green") if up else Text("starting again", style="yellow")
+        table.add_row(service["name"], str(service["pid"] or "-"), state, str(service["restarts"]))
+    return table
+
+
+def strategies_table(summary: Summary) -> Table:
+    """One row per strategy: activity, holdings, equity."""
+    table = Table(title="Strategies (paper)", title_justify="left")
+    for heading in ("strategy", "state"):
+        table.add_column(heading)
+    for heading in ("orders", "resting", "fills", "denied", "cash", "positions", "equity"):
+        table.add_column(heading, justify="right")
+    table.add_column("holds")
+    for strategy in summary.strategies:
+        holds = ", ".join(f"{symbol} {quantity}" for symbol, quantity in strategy.positions) or "-"
+        amounts = [money(value, strategy.currency) for value in (strategy.cash, strategy.market_value, strategy.equity)]
+        counts = [str(n) for n in (strategy.orders, strategy.resting, strategy.fills, strategy.denied)]
+        table.add_row(strategy.name, strategy.status, *counts, *amounts, holds)
+    return table
+
+
+def picture(
+    summary: Summary, services: Sequence[dict[str, Any]], *, url: str, credentials: Credentials | None
+) -> Group:
+    """The live summary."""
+    broken = broken_invariants(summary)
+    ledger = Text("balances to zero", style="green") if not broken else Text("; ".join(broken), style="bold red")
+    at = "-" if summary.market_at is None else summary.market_at.date().isoformat()
+    denials = ", ".join(f"{reason} {count}" for reason, count in sorted(summary.denials.items())) or "none"
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("market date", f"{at} ({summary.feed_status})")
+    facts.add_row("bars replayed", f"{summary.bars:,}")
+    facts.add_row("risk denials", denials)
+    facts.add_row("ledger", ledger)
+    return Group(
+        processes_table(services),
+        strategies_table(summary),
+        facts,
+        addresses(url, credentials),
+        Text("Ctrl-C stops every process and keeps the data.", style="dim"),
+    )
+
+
+def addresses(url: str, credentials: Credentials | None) -> Panel:
+    """Where the API is and how to call it."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row("API", f"{url}/v1")
+    grid.add_row("docs", f"{url}/docs")
+    if credentials is not None:
+        grid.add_row("demo API key", Text(credentials.api_key, no_wrap=True, overflow="fold"))
+        grid.add_row(
+            "try", Text(f'curl -H "Authorization: Bearer {credentials.api_key}" {url}/v1/orders', overflow="fold")
+        )
+    return Panel(grid, title="Mandi", title_align="left", expand=False)
+
+
+def rows_table(title: str, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> Table:
+    """Rows of an API answer; a missing value shows as `-`."""
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column.replace("_", " "))
+    for row in rows:
+        values = [row.get(column) for column in columns]
+        table.add_row(*["-" if value is None else str(value) for value in values])
+    return table
+
+
+def progress_console(*, to_stderr: bool) -> Console:
+    """Where progress goes: stderr when stdout is for a machine."""
+    return Console(stderr=to_stderr, highlight=False, soft_wrap=True)
