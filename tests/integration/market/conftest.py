@@ -13,16 +13,21 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlmodel import SQLModel
 
-import app.market.data.tables
-import app.market.instruments.tables
 from app.infra import migrate, roles
 from app.infra.redis import open_redis
 from app.infra.rls import ROLES
 from app.local.postgres import temporary_postgres
 from app.local.valkey import EmbeddedValkey, temporary_valkey
+from app.market.data import tables as data_tables
 from app.market.data.service import seed_reference
+from app.market.instruments import tables as instrument_tables
 
-MARKET = ("instruments", "instrument_rules", "trading_sessions", "corporate_actions", "bar_series", "last_prices")
+MARKET = {
+    str(model.__tablename__)
+    for module in (instrument_tables, data_tables)
+    for model in vars(module).values()
+    if isinstance(model, type) and issubclass(model, SQLModel) and model.__module__ == module.__name__
+}
 Urls = dict[str, str]
 
 
@@ -32,7 +37,7 @@ async def _build(admin: str, data_dir: Path) -> Urls:
     urls = {role: roles.role_url(admin, role, password) for role, password in passwords.items()}
     owner = await asyncpg.connect(urls["mandi_migrate"])
     for table in SQLModel.metadata.sorted_tables:
-        if table.name not in (*MARKET, "feed_state"):
+        if table.name not in MARKET:
             continue
         await owner.execute(str(CreateTable(table).compile(dialect=postgresql.dialect())))  # type: ignore[no-untyped-call]
         for index in table.indexes:
