@@ -1,0 +1,120 @@
+"""The gateway's ASGI app: the only module that knows every route. Run: `uvicorn app.main:app`."""
+
+import asyncio
+import importlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.util import find_spec
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI
+
+from app.bootstrap import bootstrap, utc_clock
+from app.infra.settings import Settings, load_settings
+from app.market.data.routes import bar_routes
+from app.market.instruments.routes import instrument_routes
+from app.platform.identity.routes import router as api_keys
+from app.platform.identity.service import KeyAuthenticator
+from app.platform.tenancy.routes import router as tenancy
+from app.web.context import Gateway
+from app.web.errors import install_errors
+from app.web.events import router as events
+from app.web.health import router as health
+from app.web.middleware import Observer, RequestBoundary
+from app.web.openapi import install_openapi
+from app.web.queries import refuse_unknown_query
+from app.web.transaction import tx_requiring
+
+DESCRIPTION = """\
+Trade, on paper or live, and run strategies through one API.
+
+**Keys** go into `Authorization: Bearer sk_test_in1_…`. **Ids** are prefixed and sort by age (`ord_…`). **Numbers** that
+count money, prices or quantities are decimal strings. **Times** are RFC 3339, UTC. **Lists** are newest first; follow
+them with `starting_after`. **Errors** are problem documents (RFC 9457) whose `code` is stable and whose `detail` says
+what to do; another tenant's id is a 404. Every answer carries a `Request-Id`.
+"""
+TAGS = [
+    {"name": "Tenant", "description": "Who you are here."},
+    {"name": "API keys", "description": "Credentials with scopes."},
+    {"name": "Accounts", "description": "Accounts, balances, the ledger."},
+    {"name": "Market data", "description": "Instruments and bars."},
+    {"name": "Orders", "description": "Orders and fills."},
+    {"name": "Portfolio", "description": "Positions."},
+    {"name": "Strategies", "description": "Strategies and their deployments."},
+    {"name": "Performance", "description": "What it earned, and at which risk."},
+    {"name": "Events", "description": "What happened, in order."},
+]
+_LATER = (
+    "app.custody.accounts.routes",
+    "app.custody.ledger.routes",
+    "app.trading.orders.routes",
+    "app.trading.portfolio.routes",
+    "app.trading.strategies.routes",
+    "app.insight.analytics.routes",
+)
+
+
+def _routers(settings: Settings) -> list[APIRouter]:
+    market = (
+        instrument_routes(tx_requiring("instruments:read"), utc_clock),
+        bar_routes(tx_requiring("bars:read"), utc_clock, settings.data_dir),
+    )
+    later = [importlib.import_module(name).router for name in _LATER if _exists(name)]
+    return [health, tenancy, api_keys, *market, *later, events]
+
+
+def _exists(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _observer() -> Observer:
+    """Where finished requests are counted."""
+    if _exists("app.infra.telemetry"):
+        found: Observer | None = getattr(importlib.import_module("app.infra.telemetry"), "observe_request", None)
+        if found is not None:
+            return found
+    return lambda *_: None
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The gateway for `settings`, by default the environment's. Raises `SettingsError`."""
+    used = settings or load_settings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with bootstrap(used) as process:
+            authenticator = KeyAuthenticator(process.database, cell=used.cell)
+            app.state.app = process
+            app.state.gateway = Gateway(process.database, process.redis, authenticator, used.cell, process.clock)
+            stop = asyncio.Event()
+            background = asyncio.create_task(authenticator.run(stop))
+            yield
+            stop.set()
+            await background
+
+    app = FastAPI(
+        title="Mandi",
+        version="1",
+        summary="A trading platform as an API.",
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        redoc_url=None,
+        lifespan=lifespan,
+        dependencies=[Depends(refuse_unknown_query)],
+        telemetry={"auto_configure": False, "logs": False},  # `infra.telemetry` owns providers and logs
+    )
+    for router in _routers(used):
+        app.include_router(router)
+    install_errors(app)
+    install_openapi(app)
+    app.add_middleware(RequestBoundary, observe=_observer())
+    return app
+
+
+def __getattr__(name: str) -> Any:
+    if name == "app":
+        return create_app()
+    raise AttributeError(name)

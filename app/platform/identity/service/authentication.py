@@ -1,0 +1,71 @@
+"""Decides whether a bearer credential is a caller. Implements `web.auth`'s `Authenticator`."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+
+from app.infra.database import Database
+from app.kernel.principal import Principal
+from app.platform.identity import repository
+from app.platform.identity.domain import StoredKey, check_key, hash_key, parse_key
+
+CACHE_SECONDS = 5.0
+"""How long a verified key is trusted without asking the database: the longest that a revocation can go unseen."""
+
+CACHE_KEYS = 10_000
+FLUSH_SECONDS = 30.0
+log = structlog.get_logger(__name__)
+
+
+class KeyAuthenticator:
+    """Verifies API keys of `cell`. Keeps hashes of good keys for `CACHE_SECONDS`; never a key, never a failure."""
+
+    def __init__(self, database: Database, *, cell: str, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._database = database
+        self._cell = cell
+        self._monotonic = monotonic
+        self._verified: dict[bytes, tuple[float, StoredKey]] = {}
+        self._used: dict[UUID, dict[UUID, datetime]] = {}
+
+    async def authenticate(self, credential: str, *, now: datetime) -> Principal:
+        """The caller. Raises `malformed_api_key`, `wrong_cell`, `invalid_api_key`, `api_key_revoked|expired`."""
+        parsed = parse_key(credential, cell=self._cell)
+        digest = hash_key(credential)
+        until, cached = self._verified.get(digest, (0.0, None))
+        if cached is None or until <= self._monotonic():
+            self._verified.pop(digest, None)
+            asked = self._monotonic()
+            stored = check_key(await repository.find_key(self._database.pool, parsed.key_id), digest, now=now)
+            self._remember(digest, stored, asked + CACHE_SECONDS)
+        else:
+            stored = check_key(cached, digest, now=now)
+        self._used.setdefault(stored.tenant_id, {})[stored.id] = now
+        return Principal(tenant_id=stored.tenant_id, key_id=stored.id, mode=stored.mode, scopes=stored.scopes)
+
+    def _remember(self, digest: bytes, stored: StoredKey, until: float) -> None:
+        while len(self._verified) >= CACHE_KEYS:
+            del self._verified[next(iter(self._verified))]
+        self._verified[digest] = (until, stored)
+
+    async def flush(self) -> None:
+        """Write when keys were last used: once a tenant and period, not once a request."""
+        used, self._used = self._used, {}
+        for tenant_id, keys in used.items():
+            await repository.keys_used(self._database.pool, tenant_id, list(keys), max(keys.values()))
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`: flush every `FLUSH_SECONDS`, and once at the end."""
+        while not stop.is_set():
+            try:
+                async with asyncio.timeout(FLUSH_SECONDS):
+                    await stop.wait()
+            except TimeoutError:
+                pass
+            try:
+                await self.flush()
+            except Exception as error:
+                log.warning("identity.last_used_not_written", error=repr(error))

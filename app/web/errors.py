@@ -1,0 +1,201 @@
+"""Decides what a failure looks like outside: RFC 9457 problem documents. Holds the only table from kinds to HTTP."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import asyncpg
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+
+from app.kernel.errors import DomainError, Kind
+from app.web.context import request_id_of
+from app.web.models import ApiModel
+
+STATUS: dict[Kind, int] = {
+    Kind.INVALID: 422,
+    Kind.UNAUTHENTICATED: 401,
+    Kind.FORBIDDEN: 403,
+    Kind.NOT_FOUND: 404,
+    Kind.CONFLICT: 409,
+    Kind.LIMITED: 429,
+    Kind.UNAVAILABLE: 503,
+}
+RETRYABLE = frozenset({429, 503})
+MAX_ECHO = 64
+MAX_ERRORS = 20
+_TRANSIENT = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InterfaceError,
+    PoolTimeoutError,
+    ConnectionError,
+    TimeoutError,
+)
+"""A database that is away, full or asks to be asked again: the same request may succeed later."""
+
+_REMEDIES = {
+    "missing": "is required",
+    "extra_forbidden": "is not a field of this request: remove it, or check its spelling",
+    "string_type": "must be a string, in quotes",
+    "int_type": "must be a whole number, without quotes",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number, without decimals",
+    "bool_type": "must be true or false, without quotes",
+    "list_type": "must be a list",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be a JSON object, sent with Content-Type: application/json",
+    "timezone_aware": "must name its offset, such as 2026-01-31T09:15:00Z",
+    "datetime_from_date_parsing": "must be an RFC 3339 time such as 2026-01-31T09:15:00Z",
+    "datetime_parsing": "must be an RFC 3339 time such as 2026-01-31T09:15:00Z",
+    "datetime_type": "must be an RFC 3339 time such as 2026-01-31T09:15:00Z",
+}
+_HTTP = {
+    404: ("no_such_path", "This path does not exist. /openapi.json lists every operation."),
+    405: ("method_not_allowed", "This path exists, but not with this method. The header Allow lists those it takes."),
+    413: ("body_too_large", "The request body is larger than 256 KiB. Send less at a time."),
+    431: ("headers_too_large", "The request headers are larger than 16 KiB. Send fewer or shorter ones."),
+}
+
+log = structlog.get_logger(__name__)
+
+
+class FieldError(ApiModel):
+    """One wrong field: where it is, a stable code, what to do."""
+
+    param: str
+    code: str
+    message: str
+
+
+class Problem(ApiModel):
+    """An error (RFC 9457). `code` is stable; `detail` says what is wrong and what to do."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    param: str | None = None
+    errors: list[FieldError] = []
+    request_id: str
+    retryable: bool
+
+
+def problem(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    request_id: str,
+    param: str | None = None,
+    errors: Sequence[FieldError] = (),
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """An `application/problem+json` response."""
+    body = Problem(
+        type=f"urn:mandi:error:{code}",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        code=code,
+        param=param,
+        errors=list(errors),
+        request_id=request_id,
+        retryable=status in RETRYABLE,
+    )
+    sent = dict(headers or {})
+    if status == 401:
+        sent["WWW-Authenticate"] = 'Bearer realm="mandi"'
+    return JSONResponse(body.model_dump(), status, headers=sent, media_type="application/problem+json")
+
+
+def describe(errors: Sequence[Mapping[str, Any]]) -> list[FieldError]:
+    """Pydantic's errors as field errors: the path without `body` or `query`, a remedy, never the value sent."""
+    return [
+        FieldError(
+            param=".".join(str(part)[:MAX_ECHO] for part in error["loc"][1:]) or str(error["loc"][0]),
+            code=str(error["type"]),
+            message=_REMEDIES.get(error["type"]) or str(error["msg"])[:200],
+        )
+        for error in errors[:MAX_ERRORS]
+    ]
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        cause = error.orig if isinstance(error, DBAPIError) else None
+        error = cause or error.__cause__
+
+
+def unexpected(error: Exception, request_id: str) -> JSONResponse:
+    """The answer to what nobody anticipated: 503 when trying again may help, else 500. Says nothing of the inside."""
+    if any(isinstance(link, _TRANSIENT) for link in _chain(error)):
+        log.warning("request.unavailable", error=type(error).__name__)
+        return problem(
+            503,
+            "temporarily_unavailable",
+            "The service cannot reach its database just now. Nothing is known to be written: try again in a second.",
+            request_id=request_id,
+            headers={"Retry-After": "1"},
+        )
+    log.error("request.failed", exc_info=error)
+    return problem(
+        500,
+        "internal_error",
+        "Something failed on our side and was logged. If it stays so, tell support the request_id.",
+        request_id=request_id,
+    )
+
+
+async def _on_domain_error(request: Request, error: DomainError) -> JSONResponse:
+    status = STATUS[error.kind]
+    return problem(status, error.code, error.message, request_id=request_id_of(request), param=error.param)
+
+
+async def _on_validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
+    request_id = request_id_of(request)
+    found = error.errors()
+    if any(one["type"] == "json_invalid" for one in found):
+        return problem(400, "malformed_json", "The body is not valid JSON.", request_id=request_id)
+    errors = describe(found)
+    names = ", ".join(dict.fromkeys(one.param for one in errors))
+    return problem(
+        422,
+        "invalid_request",
+        f"Correct {names}: {errors[0].param} {errors[0].message}."[:300],
+        request_id=request_id,
+        param=errors[0].param,
+        errors=errors,
+    )
+
+
+async def _on_http_exception(request: Request, error: HTTPException) -> JSONResponse:
+    code, detail = _HTTP.get(error.status_code, ("malformed_request", "The request could not be read."))
+    if error.status_code >= 500:
+        code, detail = "internal_error", "Something failed on our side and was logged."
+    return problem(error.status_code, code, detail, request_id=request_id_of(request), headers=error.headers)
+
+
+def http_problem(status: int, request_id: str) -> JSONResponse:
+    """The problem of a plain HTTP status (404, 405, 413, 431)."""
+    code, detail = _HTTP[status]
+    return problem(status, code, detail, request_id=request_id)
+
+
+def install_errors(app: FastAPI) -> None:
+    """Make every anticipated failure a problem document; the middleware answers the others with `unexpected`."""
+    app.exception_handler(DomainError)(_on_domain_error)
+    app.exception_handler(RequestValidationError)(_on_validation_error)
+    app.exception_handler(HTTPException)(_on_http_exception)

@@ -1,0 +1,53 @@
+"""`/livez`, `/readyz`, `/metrics`: for probes and scrapers. The ingress publishes only `/v1` and the documentation."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from app.web.context import gateway_of, request_id_of
+from app.web.errors import problem
+
+PROBE_SECONDS = 2.0
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/livez")
+async def live() -> dict[str, str]:
+    """The process answers. Says nothing of what it depends on: a restart would not mend that."""
+    return {"status": "alive"}
+
+
+@router.get("/readyz")
+async def ready(request: Request) -> JSONResponse:
+    """200 when database and Redis answer within two seconds, else 503 naming what is down."""
+    gateway = gateway_of(request)
+    states = await asyncio.gather(
+        _state(gateway.database.pool.fetchval("select 1")),
+        _state(gateway.redis.ping()),
+    )
+    checks = dict(zip(("database", "redis"), states, strict=True))
+    down = [name for name, state in checks.items() if state != "ok"]
+    if not down:
+        return JSONResponse({"status": "ready", "checks": checks})
+    said = ", ".join(f"{name} ({checks[name]})" for name in down)
+    return problem(503, "not_ready", f"Not reachable: {said}.", request_id=request_id_of(request))
+
+
+async def _state(probe: Awaitable[Any]) -> str:
+    """`ok`, or the kind of failure; its text stays inside, since it names hosts."""
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            await probe
+    except Exception as error:
+        return type(error).__name__
+    return "ok"
+
+
+@router.get("/metrics")
+async def metrics() -> Response:
+    """Prometheus' text format."""
+    return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})

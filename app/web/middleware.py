@@ -1,0 +1,123 @@
+"""Decides what surrounds every request: its id, size limits, security headers, one log line, one last resort."""
+
+import re
+import time
+from collections.abc import Callable
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.kernel.ids import encode_id, uuid7
+from app.web.errors import http_problem, unexpected
+
+MAX_BODY_BYTES = 256 * 1024
+MAX_HEADER_BYTES = 16 * 1024
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}", re.ASCII)
+_SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+_CONTENT_POLICY = "default-src 'none'; frame-ancestors 'none'"
+_QUIET = ("/livez", "/readyz", "/metrics")
+
+Observer = Callable[[str, str, int, float], None]
+"""Takes method, route template, status and seconds of a finished request: the metrics of `infra.telemetry`."""
+
+log = structlog.get_logger(__name__)
+
+
+class RequestBoundary:
+    """Plain ASGI (Starlette's BaseHTTPMiddleware costs a task a request). Outermost but for the server's own."""
+
+    def __init__(self, app: ASGIApp, *, observe: Observer) -> None:
+        self._app = app
+        self._observe = observe
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get("request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else encode_id("req", uuid7())
+        scope.setdefault("state", {})["request_id"] = request_id
+        reply = _Reply(scope, send, request_id, no_store="authorization" in headers)
+        began = time.perf_counter()
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                refused = _refusal(scope, headers)
+                if refused is not None:
+                    await http_problem(refused, request_id)(scope, receive, reply)
+                else:
+                    await self._app(scope, _limited(receive), reply)
+            except Exception as error:
+                if reply.status is not None:
+                    log.error("request.broke_off", exc_info=error)
+                    raise
+                await unexpected(error, request_id)(scope, receive, reply)
+            finally:
+                self._record(scope, reply.status, time.perf_counter() - began)
+
+    def _record(self, scope: Scope, status: int | None, seconds: float) -> None:
+        route = _route_of(scope)
+        self._observe(scope["method"], route, status or 499, seconds)
+        if route not in _QUIET:
+            log.info("request", method=scope["method"], route=route, status=status, ms=round(seconds * 1000, 1))
+
+
+def _refusal(scope: Scope, headers: Headers) -> int | None:
+    if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:
+        return 431
+    length = headers.get("content-length", "")
+    return 413 if length.isascii() and length.isdigit() and int(length[:20]) > MAX_BODY_BYTES else None
+
+
+def _limited(receive: Receive) -> Receive:
+    """`receive` that raises 413 once a body without (or with a false) Content-Length grows too large."""
+    received = 0
+
+    async def limited() -> Message:
+        nonlocal received
+        message = await receive()
+        if message["type"] == "http.request":
+            received += len(message.get("body", b""))
+            if received > MAX_BODY_BYTES:
+                raise HTTPException(413)
+        return message
+
+    return limited
+
+
+class _Reply:
+    """`send` that adds the headers every answer carries, and remembers the status."""
+
+    def __init__(self, scope: Scope, send: Send, request_id: str, *, no_store: bool) -> None:
+        self.status: int | None = None
+        self._scope = scope
+        self._send = send
+        self._request_id = request_id
+        self._no_store = no_store
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers["Request-Id"] = self._request_id
+            for name, value in _SECURITY.items():
+                headers[name] = value
+            if "content-security-policy" not in headers:
+                headers["Content-Security-Policy"] = _CONTENT_POLICY
+            if self._no_store:
+                headers["Cache-Control"] = "no-store"
+        await self._send(message)
+
+
+def _route_of(scope: Scope) -> str:
+    """The route's template, so that ids never become metric labels; `unmatched` for a path that no route takes."""
+    route = scope.get("route")
+    return str(getattr(route, "path_format", "")) or "unmatched"

@@ -1,0 +1,108 @@
+"""Decides what the OpenAPI document adds to FastAPI's: problem responses everywhere, the permissions of each route."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
+
+from app.web.auth import Requires
+from app.web.errors import FieldError, Problem
+
+_RESPONSES = {
+    "400": ("BadRequest", "The body is not valid JSON."),
+    "401": ("Unauthorized", "No key, or one that is not in force."),
+    "403": ("Forbidden", "The key lacks the scope that this operation needs, or its mode does not fit."),
+    "404": ("NotFound", "No such object of yours. Another tenant's id gives the same answer."),
+    "409": ("Conflict", "Contradicts the present state."),
+    "413": ("TooLarge", "The body is larger than 256 KiB."),
+    "422": ("Invalid", "A field is wrong; `errors` names each. Nothing was written."),
+    "429": ("Limited", "Too much at once; see Retry-After."),
+    "500": ("InternalError", "Failed on our side and logged."),
+    "503": ("Unavailable", "Something needed is away; try again."),
+}
+_EXAMPLE = {
+    "type": "urn:mandi:error:invalid_request",
+    "title": "Unprocessable Content",
+    "status": 422,
+    "detail": "Correct quantity: quantity must be a decimal string such as '12.50', in quotes, without exponent.",
+    "code": "invalid_request",
+    "param": "quantity",
+    "errors": [{"param": "quantity", "code": "decimal_string", "message": "must be a decimal string such as '12.50'"}],
+    "request_id": "req_01kpx4t8yhe6rb2y6x3v1m9d0c",
+    "retryable": False,
+}
+
+
+def routes_of(app: FastAPI) -> Iterator[RouteContext]:
+    """Every API route as it is served, those of included routers with their prefix."""
+    for context in iter_route_contexts(app.routes):
+        if isinstance(context.original_route, APIRoute):
+            yield context
+
+
+def permissions_of(route: RouteContext) -> frozenset[str]:
+    """The permissions that a caller of `route` needs: none found means that the route is public."""
+    return frozenset(_required(route.dependant))
+
+
+def _required(dependant: Dependant) -> Iterator[str]:
+    if isinstance(dependant.call, Requires):
+        yield from dependant.call.permissions
+    for inner in dependant.dependencies:
+        yield from _required(inner)
+
+
+def install_openapi(app: FastAPI) -> None:
+    """Make `app.openapi()` return the completed document."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = generate()
+            _complete(app, document)
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
+
+
+def _complete(app: FastAPI, document: dict[str, Any]) -> None:
+    components = document.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    for model in (FieldError, Problem):
+        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        schema.pop("$defs", None)
+        schemas[model.__name__] = schema
+    schemas["Problem"]["examples"] = [_EXAMPLE]
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    components["responses"] = {
+        name: {
+            "description": description,
+            "headers": {"Request-Id": {"description": "Names this request in our logs.", "schema": {"type": "string"}}},
+            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for name, description in _RESPONSES.values()
+    }
+    for route in routes_of(app):
+        for method in route.methods or ():
+            operation = document["paths"].get(route.path_format, {}).get(method.lower())
+            if operation is not None:
+                _complete_operation(operation, sorted(permissions_of(route)), path=str(route.path_format))
+
+
+def _complete_operation(operation: dict[str, Any], permissions: list[str], *, path: str) -> None:
+    statuses = ["422", "500", "503"]
+    if permissions:
+        statuses += ["401", "403", "429"]
+        operation["x-permissions"] = permissions
+        said = operation.get("description", "")
+        operation["description"] = f"{said}\n\nNeeds the scope `{'`, `'.join(permissions)}`.".strip()
+    if "requestBody" in operation:
+        statuses += ["400", "409", "413"]
+    if "{" in path:
+        statuses += ["404"]
+    for status in sorted(statuses):
+        operation["responses"][status] = {"$ref": f"#/components/responses/{_RESPONSES[status][0]}"}

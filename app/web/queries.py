@@ -1,0 +1,31 @@
+"""Decides that an unknown query parameter is an error: a misspelt filter must not quietly answer with everything."""
+
+from collections.abc import Iterator
+
+from fastapi import Request
+from fastapi.dependencies.models import Dependant
+from pydantic import BaseModel
+
+from app.kernel.errors import invalid
+
+
+def refuse_unknown_query(request: Request) -> None:
+    """An app-wide dependency. Raises `unknown_parameter` naming the parameter and those that the route takes."""
+    if not request.query_params:
+        return
+    known = sorted(set(_names(request.scope["route"].dependant)))
+    for name in request.query_params:
+        if name not in known:
+            taken = f"Takes {', '.join(known)}." if known else "It takes none."
+            raise invalid("unknown_parameter", f"{name[:64]!r} is not a parameter here. {taken}", param=name[:64])
+
+
+def _names(dependant: Dependant) -> Iterator[str]:
+    for field in dependant.query_params:
+        model = field.field_info.annotation
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            yield from (inner.alias or name for name, inner in model.model_fields.items())
+        else:
+            yield field.alias
+    for inner in dependant.dependencies:
+        yield from _names(inner)

@@ -1,0 +1,35 @@
+"""Decides when a request's transaction ends: before the first byte of its answer, so that no 201 can be a lie."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from app.infra.database import Tx
+from app.kernel.principal import Principal
+from app.web.auth import authenticated, requires
+from app.web.context import gateway_of
+
+
+async def open_tx(request: Request, principal: Annotated[Principal, Depends(authenticated)]) -> AsyncIterator[Tx]:
+    """The caller's transaction: committed when the handler returns, rolled back when it raises.
+
+    Always with `scope="function"` (`OpenTx`): FastAPI's default scope would end it after the answer was sent. Streams
+    do not use it: they open `gateway_of(request).database.tx(…)` for each read.
+    """
+    async with gateway_of(request).database.tx(principal.tenant_id, principal) as tx:
+        yield tx
+
+
+OpenTx = Annotated[Tx, Depends(open_tx, scope="function")]
+
+
+def tx_requiring(*permissions: str) -> Callable[..., AsyncIterator[Tx]]:
+    """`open_tx` for callers with `permissions`: for routers that are handed their transaction's dependency."""
+    required = requires(*permissions)
+
+    async def open_required(request: Request, principal: Annotated[Principal, Depends(required)]) -> AsyncIterator[Tx]:
+        async with gateway_of(request).database.tx(principal.tenant_id, principal) as tx:
+            yield tx
+
+    return open_required
