@@ -1,1 +1,1 @@
-"""Mandi: a multi-tenant trading platform offered as an API. `start_trading.py` runs it; ARCHITECTURE is in the README."""
+"""Mandi: a multi-tenant trading platform offered as an API. `start_trading.py` runs it; README explains it."""

@@ -83,7 +83,9 @@ def currency_exponent(currency: str) -> int:
         return CURRENCY_EXPONENT[currency]
     except KeyError:
         known = ", ".join(sorted(CURRENCY_EXPONENT))
-        raise invalid("unknown_currency", f"{currency!r} is not supported; use one of {known}.", param="currency") from None
+        raise invalid(
+            "unknown_currency", f"{currency!r} is not supported; use one of {known}.", param="currency"
+        ) from None
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -1,0 +1,1 @@
+"""One folder per outside system: transport, pure mapping, config, one module per port it implements."""
