@@ -22,16 +22,13 @@ from pathlib import Path
 def cache_directory(path: Path | str) -> Path:
     """Keep compiled kernels under `path` (writable), in a folder of their own for this version of the kernels.
 
-    numba notices a change of a kernel's own file only, not of those it calls, so the folder's name is a digest of all.
     Raises `RuntimeError` when numba is already imported: it reads the setting once.
     """
-    import hashlib
+    from app.engine.kernels import source_digest
 
     if "numba" in sys.modules:
         raise RuntimeError("call cache_directory before anything imports numba")
-    sources = [Path(__file__).with_name("layout.py"), *sorted(Path(__file__).with_name("kernels").glob("*.py"))]
-    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
-    folder = Path(path) / digest
+    folder = Path(path) / source_digest()
     os.environ["NUMBA_CACHE_DIR"] = str(folder)
     return folder
 

@@ -111,7 +111,7 @@ def backtest(
 
     `events`: splits and dividends. `sessions`: where DAY orders expire, by default after the last bar of each trading
     date. Rows before `trade_from` only warm the program up. The result does not depend on `block`.
-    Raises `invalid_bars`, `invalid_event`, `unsupported_…`, `invalid_cash`, `charges_unknown`.
+    Raises `invalid_bars`, `invalid_event`, `unsupported_…`, `invalid_cash`, `too_few_bars`, `charges_unknown`.
     """
     run = _Run(program, bars, instruments, cash, schedule, slippage, events, sessions, trade_from, block)
     for start in range(0, bars.rows, block):
@@ -139,6 +139,12 @@ class _Run:
             raise invalid("invalid_bars", f"{bars.slots} series for {len(instruments)} instruments.", param="bars")
         if bars.rows == 0:
             raise invalid("invalid_bars", "There are no bars.", param="bars")
+        if bars.rows < program.warm_up:
+            raise invalid(
+                "too_few_bars",
+                f"The program needs {program.warm_up} bars to begin; there are {bars.rows}.",
+                param="bars",
+            )
         if not 0 <= trade_from <= bars.rows or block < 1:
             raise invalid("invalid_range", "trade_from must be a row and block positive.", param="trade_from")
         slots = len(instruments)

@@ -2,9 +2,19 @@
 loads from the cache) what it holds, because every signature is explicit. `warm` does all of them.
 """
 
+import hashlib
 import importlib
+from pathlib import Path
 
 MODULES = ("integers", "charging", "positions", "matching", "windows", "machine", "sizing", "simulator")
+
+
+def source_digest() -> str:
+    """Of all kernels and their layout. numba notices a change of a kernel's own file only, not of those it calls, so
+    compiled code must lie in a folder that this digest names."""
+    here = Path(__file__)
+    sources = [here.parents[1] / "layout.py", *sorted(here.parent.glob("*.py"))]
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
 
 
 def warm() -> None:

@@ -1,12 +1,23 @@
-"""Decides how kernels are compiled: eagerly from explicit signatures, cached on disk, no fast-math, no GIL held."""
+"""Decides how kernels are compiled: eagerly from explicit signatures, cached on disk, no fast-math, no GIL held.
+
+Without a cache folder of the caller's (`app.engine.cache_directory`), compiled code lies beside the kernels; if that is
+read-only, numba falls back to the user's own cache.
+"""
 
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar, cast
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, cast
 
-from numba import njit
+from numba import config, njit
+
+from app.engine.kernels import source_digest
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_settings: Any = config
+if not _settings.CACHE_DIR:
+    _settings.CACHE_DIR = str(Path(__file__).parent / "__pycache__" / source_digest())
 
 
 def kernel(signature: str) -> Callable[[Callable[P, R]], Callable[P, R]]:

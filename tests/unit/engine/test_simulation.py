@@ -284,6 +284,8 @@ def test_a_time_before_the_schedule_is_refused(bars_of: Maker, slots: Slots, cro
 def test_bars_must_fit_the_instruments(bars_of: Maker, slots: Slots, cross_program: Documents) -> None:
     with pytest.raises(DomainError, match="2 series for 1"):
         run(cross_program(2, 5), bars_of(50, 2), slots, instruments=slots(1))
+    with pytest.raises(DomainError, match="needs 5 bars to begin; there are 4"):
+        run(cross_program(2, 5), bars_of(4), slots)
     with pytest.raises(DomainError, match="no bars"):
         run(cross_program(2, 5), bars_of(0), slots)
 
