@@ -136,12 +136,23 @@ def doctor(as_json: Json = False) -> None:
 
 @app.command()
 def migrate(revision: Annotated[str, typer.Option(help="Alembic revision.")] = "head") -> None:
-    """Bring the database schema up to date (MIGRATE_DATABASE_URL, else the local stack's)."""
+    """Bring the database schema up to date (MIGRATE_DATABASE_URL, else the local stack's).
+
+    With an administrator's DATABASE_URL set, create or update the database and its roles first.
+    """
     with _explained():
+        import asyncio
+
         from app.infra.migrate import migrate as run
+        from app.infra.roles import ensure_roles
+        from app.local.environment import passwords_of
         from app.local.ports import StartError
 
-        url = _settings().get("MIGRATE_DATABASE_URL")
+        settings = _settings()
+        if settings.get("DATABASE_URL"):
+            passwords, database = passwords_of(settings)
+            asyncio.run(ensure_roles(settings["DATABASE_URL"], passwords, database=database))
+        url = settings.get("MIGRATE_DATABASE_URL")
         if not url:
             raise StartError("MIGRATE_DATABASE_URL is not set, and no stack runs here")
         run(url, revision=revision)

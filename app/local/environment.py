@@ -4,10 +4,18 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from app.infra.roles import role_url
 from app.local.home import Home
+from app.local.ports import StartError
 
+ROLE_VARIABLES = {
+    "APP_DATABASE_URL": "mandi_app",
+    "DISPATCH_DATABASE_URL": "mandi_dispatch",
+    "REFERENCE_DATABASE_URL": "mandi_reference",
+    "MIGRATE_DATABASE_URL": "mandi_migrate",
+}
 HIDDEN = ("DATABASE_URL", "PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE")
 
 
@@ -23,10 +31,7 @@ def stack_settings(
 ) -> dict[str, str]:
     """The settings that the stack itself decides, as environment variables."""
     settings = {
-        "APP_DATABASE_URL": role_url(admin_url, "mandi_app", passwords["mandi_app"]),
-        "DISPATCH_DATABASE_URL": role_url(admin_url, "mandi_dispatch", passwords["mandi_dispatch"]),
-        "REFERENCE_DATABASE_URL": role_url(admin_url, "mandi_reference", passwords["mandi_reference"]),
-        "MIGRATE_DATABASE_URL": role_url(admin_url, "mandi_migrate", passwords["mandi_migrate"]),
+        **{name: role_url(admin_url, role, passwords[role]) for name, role in ROLE_VARIABLES.items()},
         "REDIS_URL": redis_url,
         "MANDI_DATA_DIR": str(home.data),
         "MANDI_ENVIRONMENT": "local",
@@ -34,6 +39,23 @@ def stack_settings(
     if speed is not None:
         settings["REPLAY_BARS_PER_SECOND"] = f"{speed:g}"
     return settings
+
+
+def passwords_of(environ: Mapping[str, str]) -> tuple[dict[str, str], str]:
+    """Each login role's password and the database's name, from the four `…_DATABASE_URL`s.
+
+    Raises `StartError` when one is missing, names another role or another database than the others.
+    """
+    passwords, databases = {}, set()
+    for variable, role in ROLE_VARIABLES.items():
+        parts = urlsplit(environ.get(variable, ""))
+        if parts.username != role or not parts.password:
+            raise StartError(f"{variable} must be postgresql://{role}:<password>@<host>/<database> to create the roles")
+        passwords[role] = unquote(parts.password)
+        databases.add(parts.path.strip("/"))
+    if len(databases) != 1:
+        raise StartError(f"{', '.join(ROLE_VARIABLES)} must name the same database")
+    return passwords, databases.pop()
 
 
 def process_environment(

@@ -41,7 +41,7 @@ class Options:
 class Stack:
     """The processes of one data folder. `bring_up`, then let `supervisor.watch`; `take_down` in any case.
 
-    `seed` and `command` (process name, gateway's port → command line) are the demo tenant's and Mandi's own by default.
+    `seed` and `command` (process name, gateway's port → command line) are Mandi's own by default.
     """
 
     def __init__(

@@ -1,0 +1,66 @@
+"""The `mandi` command: its verbs, its manners without a stack, and how little it loads for its help."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from app.cli import app
+
+VERBS = ["up", "down", "status", "doctor", "migrate", "seed", "performance", "orders", "positions", "daemon", "bench"]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliRunner:
+    for name in ("APP_DATABASE_URL", "MIGRATE_DATABASE_URL", "DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MANDI_HOME", str(tmp_path / "home"))
+    return CliRunner()
+
+
+def test_the_help_names_every_verb(run: CliRunner) -> None:
+    shown = run.invoke(app, ["--help"]).output
+    assert [verb for verb in VERBS if verb not in shown] == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(run: CliRunner, verb: str) -> None:
+    assert run.invoke(app, [verb, "--help"]).exit_code == 0
+
+
+def test_the_help_loads_no_database_web_or_number_library() -> None:
+    code = (
+        "import sys; from typer.testing import CliRunner; from app.cli import app\n"
+        "CliRunner().invoke(app, ['--help'])\n"
+        "print([m for m in ('sqlalchemy', 'asyncpg', 'fastapi', 'numpy', 'numba', 'celery') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3]
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("verb", ["orders", "positions", "performance", "migrate"])
+def test_a_verb_that_needs_a_stack_says_so_in_one_line(run: CliRunner, verb: str) -> None:
+    done = run.invoke(app, [verb])
+    assert done.exit_code == 1
+    assert "no stack runs here" in done.output
+    assert "Traceback" not in done.output
+
+
+def test_status_and_down_without_a_stack(run: CliRunner) -> None:
+    assert run.invoke(app, ["status"]).exit_code == 1
+    found = json.loads(run.invoke(app, ["status", "--json"]).output)
+    assert (found["phase"], found["ready"], found["services"]) == ("stopped", False, [])
+    assert run.invoke(app, ["down"]).exit_code == 0
+
+
+def test_deleting_data_is_asked_about(run: CliRunner, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "kept").touch()
+    done = run.invoke(app, ["up", "--fresh"], input="n\n")
+    assert done.exit_code == 1
+    assert (tmp_path / "home" / "kept").exists()

@@ -1,0 +1,90 @@
+"""What `--check` accepts, and what it says when it does not."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from io import StringIO
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from app.local.figures import StrategyFigures, Summary, broken_invariants, failures, report
+from app.local.home import Credentials
+from app.local.screen import picture
+
+MOMENTUM = StrategyFigures(
+    name="momentum", status="running", currency="USD", orders=5, resting=1, moving=0, fills=3, denied=1,
+    cash=4_000_000, market_value=6_100_000, equity=10_100_000,
+    positions=(("AAPL", "120"),), positions_from_fills=(("AAPL", "120"),),
+)  # fmt: skip
+REVERSION = replace(MOMENTUM, name="mean_reversion", positions=(), positions_from_fills=())
+GOOD = Summary(
+    market_at=datetime(2003, 5, 6, 20, tzinfo=UTC),
+    feed_status="running",
+    bars=1234,
+    strategies=(MOMENTUM, REVERSION),
+    ledger={"USD": 0},
+    denials={"max_order_value": 2},
+)
+
+
+def with_momentum(**changes: object) -> Summary:
+    return replace(GOOD, strategies=(replace(MOMENTUM, **changes), REVERSION))  # type: ignore[arg-type]
+
+
+def test_a_sound_run_passes() -> None:
+    assert GOOD.trading
+    assert GOOD.settled
+    assert failures(GOOD, waited_s=1) == []
+    assert report(GOOD, [], seconds={"ready": 1.234})["ok"] is True
+
+
+@pytest.mark.parametrize(
+    ("summary", "said"),
+    [
+        (replace(GOOD, ledger={"USD": 0, "INR": 1}), "entries in INR sum to 1"),
+        (with_momentum(positions=(("AAPL", "121"),)), "differ from those of its fills"),
+        (with_momentum(equity=10_100_001), "equity 10100001 is not cash 4000000"),
+        (with_momentum(fills=0), "no order has filled"),
+        (with_momentum(moving=2), "2 orders are neither terminal nor resting"),
+        (replace(GOOD, strategies=()), "no strategy is deployed"),
+    ],
+)
+def test_each_fault_fails_the_check_and_is_named(summary: Summary, said: str) -> None:
+    found = failures(summary, waited_s=1)
+    assert len(found) == 1
+    assert said in found[0]
+    assert report(summary, found, seconds={})["ok"] is False
+
+
+def test_orders_under_way_break_no_invariant_of_the_books() -> None:
+    moving = with_momentum(moving=2)
+    assert broken_invariants(moving) == []
+    assert not moving.settled
+
+
+def test_a_strategy_without_fills_is_not_yet_trading() -> None:
+    assert not with_momentum(fills=0).trading
+    assert not Summary().trading
+
+
+def test_the_picture_shows_what_a_newcomer_needs() -> None:
+    console = Console(file=StringIO(), width=160)
+    services: list[dict[str, Any]] = [
+        {"name": "worker", "pid": None, "restarts": 2},
+        {"name": "gateway", "pid": 7, "restarts": 0},
+    ]
+    key = Credentials(tenant_id="t", api_key="sk_test_in1_abc_def")
+    console.print(picture(GOOD, services, url="http://127.0.0.1:8000", credentials=key))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    for text in (
+        "momentum", "mean_reversion", "101000.00 USD", "AAPL 120", "1,234", "2003-05-06", "max_order_value 2",
+        "balances to zero", "http://127.0.0.1:8000/docs", "sk_test_in1_abc_def", "starting again", "Ctrl-C",
+    ):  # fmt: skip
+        assert text in shown, text
+
+
+def test_a_broken_ledger_is_shown_as_broken() -> None:
+    console = Console(file=StringIO(), width=160)
+    console.print(picture(replace(GOOD, ledger={"USD": 5}), [], url="http://x", credentials=None))
+    assert "sum to 5, not to zero" in console.file.getvalue()  # type: ignore[attr-defined]
