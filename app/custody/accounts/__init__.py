@@ -1,0 +1,1 @@
+"""End customers and trading accounts."""

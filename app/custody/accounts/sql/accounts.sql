@@ -1,0 +1,25 @@
+-- What the order path reads of an account. The caller has set the tenant; no row for another tenant's account.
+CREATE OR REPLACE FUNCTION accounts_for_order(p_account uuid)
+RETURNS TABLE (id uuid, client_id uuid, mode text, currency text, broker text, feed text, charge_schedule text,
+               slippage_bps int, status text, version bigint) LANGUAGE sql STABLE AS $$
+    SELECT a.id, a.client_id, a.mode, a.currency, a.broker, a.feed, a.charge_schedule, a.slippage_bps, a.status,
+           a.version
+    FROM accounts a
+    WHERE a.tenant_id = current_setting('app.tenant_id')::uuid AND a.id = p_account
+$$;
+
+-- Takes the account's turn: the new version, or null when another order came first (or the account is not there).
+-- Without p_expected it waits for its turn. The row stays locked until the end of the transaction.
+CREATE OR REPLACE FUNCTION accounts_advance(p_account uuid, p_expected bigint) RETURNS bigint LANGUAGE sql AS $$
+    UPDATE accounts a SET version = a.version + 1
+    WHERE a.tenant_id = current_setting('app.tenant_id')::uuid AND a.id = p_account
+      AND (p_expected IS NULL OR a.version = p_expected)
+    RETURNING a.version
+$$;
+
+-- Locks the account and tells its version: fills take this lock before they touch the ledger's rows.
+CREATE OR REPLACE FUNCTION accounts_lock(p_account uuid) RETURNS bigint LANGUAGE sql AS $$
+    SELECT a.version FROM accounts a
+    WHERE a.tenant_id = current_setting('app.tenant_id')::uuid AND a.id = p_account
+    FOR NO KEY UPDATE
+$$;

@@ -1,0 +1,133 @@
+"""Decides what the ledger stores. Every amount is signed, in minor units: positive is a credit (see `domain`).
+
+Nobody writes here but the functions in `sql/`, owned by the role `mandi_ledger`; triggers refuse changes of history.
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlmodel import BigInteger, Field, SmallInteger, SQLModel
+
+from app.infra.columns import TenantRow, bigint, jsonb, tenant_foreign_key, utc, utc_now_column
+
+
+class LedgerAccount(TenantRow, table=True):
+    """One account of the chart: of a trading account (`account_id`), or the tenant's own in `shard`s.
+
+    `posted - pending_out` is what is available. It may fall below `floor_minor` only by a fact that happened outside
+    (a fill, a dividend owed): `overdrawn` then says by how much.
+    """
+
+    __tablename__ = "ledger_accounts"
+    __table_args__ = (
+        Index(
+            "ledger_accounts_owned_idx",
+            "tenant_id",
+            "account_id",
+            "kind",
+            unique=True,
+            postgresql_where=text("account_id IS NOT NULL"),
+        ),
+        Index(
+            "ledger_accounts_pooled_idx",
+            "tenant_id",
+            "kind",
+            "currency",
+            "shard",
+            unique=True,
+            postgresql_where=text("account_id IS NULL"),
+        ),
+        ForeignKeyConstraint(["tenant_id"], ["tenants.tenant_id"]),
+        tenant_foreign_key(["account_id"], "accounts"),
+        CheckConstraint(
+            "kind IN ('client_cash', 'omnibus_bank', 'clearing', 'charges', 'suspense', 'firm_bank', 'firm_income')",
+            name="kind",
+        ),
+        CheckConstraint("(account_id IS NOT NULL) = (kind = 'client_cash')", name="owner"),
+        CheckConstraint("(book = 'firm') = (kind IN ('firm_bank', 'firm_income'))", name="firm"),
+        CheckConstraint("book IN ('client', 'firm')", name="book"),
+        CheckConstraint("shard BETWEEN 0 AND 63", name="shard"),
+        CheckConstraint("pending_out >= 0", name="pending_out"),
+        CheckConstraint("overdrawn >= 0", name="overdrawn"),
+        CheckConstraint("posted - pending_out + overdrawn >= floor_minor", name="floor"),
+        {"info": {"app": "SELECT", "ledger": "SELECT, INSERT, UPDATE"}},
+    )
+
+    account_id: UUID | None = None
+    kind: str
+    book: str
+    currency: str
+    shard: int = Field(default=0, sa_type=SmallInteger)
+    posted: int = bigint(default=0)
+    pending_out: int = bigint(default=0)
+    overdrawn: int = bigint(default=0)
+    floor_minor: int | None = bigint(nullable=True)
+    version: int = bigint(default=0)
+    created_at: datetime = utc_now_column()
+
+
+class LedgerTransaction(TenantRow, table=True):
+    """Append-only. One journal entry: `effective_at` is market time, `posted_at` the wall clock's."""
+
+    __tablename__ = "ledger_transactions"
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "idempotency_key"),
+        CheckConstraint(
+            "kind IN ('funding', 'deposit', 'withdrawal', 'transfer', 'fill', 'charge', 'dividend', 'split_cash', "
+            "'settlement', 'reversal', 'adjustment')",
+            name="kind",
+        ),
+        {"info": {"app": "SELECT", "ledger": "SELECT, INSERT"}},
+    )
+
+    kind: str
+    idempotency_key: str
+    fingerprint: str
+    effective_at: datetime = utc()
+    posted_at: datetime = utc_now_column()
+    details: dict[str, Any] = jsonb()
+
+
+class LedgerEntry(SQLModel, table=True):
+    """Append-only. One leg: the ledger account's balance after it, and the account's version, which has no gaps."""
+
+    __tablename__ = "ledger_entries"
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "transaction_id", "ledger_account_id"),
+        tenant_foreign_key(["transaction_id"], "ledger_transactions"),
+        tenant_foreign_key(["ledger_account_id"], "ledger_accounts"),
+        CheckConstraint("amount <> 0", name="amount"),
+        {"info": {"app": "SELECT", "ledger": "SELECT, INSERT"}},
+    )
+
+    tenant_id: UUID = Field(primary_key=True)
+    ledger_account_id: UUID = Field(primary_key=True)
+    account_version: int = Field(primary_key=True, sa_type=BigInteger)
+    transaction_id: UUID
+    amount: int = bigint()
+    balance_after: int = bigint()
+
+
+class LedgerHold(TenantRow, table=True):
+    """Money reserved for an order; `id` is the order's. `remaining` is what is still reserved, 0 once not pending."""
+
+    __tablename__ = "ledger_holds"
+    __table_args__ = (
+        Index(
+            "ledger_holds_pending_idx", "tenant_id", "ledger_account_id", postgresql_where=text("state = 'pending'")
+        ),
+        tenant_foreign_key(["ledger_account_id"], "ledger_accounts"),
+        CheckConstraint("state IN ('pending', 'posted', 'voided')", name="state"),
+        CheckConstraint("amount > 0 AND remaining BETWEEN 0 AND amount", name="remaining"),
+        CheckConstraint("(state = 'pending') = (remaining > 0)", name="pending"),
+        {"info": {"app": "SELECT", "ledger": "SELECT, INSERT, UPDATE"}},
+    )
+
+    ledger_account_id: UUID
+    amount: int = bigint()
+    remaining: int = bigint()
+    state: str = "pending"
+    created_at: datetime = utc_now_column()
+    closed_at: datetime | None = utc(nullable=True)
