@@ -8,14 +8,13 @@ the same have the same digest.
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, ValidationError
 
 from app.engine.bars import Int64
 from app.engine.layout import ENGINE_VERSION, LIMIT_ORDER, MARKET, SETTING, WINDOW, Op, Rebalance, Setting
@@ -24,6 +23,8 @@ from app.engine.translate import Node, translate
 from app.kernel.errors import DomainError, invalid
 
 Number = int | float
+MAX_NUMBER = 1e15
+"""Bound of parameters: every whole number below it is exact as a float."""
 Expression = Any
 """JSON: a number, {"param": name} or {"op": …}; checked by `compile_program`."""
 
@@ -47,7 +48,7 @@ class Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     version: Literal[1]
     name: str = Field(min_length=1, max_length=80)
-    parameters: dict[str, Number] = Field(default_factory=dict, max_length=64, description="Defaults, by name.")
+    parameters: dict[str, StrictInt | StrictFloat] = Field(default_factory=dict, max_length=64, description="Defaults, by name.")
     target: Expression = Field(description="Share of the equity to hold in the instrument, clipped to 0…1 (long only).")
     rebalance: Literal["on_change", "monthly"] = Field(
         description="on_change: when the target differs from the bar before; monthly: at the first bar of each month."
@@ -116,8 +117,8 @@ def compile_program(document: Mapping[str, Any] | Document, parameters: Mapping[
             raise refused(f"parameters.{name}", f"the program has no such parameter (it has: {known})")
         values[name] = value
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise refused(f"parameters.{name}", "must be a finite number")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not -MAX_NUMBER < value < MAX_NUMBER:
+            raise refused(f"parameters.{name}", "must be a number of moderate size")
     nodes, target = translate(parsed.target, values)
     if len(nodes) > MAX_NODES:
         raise refused("target", f"{len(nodes)} nodes; at most {MAX_NODES} are allowed")

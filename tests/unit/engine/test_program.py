@@ -118,6 +118,9 @@ def test_parameters_override_by_name_and_must_be_known_numbers(program_of: Docum
     assert compile_program(document, {"n": 7}).warm_up == 7
     assert "it has: n" in refusal(document, {"m": 1}).message
     assert refusal(document, {"n": float("inf")}).param == "parameters.n"
+    assert refusal(document, {"n": 10**400}).param == "parameters.n"
+    assert refusal(document, {"n": True}).param == "parameters.n"
+    assert refusal(document | {"parameters": {"n": True}}).param == "parameters.n.int"
     assert refusal(document, {"n": 0}).param == "target.window"
 
 

@@ -10,7 +10,7 @@ from app.quant.performance import performance, returns_of
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    import empyrical  # type: ignore[import-untyped]
+    import empyrical
 
 START = date(2024, 1, 1)
 
