@@ -5,6 +5,7 @@ Loopback TCP with SCRAM only: no unix socket, so no path length limit and no fol
 
 import hashlib
 import os
+import pwd
 import re
 import secrets
 import shutil
@@ -140,7 +141,9 @@ class EmbeddedPostgres:
 
     def _create(self, bin_dir: Path, account: binaries.Account) -> None:
         # a half-made cluster is never seen: initdb works beside it and is renamed
-        self._say("creating the PostgreSQL cluster")
+        _require_named_user()
+        outside = "" if self.cluster.parent == self.data_dir else f" in {self.cluster.parent}, where `nobody` may enter"
+        self._say(f"creating the PostgreSQL cluster{outside}")
         self.cluster.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix="cluster-", dir=self.cluster.parent))
         account.own(made)
@@ -263,6 +266,16 @@ class EmbeddedPostgres:
         self._running = found
         self.stop()
         return False
+
+
+def _require_named_user() -> None:
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        raise PostgresError(
+            f"user {os.geteuid()} has no entry in /etc/passwd, and PostgreSQL refuses to create a cluster for it: "
+            "run as a user that has one, or set DATABASE_URL to a running server"
+        ) from None
 
 
 def cluster_dir(data_dir: Path, shelter: Path = binaries.ROOT_SHELTER) -> Path:

@@ -55,7 +55,7 @@ def up(home: Home, run: Run) -> int:
     except (StartError, GaveUpError) as error:
         console.print(f"[bold red]mandi up failed:[/bold red] {escape(str(error))}")
         if run.check:
-            print(json.dumps({"ok": False, "failures": [str(error).splitlines()[0]]}))
+            print(json.dumps({"ok": False, "failures": [str(error)]}))
         return 1
     except KeyboardInterrupt:
         return 130
