@@ -280,7 +280,8 @@ def signals(
             flag = UNKNOWN
             if oks[slot, target, i] == 1:
                 value = min(max(registers[slot, target, i], 0.0), 1.0)
-                weight, month = int(np.floor(value * WEIGHT_SCALE + 0.5)), month_of(days[row])
+                weight = int(np.floor(value * WEIGHT_SCALE + 0.5))
+                month = month_of(days[row]) if rule == MONTHLY else 0
                 flag = HOLD
                 if own[KNOWN] == 1 and (own[LAST_MONTH] != month if rule == MONTHLY else own[LAST] != weight):
                     flag = REBALANCE
