@@ -1,0 +1,158 @@
+"""Decides how a process logs: one JSON object a line on stderr, the same for our events and for libraries, no secrets.
+
+Libraries that use the standard `logging` (uvicorn, Celery, SQLAlchemy) pass through the same processors as structlog.
+"""
+
+import json
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+import structlog
+from opentelemetry import trace
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+REDACTED = "[redacted]"
+_SECRET_NAME = re.compile(
+    r"secret|token|passw(or)?d|authorization|api_?key|cookie|credential|private_?key", re.IGNORECASE
+)
+_KEY = re.compile(r"\b(sk_(?:test|live)_)[A-Za-z0-9_]+")
+_URL_PASSWORD = re.compile(r"([a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s/]+(?=@)", re.IGNORECASE)
+_BEARER = re.compile(r"\b(Bearer\s+|Basic\s+)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
+_ASSIGNED = re.compile(r"\b((?:password|passwd|secret|token|api_key|access_token)=)[^\s&;,'\"]+", re.IGNORECASE)
+_MAX_DEPTH = 6
+
+_OWN_HANDLERS = (
+    "uvicorn",
+    "uvicorn.error",
+    "uvicorn.access",
+    "celery",
+    "celery.task",
+    "celery.redirected",
+    "sqlalchemy",
+)
+_PINNED = {
+    "authlib": logging.INFO,  # DEBUG prints tokens
+    "httpx": logging.WARNING,
+    "httpcore": logging.INFO,
+    "kiteconnect": logging.INFO,  # DEBUG prints request bodies with checksums
+    "sqlalchemy": logging.WARNING,  # INFO prints statements with their values
+    "stripe": logging.INFO,
+    "urllib3": logging.INFO,
+    "uvicorn.access": logging.WARNING,  # the gateway writes one line a request itself, without the query string
+    "websockets": logging.INFO,
+}
+"""The least severe level at which a library may speak, whatever LOG_LEVEL says."""
+
+
+def redact_text(text: str) -> str:
+    """`text` without API keys, bearer credentials and passwords inside URLs."""
+    text = _KEY.sub(rf"\1{REDACTED}", text)
+    text = _URL_PASSWORD.sub(rf"\1{REDACTED}", text)
+    text = _BEARER.sub(rf"\1{REDACTED}", text)
+    return _ASSIGNED.sub(rf"\1{REDACTED}", text)
+
+
+def redact(value: Any, *, depth: int = 0) -> Any:
+    """`value` with secrets replaced: by the name of the key that holds them, or by their shape, at any depth."""
+    if isinstance(value, str):
+        return redact_text(value)
+    if isinstance(value, (bool, int, float)) or value is None:
+        return value
+    if depth >= _MAX_DEPTH:
+        return REDACTED
+    if isinstance(value, Mapping):
+        return {
+            redact(key, depth=depth + 1): REDACTED if _is_secret(key, item) else redact(item, depth=depth + 1)
+            for key, item in value.items()
+        }
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [redact(item, depth=depth + 1) for item in value]
+    return redact_text(str(value))
+
+
+def redact_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """structlog's processor around `redact`. It runs last before rendering, so tracebacks are covered too."""
+    return {key: REDACTED if _is_secret(key, item) else redact(item) for key, item in event.items()}
+
+
+def _is_secret(key: object, item: object) -> bool:
+    return item is not None and isinstance(key, str) and _SECRET_NAME.search(key) is not None
+
+
+def _add_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    context = trace.get_current_span().get_span_context()
+    if context.is_valid:
+        event["trace_id"] = trace.format_trace_id(context.trace_id)
+        event["span_id"] = trace.format_span_id(context.span_id)
+    return event
+
+
+def _add_service(service: str) -> Processor:
+    def add(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        event.setdefault("service", service)
+        return event
+
+    return add
+
+
+def _to_json(event: Any, **options: Any) -> str:
+    return json.dumps(event, ensure_ascii=False, **options)
+
+
+def configure_logging(service: str, *, level: str, console: bool = False, stream: TextIO | None = None) -> None:
+    """Route everything through one handler on `stream` (stderr by default). May be called again: the last call wins.
+
+    `console` renders for people instead of JSON. The context (`request_id`, `tenant`, …) comes from structlog's
+    context variables. Celery must be told not to configure logging: connect `celery.signals.setup_logging`.
+    """
+    threshold = logging.getLevelNamesMapping()[level]
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _add_service(service),
+        _add_trace,
+    ]
+    renderer: Processor = (
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if console
+        else structlog.processors.JSONRenderer(serializer=_to_json)
+    )
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.StackInfoRenderer(),
+                structlog.processors.format_exc_info,
+                structlog.processors.UnicodeDecoder(),
+                redact_event,
+                renderer,
+            ],
+        )
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    _route_libraries(handler, threshold)
+
+
+def _route_libraries(handler: logging.Handler, threshold: int) -> None:
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(threshold)
+    for name in _OWN_HANDLERS:
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+    for name, least in _PINNED.items():
+        logging.getLogger(name).setLevel(max(least, threshold))
+    logging.captureWarnings(True)
