@@ -1,0 +1,25 @@
+"""The gateway, served in-process over its real database."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest_asyncio
+from asgi_lifespan import LifespanManager
+from fastapi import FastAPI
+
+from app.infra.settings import Settings
+from app.main import create_app
+
+
+@pytest_asyncio.fixture
+async def gateway_app(app_settings: Settings) -> AsyncIterator[FastAPI]:
+    app = create_app(app_settings)
+    async with LifespanManager(app, startup_timeout=30, shutdown_timeout=30):
+        yield app
+
+
+@pytest_asyncio.fixture
+async def client(gateway_app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app=gateway_app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        yield client
