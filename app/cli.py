@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="mandi", no_args_is_help=True, add_completion=False, help="Mandi: trading as an API.")
 
+bars = typer.Typer(no_args_is_help=True, help="Stored market data.")
+app.add_typer(bars, name="bars")
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="At most so many rows, the newest first.")]
 _PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True}
@@ -172,6 +175,31 @@ def seed() -> None:
         home.create()
         home.keep_credentials(asyncio.run(seed_demo(home.credentials())))
         typer.echo("seeded")
+
+
+@bars.command("import")
+def import_bars(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="A .csv or .parquet file.")],
+    symbol: Annotated[str, typer.Option(help="For example AAPL.")],
+    venue: Annotated[str, typer.Option(help="Market identifier code, for example XNAS or XNSE.")],
+    interval: Annotated[str, typer.Option(help="For example 1d or 1m.")] = "1d",
+    source: Annotated[str, typer.Option(help="Where the bars come from.")] = "imported",
+    license: Annotated[str, typer.Option(help="Under which terms.")] = "not stated",
+) -> None:
+    """Import bars of one instrument; refused whole, naming row and column, when one is wrong."""
+    import asyncio
+
+    with _explained():
+        from app.local.importing import import_file
+
+        os.environ.update(_settings())
+        done = asyncio.run(
+            import_file(file, symbol=symbol, venue=venue, interval=interval, source=source, license=license)
+        )
+        state = "imported" if done.changed else "already current"
+        typer.echo(
+            f"{done.symbol} {done.venue} {done.interval}: {done.rows} bars, {done.first_at} to {done.last_at}, {state}"
+        )
 
 
 @app.command()
