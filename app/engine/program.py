@@ -48,7 +48,9 @@ class Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     version: Literal[1]
     name: str = Field(min_length=1, max_length=80)
-    parameters: dict[str, StrictInt | StrictFloat] = Field(default_factory=dict, max_length=64, description="Defaults, by name.")
+    parameters: dict[str, StrictInt | StrictFloat] = Field(
+        default_factory=dict, max_length=64, description="Defaults, by name."
+    )
     target: Expression = Field(description="Share of the equity to hold in the instrument, clipped to 0…1 (long only).")
     rebalance: Literal["on_change", "monthly"] = Field(
         description="on_change: when the target differs from the bar before; monthly: at the first bar of each month."

@@ -221,6 +221,19 @@ def place(
         state[order[ORDER_SLOT], column] += order[REMAINING]
 
 
+@kernel("i8(i8[:, ::1], i8, i8[:, ::1], i8[:, ::1])")
+def held_for(pool: np.ndarray, count: int, state: np.ndarray, static: np.ndarray) -> int:
+    """What working buys hold of the cash: their value at the limit, or at the last close."""
+    total = 0
+    for index in range(count):
+        order = pool[index]
+        if order[ORDER_SIDE] > 0:
+            slot = order[ORDER_SLOT]
+            price = order[ORDER_LIMIT] if order[ORDER_TYPE] == LIMIT_ORDER else state[slot, CLOSE]
+            total += notional_of(order[REMAINING], price, static[slot])
+    return total
+
+
 @kernel(
     "i8(i8[:, :, ::1], u1[:, ::1], i8[::1], i8[:, ::1], i8[:, ::1], u1[:, ::1], i8[:, ::1], i8[:, ::1], i8[::1],"
     " i8[::1], i8[:, ::1], i8[::1], i8[:, ::1], i8[:, ::1], i8[:, ::1], i8[::1], i8[::1], i8[::1], i8[::1], i8, i8, i8)"
@@ -277,7 +290,8 @@ def simulate(
                 stirred = True
         equity[row] = worth
         if stirred and row >= settings[TRADE_FROM]:
-            count = decide(weights[at], flags[at], state, static, settings, cash[0], 0, intents)
+            reserved = held_for(pool, counters[POOL], state, static)
+            count = decide(weights[at], flags[at], state, static, settings, cash[0], reserved, intents)
             if counters[POOL] + count > pool.shape[0]:
                 return -1 - row
             place(intents, count, pool, state, counters, settings[TYPE], row)

@@ -321,3 +321,13 @@ def test_more_fills_than_the_buffer_holds_lose_nothing(bars_of: Maker, slots: Sl
     assert len(whole.fills) > 2 * 2048
     assert whole.sha256() == run(document, bars, slots, cash=10**12, block=100).sha256()
     assert np.diff(whole.fills[:, 0]).min() >= 0
+
+
+def test_orders_that_pile_up_without_sessions_end_the_run_with_a_code(
+    by_hand: Maker, slots: Slots, cross_program: Documents
+) -> None:
+    saw = [(price, price + 5, price - 5, price) for low in range(4000, 3000, -10) for price in (low, low + 5)]
+    document = cross_program(1, 2, order={"type": "limit", "offset_bps": 5000})
+    with pytest.raises(DomainError) as error:
+        run(document, by_hand(*saw), slots, cash=10**12, sessions=[])
+    assert error.value.code == "too_many_orders"
