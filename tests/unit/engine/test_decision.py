@@ -123,6 +123,7 @@ class Paper:
         self.positions: list[Position] = [FLAT] * len(slots)
         self.closes = [0] * len(slots)
         self.working: list[Intent] = []
+        self.day_orders = True
         self.fills: list[tuple[int, ...]] = []
 
     def split(self, slot: int, numerator: int, denominator: int) -> None:
@@ -136,6 +137,20 @@ class Paper:
         )
         self.positions[slot], self.closes[slot] = applied.position, price
         self.cash += applied.cash
+        self.working = [order for order in self.working if order.instrument_id.int - 1 != slot]
+
+    def open(self, slot: int, side: Side) -> int:
+        found = [order for order in self.working if order.instrument_id.int - 1 == slot and order.side is side]
+        return sum(order.quantity for order in found)
+
+    def reserved(self) -> int:
+        total = 0
+        for order in self.working:
+            if order.side is Side.BUY:
+                slot = order.instrument_id.int - 1
+                price = self.closes[slot] if order.limit_price is None else order.limit_price
+                total += self.slots[slot].scale.notional(order.quantity, price)
+        return total
 
     def bar(self, row: int, day: date, rows: list[tuple[int, ...] | None], splits: list[Split]) -> int:
         for one in splits:
@@ -159,10 +174,13 @@ class Paper:
                     self.book(row, day, slot, order, *filled)
         for slot, one_row in enumerate(rows):
             self.closes[slot] = one_row[3] if one_row else self.closes[slot]
-        self.working = []
+        self.working = [] if self.day_orders else self.working
         said = self.runtime.on_bar(day, rows, [(s.slot, s.numerator, s.denominator) for s in splits])
-        held = tuple(Holding(p.quantity, c) for p, c in zip(self.positions, self.closes, strict=True))
-        self.working = decide(self.program, self.slots, said, Book(self.cash, held))
+        held = tuple(
+            Holding(p.quantity, self.closes[i], self.open(i, Side.BUY), self.open(i, Side.SELL))
+            for i, p in enumerate(self.positions)
+        )
+        self.working += decide(self.program, self.slots, said, Book(self.cash, held, self.reserved()))
         worth = [
             s.scale.notional(p.quantity, c) for s, p, c in zip(self.slots, self.positions, self.closes, strict=True)
         ]
@@ -183,8 +201,9 @@ class Paper:
 
 @pytest.mark.parametrize("order", [{"type": "market"}, {"type": "limit", "offset_bps": 30}])
 @pytest.mark.parametrize("rebalance", ["on_change", "monthly"])
+@pytest.mark.parametrize("day_orders", [True, False])
 def test_a_paper_driver_fills_exactly_what_the_backtest_fills(
-    bars_of: Maker, slots: Slots, cross_program: Documents, order: dict[str, Any], rebalance: str
+    bars_of: Maker, slots: Slots, cross_program: Documents, order: dict[str, Any], rebalance: str, day_orders: bool
 ) -> None:
     bars = bars_of(1200, 3, seed=21, move=0.01)
     splits = [Split(300, 0, 2, 1), Split(700, 2, 1, 3)]
@@ -192,9 +211,10 @@ def test_a_paper_driver_fills_exactly_what_the_backtest_fills(
     slippage = SlippageModel(4)
     expected = backtest(
         program, bars, instruments=slots(3), cash=100_000_00, schedule=schedule_named("us_equity"), events=splits,
-        slippage=slippage,
+        slippage=slippage, sessions=None if day_orders else [],
     )  # fmt: skip
     paper = Paper(program, slots(3), 100_000_00, slippage)
+    paper.day_orders = day_orders
     equity = []
     for row in range(bars.rows):
         rows: list[tuple[int, ...] | None] = [tuple(int(v) for v in bars.fields[:, s, row]) for s in range(3)]
