@@ -55,8 +55,9 @@ class Summary:
 
 def money(minor: int, currency: str) -> str:
     """`1234567, "USD"` as `12,345.67 USD`."""
-    text = str(Money(minor, currency))
-    return text
+    amount, _, code = str(Money(minor, currency)).partition(" ")
+    whole, dot, fraction = amount.partition(".")
+    return f"{int(whole):,}{dot}{fraction} {code}" if minor >= 0 else f"-{money(-minor, currency)}"
 
 
 def broken_invariants(summary: Summary) -> list[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.panel import Panel
 from rich.table import Table
@@ -14,7 +15,7 @@ from app.local.home import Credentials
 
 def processes_table(services: Sequence[dict[str, Any]]) -> Table:
     """The processes, their pids and restarts."""
-    table = Table(title="Processes", title_justify="left", expand=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading, justify in (("process", "left"), ("pid", "right"), ("state", "left"), ("restarts", "right")):
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
     for service in services:
@@ -25,25 +26,22 @@ def processes_table(services: Sequence[dict[str, Any]]) -> Table:
 
 
 def strategies_table(summary: Summary) -> Table:
-    """One row per strategy: activity, holdings, equity."""
-    table = Table(title="Strategies (paper)", title_justify="left")
+    """One row per strategy: activity, equity, positions."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("strategy", "state"):
         table.add_column(heading)
-    for heading in ("orders", "resting", "fills", "denied", "cash", "positions", "equity"):
+    for heading in ("orders", "resting", "fills", "denied", "equity"):
         table.add_column(heading, justify="right")
-    table.add_column("holds")
+    table.add_column("positions")
     for strategy in summary.strategies:
         holds = ", ".join(f"{symbol} {quantity}" for symbol, quantity in strategy.positions) or "-"
-        amounts = [money(value, strategy.currency) for value in (strategy.cash, strategy.market_value, strategy.equity)]
         counts = [str(n) for n in (strategy.orders, strategy.resting, strategy.fills, strategy.denied)]
-        table.add_row(strategy.name, strategy.status, *counts, *amounts, holds)
+        table.add_row(strategy.name, strategy.status, *counts, money(strategy.equity, strategy.currency), holds)
     return table
 
 
-def picture(
-    summary: Summary, services: Sequence[dict[str, Any]], *, url: str, credentials: Credentials | None
-) -> Group:
-    """The live summary."""
+def picture(summary: Summary, services: Sequence[dict[str, Any]]) -> Group:
+    """The live summary: under 24 lines, so that it fits a plain terminal."""
     broken = broken_invariants(summary)
     ledger = Text("balances to zero", style="green") if not broken else Text("; ".join(broken), style="bold red")
     at = "-" if summary.market_at is None else summary.market_at.date().isoformat()
@@ -57,7 +55,6 @@ def picture(
         processes_table(services),
         strategies_table(summary),
         facts,
-        addresses(url, credentials),
         Text("Ctrl-C stops every process and keeps the data.", style="dim"),
     )
 

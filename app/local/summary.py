@@ -10,7 +10,14 @@ import asyncpg
 from app.local.figures import Summary
 
 T = TypeVar("T")
-_LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
+# a server that restarts; a mistake in a statement is not among them and is raised
+_LOST = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.exceptions.OperatorInterventionError,
+)
 
 
 class SummaryReader:

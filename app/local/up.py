@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -12,8 +13,8 @@ from rich.markup import escape
 
 from app.local.figures import Summary, broken_invariants, failures, report
 from app.local.home import Home
-from app.local.ports import StartError
-from app.local.screen import picture, progress_console
+from app.local.ports import Say, StartError
+from app.local.screen import addresses, picture, progress_console
 from app.local.stack import Options, Stack, clear, describe
 from app.local.summary import SummaryReader
 from app.local.supervisor import GaveUpError
@@ -30,6 +31,7 @@ class Run:
     check: bool = False
     fresh: bool = False
     wait_s: float = CHECK_S
+    make: Callable[[Home, Options, Say], Stack] = Stack
 
 
 def up(home: Home, run: Run) -> int:
@@ -45,7 +47,7 @@ def up(home: Home, run: Run) -> int:
         with home.lock():
             if run.fresh:
                 clear(home, say)
-            stack = Stack(home, run.options, say)
+            stack = run.make(home, run.options, say)
             with stack.supervisor.signals():
                 try:
                     return _run(stack, run, console)
@@ -77,15 +79,16 @@ def _show(stack: Stack, reader: SummaryReader, console: Console) -> int:
 
     def draw() -> object:
         services = [describe(service, restarts) for service, restarts in stack.supervisor.services()]
-        return picture(last, services, url=stack.url, credentials=stack.credentials)
+        return picture(last, services)
 
+    console.print(addresses(stack.url, stack.credentials))
     if not console.is_terminal:
         console.print(draw())
         while not stack.supervisor.watch(10.0):
             last = reader.read() or last
             console.print(_line(last))
         return 0
-    with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
+    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
         while not stack.supervisor.watch(1.0):
             last = reader.read() or last
             live.update(draw(), refresh=True)  # type: ignore[arg-type]

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from app.local.figures import StrategyFigures, Summary, broken_invariants, failures, report
+from app.local.figures import StrategyFigures, Summary, broken_invariants, failures, money, report
 from app.local.home import Credentials
-from app.local.screen import picture
+from app.local.screen import addresses, picture
 
 MOMENTUM = StrategyFigures(
     name="momentum", status="running", currency="USD", orders=5, resting=1, moving=0, fills=3, denied=1,
@@ -75,16 +75,22 @@ def test_the_picture_shows_what_a_newcomer_needs() -> None:
         {"name": "gateway", "pid": 7, "restarts": 0},
     ]
     key = Credentials(tenant_id="t", api_key="sk_test_in1_abc_def")
-    console.print(picture(GOOD, services, url="http://127.0.0.1:8000", credentials=key))
+    console.print(addresses("http://127.0.0.1:8000", key))
+    console.print(picture(GOOD, services))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     for text in (
-        "momentum", "mean_reversion", "101000.00 USD", "AAPL 120", "1,234", "2003-05-06", "max_order_value 2",
+        "momentum", "mean_reversion", "101,000.00 USD", "AAPL 120", "1,234", "2003-05-06", "max_order_value 2",
         "balances to zero", "http://127.0.0.1:8000/docs", "sk_test_in1_abc_def", "starting again", "Ctrl-C",
     ):  # fmt: skip
         assert text in shown, text
 
 
+@pytest.mark.parametrize(("minor", "text"), [(123_456_789, "1,234,567.89 USD"), (-5, "-0.05 USD"), (0, "0.00 USD")])
+def test_amounts_read_well(minor: int, text: str) -> None:
+    assert money(minor, "USD") == text
+
+
 def test_a_broken_ledger_is_shown_as_broken() -> None:
     console = Console(file=StringIO(), width=160)
-    console.print(picture(replace(GOOD, ledger={"USD": 5}), [], url="http://x", credentials=None))
+    console.print(picture(replace(GOOD, ledger={"USD": 5}), []))
     assert "sum to 5, not to zero" in console.file.getvalue()  # type: ignore[attr-defined]
