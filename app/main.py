@@ -10,7 +10,11 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI
 
 from app.bootstrap import bootstrap, utc_clock
+from app.custody.accounts.routes import account_routes
+from app.custody.ledger.routes import router as balances
+from app.custody.ledger.service import Books
 from app.infra.settings import Settings, load_settings
+from app.infra.telemetry import observe_request, setup_telemetry
 from app.market.data.routes import bar_routes
 from app.market.instruments.routes import instrument_routes
 from app.platform.identity.routes import router as api_keys
@@ -20,7 +24,7 @@ from app.web.context import Gateway
 from app.web.errors import install_errors
 from app.web.events import router as events
 from app.web.health import router as health
-from app.web.middleware import Observer, RequestBoundary
+from app.web.middleware import RequestBoundary
 from app.web.openapi import install_openapi
 from app.web.queries import refuse_unknown_query
 from app.web.transaction import tx_requiring
@@ -45,8 +49,6 @@ TAGS = [
     {"name": "Events", "description": "What happened, in order."},
 ]
 _LATER = (
-    "app.custody.accounts.routes",
-    "app.custody.ledger.routes",
     "app.trading.orders.routes",
     "app.trading.portfolio.routes",
     "app.trading.strategies.routes",
@@ -60,7 +62,7 @@ def _routers(settings: Settings) -> list[APIRouter]:
         bar_routes(tx_requiring("bars:read"), utc_clock, settings.data_dir),
     )
     later = [importlib.import_module(name).router for name in _LATER if _exists(name)]
-    return [health, tenancy, api_keys, *market, *later, events]
+    return [health, tenancy, api_keys, account_routes(Books()), balances, *market, *later, events]
 
 
 def _exists(name: str) -> bool:
@@ -68,15 +70,6 @@ def _exists(name: str) -> bool:
         return find_spec(name) is not None
     except ModuleNotFoundError:
         return False
-
-
-def _observer() -> Observer:
-    """Where finished requests are counted."""
-    if _exists("app.infra.telemetry"):
-        found: Observer | None = getattr(importlib.import_module("app.infra.telemetry"), "observe_request", None)
-        if found is not None:
-            return found
-    return lambda *_: None
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -110,11 +103,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(router)
     install_errors(app)
     install_openapi(app)
-    app.add_middleware(RequestBoundary, observe=_observer())
+    app.add_middleware(RequestBoundary, observe=observe_request)
     return app
 
 
 def __getattr__(name: str) -> Any:
-    if name == "app":
-        return create_app()
-    raise AttributeError(name)
+    """`app`, made when the server asks for it: importing this module reads no settings."""
+    if name != "app":
+        raise AttributeError(name)
+    settings = load_settings()
+    setup_telemetry(
+        "gateway",
+        endpoint=settings.otel_endpoint,
+        log_level=settings.log_level,
+        environment=settings.environment,
+    )
+    return create_app(settings)

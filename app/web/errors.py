@@ -35,6 +35,7 @@ _TRANSIENT = (
     asyncpg.InsufficientResourcesError,
     asyncpg.OperatorInterventionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what asyncpg raises when its connection dies in the middle of an exchange
     PoolTimeoutError,
     ConnectionError,
     TimeoutError,
@@ -146,7 +147,8 @@ def unexpected(error: Exception, request_id: str) -> JSONResponse:
         return problem(
             503,
             "temporarily_unavailable",
-            "The service cannot reach its database just now. Nothing is known to be written: try again in a second.",
+            "A part of the service is away just now. Whether this request was carried out is not known: repeat it in a "
+            "second, with the same client order id or Idempotency-Key if it writes.",
             request_id=request_id,
             headers={"Retry-After": "1"},
         )

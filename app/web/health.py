@@ -6,8 +6,8 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from app.infra.telemetry import METRICS_TYPE, metrics_text
 from app.web.context import gateway_of, request_id_of
 from app.web.errors import problem
 
@@ -50,4 +50,4 @@ async def _state(probe: Awaitable[Any]) -> str:
 @router.get("/metrics")
 async def metrics() -> Response:
     """Prometheus' text format."""
-    return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    return Response(metrics_text(), headers={"Content-Type": METRICS_TYPE})
