@@ -40,6 +40,7 @@ class Summary:
     bars: int = 0
     strategies: tuple[StrategyFigures, ...] = ()
     ledger: dict[str, int] = field(default_factory=dict)
+    drifted: int = 0  # ledger accounts whose balance is not the sum of their entries
     denials: dict[str, int] = field(default_factory=dict)  # by reason
 
     @property
@@ -67,6 +68,8 @@ def broken_invariants(summary: Summary) -> list[str]:
         for currency, total in sorted(summary.ledger.items())
         if total != 0
     ]
+    if summary.drifted:
+        broken.append(f"ledger: {summary.drifted} accounts hold another balance than the sum of their entries")
     for strategy in summary.strategies:
         if dict(strategy.positions) != dict(strategy.positions_from_fills):
             broken.append(

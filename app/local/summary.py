@@ -10,6 +10,20 @@ import asyncpg
 from app.local.figures import Summary
 
 T = TypeVar("T")
+_FEED = "select market_at, status, bars_published from feed_state where feed = 'replay'"
+_LEDGER_SUMS = """
+select a.currency, sum(e.amount)::bigint as total
+from ledger_entries e
+join ledger_accounts a on a.tenant_id = e.tenant_id and a.id = e.ledger_account_id
+group by a.currency
+"""
+_DRIFTED = """
+select count(*) from ledger_accounts a
+where a.posted <> (
+    select coalesce(sum(e.amount), 0) from ledger_entries e
+    where e.tenant_id = a.tenant_id and e.ledger_account_id = a.id
+)
+"""
 # a server that restarts; a mistake in a statement is not among them and is raised
 _LOST = (
     OSError,
@@ -51,9 +65,14 @@ class SummaryReader:
             return None
 
     async def _read(self, connection: Any) -> Summary:
-        feed = await connection.fetchrow(
-            "select market_at, status, bars_published from feed_state where feed = 'replay'"
-        )
+        feed = await connection.fetchrow(_FEED)
         if feed is None:
             return Summary()
-        return Summary(market_at=feed["market_at"], feed_status=feed["status"], bars=feed["bars_published"])
+        sums = await connection.fetch(_LEDGER_SUMS)
+        return Summary(
+            market_at=feed["market_at"],
+            feed_status=feed["status"],
+            bars=feed["bars_published"],
+            ledger={row["currency"]: row["total"] for row in sums},
+            drifted=await connection.fetchval(_DRIFTED),
+        )

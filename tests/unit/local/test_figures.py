@@ -43,6 +43,7 @@ def test_a_sound_run_passes() -> None:
     ("summary", "said"),
     [
         (replace(GOOD, ledger={"USD": 0, "INR": 1}), "entries in INR sum to 1"),
+        (replace(GOOD, drifted=1), "1 accounts hold another balance"),
         (with_momentum(positions=(("AAPL", "121"),)), "differ from those of its fills"),
         (with_momentum(equity=10_100_001), "equity 10100001 is not cash 4000000"),
         (with_momentum(fills=0), "no order has filled"),
