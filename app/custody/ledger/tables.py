@@ -115,9 +115,7 @@ class LedgerHold(TenantRow, table=True):
 
     __tablename__ = "ledger_holds"
     __table_args__ = (
-        Index(
-            "ledger_holds_pending_idx", "tenant_id", "ledger_account_id", postgresql_where=text("state = 'pending'")
-        ),
+        Index("ledger_holds_pending_idx", "tenant_id", "ledger_account_id", postgresql_where=text("state = 'pending'")),
         tenant_foreign_key(["ledger_account_id"], "ledger_accounts"),
         CheckConstraint("state IN ('pending', 'posted', 'voided')", name="state"),
         CheckConstraint("amount > 0 AND remaining BETWEEN 0 AND amount", name="remaining"),

@@ -1,0 +1,60 @@
+"""Decides what a new trading account may be. Only paper accounts can be opened so far."""
+
+from dataclasses import dataclass
+
+from app.kernel.errors import DomainError, Kind, invalid
+from app.kernel.money import Money, currency_exponent
+from app.kernel.orders import Mode
+
+MAX_OPENING_UNITS = 1_000_000_000
+DEFAULT_SCHEDULE = {"INR": "nse_equity", "USD": "us_equity"}
+
+
+@dataclass(frozen=True, slots=True)
+class NewAccount:
+    """What opening an account takes. `charge_schedule` None: the usual one of the currency."""
+
+    name: str
+    currency: str
+    opening_balance: Money
+    mode: Mode = Mode.TEST
+    broker: str = "paper"
+    feed: str = "replay"
+    charge_schedule: str | None = None
+    slippage_bps: int = 5
+
+    @property
+    def schedule_name(self) -> str:
+        """The charge schedule asked for, or the currency's usual one."""
+        return self.charge_schedule or DEFAULT_SCHEDULE.get(self.currency, "zero")
+
+
+def check_new_account(asked: NewAccount, *, schedule_currency: str | None, key_mode: Mode) -> None:
+    """Raises `live_accounts_unavailable`, `broker_unavailable`, `currency_mismatch` or `invalid_amount`.
+
+    `schedule_currency` is the one that the charge schedule is written in; None fits any.
+    """
+    if asked.mode is Mode.LIVE or key_mode is Mode.LIVE:
+        raise DomainError(
+            "live_accounts_unavailable",
+            Kind.FORBIDDEN,
+            "Live accounts cannot be opened yet: no live broker is connected. Use a test key and mode 'test'.",
+            param="mode",
+        )
+    if asked.broker != "paper":
+        raise invalid("broker_unavailable", f"No broker {asked.broker!r} is connected; use 'paper'.", param="broker")
+    exponent = currency_exponent(asked.currency)
+    if schedule_currency not in (None, asked.currency):
+        raise invalid(
+            "currency_mismatch",
+            f"The charge schedule {asked.schedule_name!r} charges {schedule_currency}, not {asked.currency}.",
+            param="charge_schedule",
+        )
+    if asked.opening_balance.currency != asked.currency:
+        raise invalid("currency_mismatch", "The opening balance is in another currency.", param="opening_balance")
+    if not 0 < asked.opening_balance.minor <= MAX_OPENING_UNITS * 10**exponent:
+        raise invalid(
+            "invalid_amount",
+            f"The opening balance must be above 0 and at most {MAX_OPENING_UNITS} {asked.currency}.",
+            param="opening_balance",
+        )

@@ -1,0 +1,93 @@
+"""Decides what can be done with clients and trading accounts: open, read, list."""
+
+from datetime import datetime
+from uuid import UUID
+
+from app.custody.accounts import repository
+from app.custody.accounts.domain import NewAccount, check_new_account
+from app.custody.accounts.ports import Books
+from app.custody.accounts.tables import Account, Client
+from app.engine.schedule import schedule_named
+from app.infra.database import Tx
+from app.kernel.errors import conflict, not_found
+from app.kernel.ids import encode_id, uuid7
+from app.kernel.orders import Mode
+from app.web.cursors import Cursor, Slice
+
+PREFIX = "acc"
+
+
+def _mode(tx: Tx) -> Mode | None:
+    """The mode that the caller's key may see; None for the platform's own work."""
+    return tx.principal.mode if tx.principal else None
+
+
+async def create_client(tx: Tx, *, external_ref: str, name: str) -> Client:
+    """A new end customer of the tenant. Raises `client_exists`."""
+    if await repository.client_by_ref(tx, external_ref) is not None:
+        raise conflict("client_exists", f"A client {external_ref!r} exists already.", param="external_ref")
+    client = Client(tenant_id=tx.tenant_id, external_ref=external_ref, name=name)
+    tx.add(client)
+    tx.emit("client.created", client.id, {"external_ref": external_ref})
+    await tx.flush()
+    return client
+
+
+async def create_account(
+    tx: Tx,
+    asked: NewAccount,
+    *,
+    books: Books,
+    now: datetime,
+    client_id: UUID | None = None,
+    account_id: UUID | None = None,
+) -> Account:
+    """Open a paper account and fund it by a journal entry, both or neither.
+
+    `now` is market time, the entry's effective date. A seed that must be repeatable passes `account_id`. Raises what
+    `check_new_account` says, `charge_schedule_not_found` and `client_not_found`.
+    """
+    schedule = schedule_named(asked.schedule_name)
+    check_new_account(asked, schedule_currency=schedule.currency, key_mode=_mode(tx) or asked.mode)
+    if client_id is not None and await tx.get(Client, client_id) is None:
+        raise not_found("client", encode_id("cli", client_id))
+    account = Account(
+        tenant_id=tx.tenant_id,
+        id=account_id or uuid7(),
+        client_id=client_id,
+        name=asked.name,
+        mode=asked.mode.value,
+        currency=asked.currency,
+        broker=asked.broker,
+        feed=asked.feed,
+        charge_schedule=asked.schedule_name,
+        slippage_bps=asked.slippage_bps,
+    )
+    tx.add(account)
+    tx.emit(
+        "account.opened",
+        account.id,
+        {
+            "name": account.name,
+            "mode": account.mode,
+            "currency": account.currency,
+            "opening_balance": str(asked.opening_balance),
+        },
+        account_id=account.id,
+    )
+    await tx.flush()
+    await books.open(tx, account, asked.opening_balance, now=now)
+    return account
+
+
+async def get_account(tx: Tx, account_id: UUID) -> Account:
+    """Raises `account_not_found`, also for an account of the other mode than the caller's key."""
+    account = await tx.get(Account, account_id)
+    if account is None or _mode(tx) not in (None, Mode(account.mode)):
+        raise not_found("account", encode_id(PREFIX, account_id))
+    return account
+
+
+async def list_accounts(tx: Tx, cursor: Cursor) -> Slice[Account]:
+    """One page of the tenant's accounts that the caller's key may see, newest first."""
+    return cursor.cut(await repository.accounts(tx, cursor, _mode(tx)))

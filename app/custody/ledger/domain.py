@@ -1,0 +1,162 @@
+"""Decides how money moves: the chart's kinds, and one balanced list of legs for each thing that can happen.
+
+Sign convention, everywhere in the ledger: an amount above zero is a credit. It increases what somebody is owed
+(clients, the clearing house, the collectors of charges) and decreases what is owned (money at a bank). So assets show
+negative balances, and all balances of a currency sum to zero.
+
+Client money and the firm's own are two books; each sums to zero by itself, so that the firm's money is never in the
+clients' pool. Charges stay in the pool until they are paid over.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+from app.kernel.errors import invalid
+from app.kernel.money import Money
+
+SHARDS = 8
+MAX_AMOUNT = 10**15
+
+
+class AccountKind(StrEnum):
+    """The chart. Credit-normal: what is owed; debit-normal: what is owned."""
+
+    CLIENT_CASH = "client_cash"  # credit: owed to the holder of a trading account; the floor is 0
+    OMNIBUS_BANK = "omnibus_bank"  # debit: the clients' pooled money at the bank
+    CLEARING = "clearing"  # credit: owed to the clearing house for trades not yet settled (negative: it owes us)
+    CHARGES = "charges"  # credit: collected, not yet paid to broker, exchange and state
+    SUSPENSE = "suspense"  # credit: received for a client not yet identified
+    FIRM_BANK = "firm_bank"  # debit: the tenant's own money
+    FIRM_INCOME = "firm_income"  # credit: what the tenant earned
+
+    @property
+    def book(self) -> str:
+        """`client` or `firm`."""
+        return "firm" if self in (AccountKind.FIRM_BANK, AccountKind.FIRM_INCOME) else "client"
+
+    @property
+    def normal_side(self) -> str:
+        """The side on which the balance usually stands."""
+        return "debit" if self in (AccountKind.OMNIBUS_BANK, AccountKind.FIRM_BANK) else "credit"
+
+
+class TransactionKind(StrEnum):
+    FUNDING = "funding"
+    DEPOSIT = "deposit"
+    WITHDRAWAL = "withdrawal"
+    TRANSFER = "transfer"
+    FILL = "fill"
+    CHARGE = "charge"
+    DIVIDEND = "dividend"
+    SPLIT_CASH = "split_cash"
+    SETTLEMENT = "settlement"
+    REVERSAL = "reversal"
+    ADJUSTMENT = "adjustment"
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A place in the chart: `account_id` owns client cash; the tenant's own kinds have a shard instead."""
+
+    kind: AccountKind
+    currency: str
+    account_id: UUID | None = None
+    shard: int = 0
+
+    def __post_init__(self) -> None:
+        if (self.account_id is None) == (self.kind is AccountKind.CLIENT_CASH):
+            raise ValueError("client cash belongs to a trading account, and nothing else does")
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """`amount` in minor units: above zero a credit, below zero a debit."""
+
+    slot: Slot
+    amount: int
+
+
+def shard_of(account_id: UUID) -> int:
+    """Which clearing and charges account serves a trading account; `ledger_shard` in SQL is the same."""
+    return account_id.int % SHARDS
+
+
+def client_cash(account_id: UUID, currency: str) -> Slot:
+    return Slot(AccountKind.CLIENT_CASH, currency, account_id)
+
+
+def funding_entries(account_id: UUID, amount: Money) -> tuple[Leg, ...]:
+    """Money comes into the pool for a client. Raises `invalid_amount` unless above zero."""
+    _positive(amount)
+    return _between(account_id, amount, Slot(AccountKind.OMNIBUS_BANK, amount.currency))
+
+
+def withdrawal_entries(account_id: UUID, amount: Money) -> tuple[Leg, ...]:
+    """Money leaves the pool for a client's own bank. Raises `invalid_amount` unless above zero."""
+    _positive(amount)
+    return _between(account_id, -amount, Slot(AccountKind.OMNIBUS_BANK, amount.currency))
+
+
+def fill_entries(account_id: UUID, *, cash: Money, charges: Money) -> tuple[Leg, ...]:
+    """One execution: `cash` is what the trade brings before charges (negative for a buy), `charges` what it costs.
+
+    `ledger_settle_fill` posts exactly these legs. Empty when nothing moves.
+    """
+    received, shard = cash - charges, shard_of(account_id)
+    return _moving(
+        Leg(client_cash(account_id, cash.currency), received.minor),
+        Leg(Slot(AccountKind.CLEARING, cash.currency, shard=shard), -cash.minor),
+        Leg(Slot(AccountKind.CHARGES, cash.currency, shard=shard), charges.minor),
+    )
+
+
+def dividend_entries(account_id: UUID, amount: Money) -> tuple[Leg, ...]:
+    """A cash dividend; negative when a short position pays it. Empty when it rounds to nothing."""
+    return _between(account_id, amount, Slot(AccountKind.CLEARING, amount.currency, shard=shard_of(account_id)))
+
+
+def cash_in_lieu_entries(account_id: UUID, amount: Money) -> tuple[Leg, ...]:
+    """The payment for the fraction that a split leaves; negative for a short position."""
+    return dividend_entries(account_id, amount)
+
+
+def reversal_entries(legs: Iterable[Leg]) -> tuple[Leg, ...]:
+    """The legs that undo `legs`: history is corrected by adding to it."""
+    return tuple(Leg(leg.slot, -leg.amount) for leg in legs)
+
+
+def check_balanced(legs: Sequence[Leg]) -> None:
+    """Raises `ledger_unbalanced`, or `invalid_posting` for fewer than two legs, a repeated account or a bad amount."""
+    if len(legs) < 2 or len({leg.slot for leg in legs}) < len(legs):
+        raise invalid("invalid_posting", "A ledger transaction takes two or more legs, each account once.")
+    if not all(0 < abs(leg.amount) <= MAX_AMOUNT for leg in legs):
+        raise invalid("invalid_posting", f"The amount of a leg is between 1 and {MAX_AMOUNT} minor units.")
+    sums: dict[tuple[str, str], int] = defaultdict(int)
+    for leg in legs:
+        sums[leg.slot.currency, leg.slot.kind.book] += leg.amount
+    for (currency, book), total in sums.items():
+        if total:
+            raise invalid("ledger_unbalanced", f"The {book} legs in {currency} sum to {total}, not to zero.")
+
+
+def fingerprint(kind: TransactionKind, legs: Sequence[Leg]) -> str:
+    """What a repeated idempotency key is compared by: the same movement in any order of legs."""
+    lines = sorted(f"{s.kind}|{s.currency}|{s.account_id}|{s.shard}|{leg.amount}" for leg in legs for s in (leg.slot,))
+    return hashlib.sha256("\n".join((kind, *lines)).encode()).hexdigest()
+
+
+def _positive(amount: Money) -> None:
+    if not 0 < amount.minor <= MAX_AMOUNT:
+        raise invalid("invalid_amount", "The amount must be above zero and not beyond the ledger's range.")
+
+
+def _between(account_id: UUID, amount: Money, other: Slot) -> tuple[Leg, ...]:
+    return _moving(Leg(client_cash(account_id, amount.currency), amount.minor), Leg(other, -amount.minor))
+
+
+def _moving(*legs: Leg) -> tuple[Leg, ...]:
+    return tuple(leg for leg in legs if leg.amount)

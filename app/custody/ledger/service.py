@@ -1,0 +1,167 @@
+"""Decides when the ledger is written from Python: opening books, funding, corporate actions. Fills post in SQL.
+
+Nothing else posts. Whoever calls a SQL function of the ledger directly (the order path) turns its errors into ours
+with `ledger_error`.
+"""
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from app.custody.accounts.service import get_account
+from app.custody.accounts.tables import Account
+from app.custody.ledger import repository
+from app.custody.ledger.domain import (
+    Leg,
+    TransactionKind,
+    cash_in_lieu_entries,
+    check_balanced,
+    dividend_entries,
+    fingerprint,
+    funding_entries,
+    withdrawal_entries,
+)
+from app.custody.ledger.repository import domain_errors, ledger_error
+from app.infra.database import Tx
+from app.kernel.ids import uuid7
+from app.kernel.money import Money
+
+__all__ = ["domain_errors", "ledger_error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """Cash of one account in minor units. `available` is `posted - held`; a fill can push it below 0."""
+
+    account_id: UUID
+    currency: str
+    posted: int
+    held: int
+    available: int
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerCheck:
+    """One currency of one tenant. The counts and both sums are 0 in a sound ledger; the rest says what it holds.
+
+    `client_liabilities` is owed to clients and `omnibus_bank` lies at the bank for them; they are equal once what is
+    in `clearing`, `charges` and `suspense` is settled, and `segregation_difference` is what that leaves unexplained.
+    """
+
+    currency: str
+    accounts: int
+    entries: int
+    entries_sum: int
+    unbalanced_transactions: int
+    balance_mismatches: int
+    broken_chains: int
+    hold_mismatches: int
+    over_held: int
+    client_liabilities: int
+    omnibus_bank: int
+    clearing: int
+    charges: int
+    suspense: int
+    segregation_difference: int
+
+    @property
+    def problems(self) -> dict[str, int]:
+        """What is wrong, by name; empty in a sound ledger."""
+        informative = {"accounts", "entries", "client_liabilities", "omnibus_bank", "clearing", "charges", "suspense"}
+        named = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in informative | {"currency"}}
+        return {name: value for name, value in named.items() if value}
+
+
+async def open_accounts_for(tx: Tx, account_id: UUID, currency: str) -> None:
+    """Open the cash account of a trading account, and the tenant's pool accounts in its currency. Idempotent.
+
+    Raises `currency_mismatch` when the books are open in another currency.
+    """
+    await repository.open_books(tx, account_id, currency)
+
+
+async def post(
+    tx: Tx,
+    kind: TransactionKind,
+    legs: tuple[Leg, ...],
+    *,
+    idempotency_key: str,
+    effective_at: datetime,
+    details: dict[str, Any] | None = None,
+) -> UUID:
+    """Post one journal entry and return its id; the same key and legs again return the first one's.
+
+    Raises `ledger_unbalanced`, `invalid_posting`, `insufficient_funds`, `idempotency_key_reused` or
+    `ledger_account_not_found`; the transaction must then be left.
+    """
+    check_balanced(legs)
+    return await repository.post(
+        tx,
+        uuid7(),
+        kind.value,
+        await repository.resolve(tx, legs),
+        key=idempotency_key,
+        fingerprint=fingerprint(kind, legs),
+        effective_at=effective_at,
+        details=details or {},
+    )
+
+
+async def fund(tx: Tx, account_id: UUID, amount: Money, *, idempotency_key: str, effective_at: datetime) -> UUID:
+    """Virtual money comes into a paper account. Raises as `post`."""
+    legs = funding_entries(account_id, amount)
+    return await post(tx, TransactionKind.FUNDING, legs, idempotency_key=idempotency_key, effective_at=effective_at)
+
+
+async def withdraw(tx: Tx, account_id: UUID, amount: Money, *, idempotency_key: str, effective_at: datetime) -> UUID:
+    """Money leaves the account, never below what is available. Raises as `post`."""
+    legs = withdrawal_entries(account_id, amount)
+    return await post(tx, TransactionKind.WITHDRAWAL, legs, idempotency_key=idempotency_key, effective_at=effective_at)
+
+
+async def pay_dividend(
+    tx: Tx, account_id: UUID, amount: Money, *, idempotency_key: str, effective_at: datetime, details: dict[str, Any]
+) -> UUID | None:
+    """Credit a cash dividend (debit it below zero: a short position owes it). None when the amount is zero."""
+    legs = dividend_entries(account_id, amount)
+    return await _post_fact(tx, TransactionKind.DIVIDEND, legs, idempotency_key, effective_at, details)
+
+
+async def pay_cash_in_lieu(
+    tx: Tx, account_id: UUID, amount: Money, *, idempotency_key: str, effective_at: datetime, details: dict[str, Any]
+) -> UUID | None:
+    """Pay for the fraction of a unit that a split leaves. None when the amount is zero."""
+    legs = cash_in_lieu_entries(account_id, amount)
+    return await _post_fact(tx, TransactionKind.SPLIT_CASH, legs, idempotency_key, effective_at, details)
+
+
+async def _post_fact(
+    tx: Tx, kind: TransactionKind, legs: tuple[Leg, ...], key: str, effective_at: datetime, details: dict[str, Any]
+) -> UUID | None:
+    if not legs:
+        return None
+    return await post(tx, kind, legs, idempotency_key=key, effective_at=effective_at, details=details)
+
+
+async def balances(tx: Tx, account_id: UUID) -> list[Balance]:
+    """The account's cash. Raises `account_not_found`."""
+    await get_account(tx, account_id)
+    return [
+        Balance(account_id, row.currency, row.posted, row.pending_out, row.posted - row.pending_out)
+        for row in await repository.cash_accounts(tx, account_id)
+    ]
+
+
+async def check(tx: Tx) -> list[LedgerCheck]:
+    """Prove the tenant's ledger from its entries, one row per currency."""
+    return [LedgerCheck(**row) for row in await repository.check_rows(tx)]
+
+
+class Books:
+    """The ledger as `accounts` sees it (`accounts.ports.Books`)."""
+
+    async def open(self, tx: Tx, account: Account, opening_balance: Money, *, now: datetime) -> None:
+        """Open the account's books with a funding entry, in the transaction that makes the account."""
+        await open_accounts_for(tx, account.id, account.currency)
+        await fund(tx, account.id, opening_balance, idempotency_key=f"opening:{account.id}", effective_at=now)

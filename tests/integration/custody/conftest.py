@@ -1,0 +1,183 @@
+"""A database with the custody tables, made once, with production's roles; fresh tenants and accounts for each test."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlmodel import SQLModel
+
+from app.custody.accounts import tables as account_tables
+from app.custody.accounts.domain import NewAccount
+from app.custody.accounts.service import create_account
+from app.custody.ledger import tables as ledger_tables
+from app.custody.ledger.service import Books as LedgerBooks
+from app.custody.ledger.service import LedgerCheck, check
+from app.infra import migrate, roles
+from app.infra.database import Database, Tx, open_database
+from app.infra.events import tables as event_tables
+from app.infra.rls import enable_tenant_rls
+from app.infra.settings import Settings
+from app.kernel.ids import uuid7
+from app.kernel.money import Money
+from app.local.postgres import temporary_postgres
+from app.platform.tenancy import tables as tenancy_tables
+
+MODULES = (tenancy_tables, event_tables, account_tables, ledger_tables)
+TABLES = {
+    str(model.__tablename__)
+    for module in MODULES
+    for model in vars(module).values()
+    if isinstance(model, type) and issubclass(model, SQLModel) and model.__module__ == module.__name__
+}
+Urls = dict[str, str]
+NOW = datetime(2003, 1, 2, 14, 30, tzinfo=UTC)
+
+
+class _Collected:
+    """Stands for Alembic's `op`: keeps the statements of the migration helper."""
+
+    def __init__(self) -> None:
+        self.statements: list[str] = []
+
+    def execute(self, sqltext: str) -> None:
+        self.statements.append(sqltext)
+
+
+async def _build(admin: str) -> Urls:
+    passwords = {role: secrets.token_urlsafe(8) for role in roles.LOGIN_ROLES}
+    await roles.ensure_roles(admin, passwords)
+    urls = {role: roles.role_url(admin, role, password) for role, password in passwords.items()}
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    op = _Collected()
+    for table in SQLModel.metadata.sorted_tables:
+        if table.name not in TABLES:
+            continue
+        op.execute(str(CreateTable(table).compile(dialect=dialect)))
+        for index in table.indexes:
+            op.execute(str(CreateIndex(index).compile(dialect=dialect)))
+        enable_tenant_rls(op, table.name, **table.info)
+    for part in range(event_tables.PARTITIONS):
+        op.execute(
+            f"CREATE TABLE events_p{part} PARTITION OF events FOR VALUES WITH "
+            f"(MODULUS {event_tables.PARTITIONS}, REMAINDER {part})"
+        )
+    owner = await asyncpg.connect(urls["mandi_migrate"])
+    for statement in op.statements:
+        await owner.execute(statement)
+    async with owner.transaction():
+        await owner.execute("SET LOCAL check_function_bodies = off")
+        for path in migrate.sql_files():
+            if "/custody/" in path.as_posix() or "/events/" in path.as_posix():
+                await owner.execute(path.read_text())
+        await owner.execute(migrate._GRANT_EXECUTE)
+    await owner.close()
+    return urls
+
+
+@pytest.fixture(scope="session")
+def custody_server() -> Iterator[tuple[str, Urls]]:
+    with temporary_postgres() as server:
+        yield server.dsn, asyncio.run(_build(server.dsn))
+
+
+@pytest.fixture(scope="session")
+def custody_urls(custody_server: tuple[str, Urls]) -> Urls:
+    return custody_server[1]
+
+
+@pytest_asyncio.fixture
+async def database(custody_urls: Urls) -> AsyncIterator[Database]:
+    settings = Settings.model_validate(
+        {
+            "APP_DATABASE_URL": custody_urls["mandi_app"],
+            "DISPATCH_DATABASE_URL": custody_urls["mandi_dispatch"],
+            "REFERENCE_DATABASE_URL": custody_urls["mandi_reference"],
+            "REDIS_URL": "redis://127.0.0.1:1/0",
+            "MANDI_DATA_DIR": "/nonexistent",
+            "DATABASE_POOL_SIZE": 16,
+        }
+    )
+    opened = await open_database(settings, on_commit=lambda queue, shard: None)
+    yield opened
+    await opened.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """One tenant with its database, and short ways to its ledger."""
+
+    database: Database
+    tenant_id: UUID
+
+    def tx(self) -> AbstractAsyncContextManager[Tx]:
+        return self.database.tx(self.tenant_id)
+
+    async def open(self, opening: int = 100_000, *, currency: str = "USD", account_id: UUID | None = None) -> UUID:
+        """A funded paper account."""
+        async with self.tx() as tx:
+            asked = NewAccount(name="a", currency=currency, opening_balance=Money(opening, currency))
+            made = await create_account(tx, asked, books=LedgerBooks(), now=NOW, account_id=account_id)
+        return made.id
+
+    async def call(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+        """One statement as the application's role, in a transaction of the tenant's own."""
+        async with self.database.pool.acquire() as connection, connection.transaction():
+            await connection.execute("select set_config('app.tenant_id', $1, true)", str(self.tenant_id))
+            rows: list[asyncpg.Record] = await connection.fetch(sql, *arguments)
+            return rows
+
+    async def value(self, sql: str, *arguments: object) -> Any:
+        return (await self.call(sql, *arguments))[0][0]
+
+    async def hold(self, order: UUID, account: UUID, amount: int) -> int:
+        return int(await self.value("select ledger_hold($1, $2, $3)", order, account, amount))
+
+    async def void(self, order: UUID) -> int:
+        return int(await self.value("select ledger_void($1)", order))
+
+    async def settle(
+        self,
+        account: UUID,
+        cash: int,
+        charges: int,
+        *,
+        fill: UUID | None = None,
+        order: UUID | None = None,
+        release: int | None = None,
+        currency: str = "USD",
+    ) -> asyncpg.Record:
+        sql = "select * from ledger_settle_fill($1, $2, $3, $4, $5, $6, $7, $8, '{}')"
+        found = await self.call(sql, fill or uuid7(), account, currency, cash, charges, order, release, NOW)
+        return found[0]
+
+    async def available(self, account: UUID) -> int:
+        return int(await self.value("select ledger_available($1)", account))
+
+    async def check(self) -> dict[str, LedgerCheck]:
+        """The proof by currency; fails the test when anything is wrong."""
+        async with self.tx() as tx:
+            found = {row.currency: row for row in await check(tx)}
+        assert {currency: row.problems for currency, row in found.items() if row.problems} == {}
+        return found
+
+
+async def make_tenant(database: Database) -> Books:
+    tenant_id = uuid7()
+    async with database.tx(tenant_id) as tx:
+        tx.add(tenancy_tables.Tenant(tenant_id=tenant_id, id=tenant_id, slug="t", name="T"))
+    return Books(database, tenant_id)
+
+
+@pytest_asyncio.fixture
+async def books(database: Database) -> Books:
+    return await make_tenant(database)
