@@ -2,8 +2,8 @@
 
 from datetime import datetime
 from typing import Protocol
+from uuid import UUID
 
-from app.custody.accounts.tables import Account
 from app.infra.database import Tx
 from app.kernel.money import Money
 
@@ -11,6 +11,6 @@ from app.kernel.money import Money
 class Books(Protocol):
     """Opens an account's books in the transaction that makes the account."""
 
-    async def open(self, tx: Tx, account: Account, opening_balance: Money, *, now: datetime) -> None:
-        """Post the opening balance. Raises `DomainError`; the transaction must then be left."""
+    async def open(self, tx: Tx, account_id: UUID, opening_balance: Money, *, now: datetime) -> None:
+        """Post the opening balance, in the books' currency. Raises `DomainError`; the transaction must then be left."""
         ...

@@ -76,7 +76,7 @@ async def create_account(
         account_id=account.id,
     )
     await tx.flush()
-    await books.open(tx, account, asked.opening_balance, now=now)
+    await books.open(tx, account.id, asked.opening_balance, now=now)
     return account
 
 

@@ -10,7 +10,6 @@ from typing import Any
 from uuid import UUID
 
 from app.custody.accounts.service import get_account
-from app.custody.accounts.tables import Account
 from app.custody.ledger import repository
 from app.custody.ledger.domain import (
     Leg,
@@ -161,7 +160,7 @@ async def check(tx: Tx) -> list[LedgerCheck]:
 class Books:
     """The ledger as `accounts` sees it (`accounts.ports.Books`)."""
 
-    async def open(self, tx: Tx, account: Account, opening_balance: Money, *, now: datetime) -> None:
+    async def open(self, tx: Tx, account_id: UUID, opening_balance: Money, *, now: datetime) -> None:
         """Open the account's books with a funding entry, in the transaction that makes the account."""
-        await open_accounts_for(tx, account.id, account.currency)
-        await fund(tx, account.id, opening_balance, idempotency_key=f"opening:{account.id}", effective_at=now)
+        await open_accounts_for(tx, account_id, opening_balance.currency)
+        await fund(tx, account_id, opening_balance, idempotency_key=f"opening:{account_id}", effective_at=now)

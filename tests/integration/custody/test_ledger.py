@@ -305,8 +305,7 @@ async def test_another_tenant_finds_no_account_hold_or_key(database: Database, b
         "update ledger_holds set remaining = 0",
         "delete from ledger_holds",
         "select ledger_enter(ledger_tenant(), uuidv7(), 'fill', 'k', 'f', now(), '{}')",
-        "select ledger_move(ledger_tenant(), null, (select array_agg(id) from ledger_accounts), "
-        "(select array_agg(1::bigint) from ledger_accounts), (select array_agg(0::bigint) from ledger_accounts), true)",
+        "select ledger_move(ledger_tenant(), null, array_agg(id), array_agg(posted), array_agg(posted), true) from ledger_accounts",
         "set local role mandi_ledger",
     ],
 )

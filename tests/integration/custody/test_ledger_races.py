@@ -1,0 +1,136 @@
+"""Many writers at once: money is never spent twice, a key posts once, a hold is released by exactly one."""
+
+import asyncio
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from app.custody.ledger import service
+from app.infra.database import Database
+from app.kernel.errors import DomainError
+from app.kernel.ids import uuid7
+from app.kernel.money import Money
+from tests.integration.custody.conftest import NOW, Books
+
+pytestmark = pytest.mark.asyncio
+
+
+async def test_concurrent_withdrawals_of_7_from_1000_succeed_exactly_142_times(books: Books) -> None:
+    account = await books.open(1_000)
+    bank = await books.value("select id from ledger_accounts where kind = 'omnibus_bank'")
+    cash = await books.value("select id from ledger_accounts where account_id = $1", account)
+
+    async def withdraw(turn: int) -> str:
+        legs = [cash, bank] if turn % 2 else [bank, cash]
+        amounts = [-7, 7] if turn % 2 else [7, -7]
+        try:
+            await books.call(
+                "select ledger_post($1, 'withdrawal', $2, 'f', $3, $4, $5, '{}')",
+                uuid7(),
+                str(turn),
+                NOW,
+                legs,
+                amounts,
+            )
+        except asyncpg.PostgresError as error:
+            return str(error.sqlstate)
+        return "done"
+
+    answers = await asyncio.gather(*(withdraw(turn) for turn in range(320)))
+    assert (answers.count("done"), answers.count("MD001")) == (142, 178)
+    assert await books.available(account) == 1_000 - 142 * 7
+    await books.check()
+
+
+async def test_concurrent_holds_never_reserve_more_than_there_is(books: Books) -> None:
+    account = await books.open(1_000)
+
+    async def hold() -> bool:
+        try:
+            await books.hold(uuid7(), account, 7)
+        except asyncpg.PostgresError as error:
+            assert error.sqlstate == "MD001"
+            return False
+        return True
+
+    assert sum(await asyncio.gather(*(hold() for _ in range(200)))) == 142
+    assert await books.available(account) == 6
+    await books.check()
+
+
+async def test_one_key_from_16_connections_posts_one_transaction(books: Books) -> None:
+    account = await books.open(1_000)
+
+    async def fund() -> UUID:
+        async with books.tx() as tx:
+            return await service.fund(tx, account, Money(50, "USD"), idempotency_key="k", effective_at=NOW)
+
+    assert len(set(await asyncio.gather(*(fund() for _ in range(16))))) == 1
+    assert await books.available(account) == 1_050
+    await books.check()
+
+
+async def test_one_key_with_two_meanings_lets_one_of_them_through(books: Books) -> None:
+    account = await books.open(1_000)
+
+    async def fund(minor: int) -> str:
+        try:
+            async with books.tx() as tx:
+                await service.fund(tx, account, Money(minor, "USD"), idempotency_key="k", effective_at=NOW)
+        except DomainError as error:
+            return error.code
+        return str(minor)
+
+    answers = await asyncio.gather(*(fund(10 + turn % 2) for turn in range(16)))
+    assert answers.count("idempotency_key_reused") == 8
+    assert await books.available(account) in (1_010, 1_011)
+    await books.check()
+
+
+async def test_a_fill_reported_by_16_connections_is_posted_once(books: Books) -> None:
+    account, order, fill = await books.open(1_000), uuid7(), uuid7()
+    await books.hold(order, account, 300)
+    answers = await asyncio.gather(
+        *(books.settle(account, -290, 3, fill=fill, order=order, release=300) for _ in range(16))
+    )
+    assert [answer["replayed"] for answer in answers].count(False) == 1
+    assert sum(answer["released"] for answer in answers) == 300
+    assert await books.available(account) == 707
+    await books.check()
+
+
+async def test_of_concurrent_voids_and_fills_exactly_one_releases_the_hold(books: Books) -> None:
+    account = await books.open(100_000)
+    for _ in range(12):
+        order = uuid7()
+        await books.hold(order, account, 500)
+        voids = [books.void(order) for _ in range(8)]
+        fills = [books.settle(account, 0, 0, order=order) for _ in range(8)]
+        released = await asyncio.gather(*voids, *fills)
+        amounts = [answer if isinstance(answer, int) else answer["released"] for answer in released]
+        assert sorted(amounts) == [0] * 15 + [500]
+    assert await books.available(account) == 100_000
+    await books.check()
+
+
+async def test_transactions_that_settle_fills_of_many_accounts_do_not_deadlock(
+    books: Books, database: Database
+) -> None:
+    accounts = [await books.open(100_000) for _ in range(6)]
+    others = await books.value("select count(distinct shard) from ledger_accounts where kind = 'clearing'")
+    assert others == 8
+
+    async def batch(turn: int) -> None:
+        order = accounts[turn % 6 :] + accounts[: turn % 6]
+        async with database.pool.acquire() as connection, connection.transaction():
+            await connection.execute("select set_config('app.tenant_id', $1, true)", str(books.tenant_id))
+            await connection.execute("select ledger_lock($1)", order)
+            for account in order:
+                await connection.execute(
+                    "select ledger_settle_fill($1, $2, 'USD', -10, 1, null, null, $3, '{}')", uuid7(), account, NOW
+                )
+
+    await asyncio.gather(*(batch(turn) for turn in range(48)))
+    assert [await books.available(account) for account in accounts] == [100_000 - 48 * 11] * 6
+    await books.check()
