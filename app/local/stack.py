@@ -4,12 +4,14 @@ import asyncio
 import importlib
 import os
 import shutil
+import subprocess
 import sys
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +21,7 @@ from app.local.home import PROJECT, Credentials, Home
 from app.local.ports import LOOPBACK, Say, StartError, pick_port
 from app.local.postgres import EmbeddedPostgres, cluster_dir
 from app.local.process import Running, tail
-from app.local.supervisor import CommandService, Service, Supervisor, end_marked
+from app.local.supervisor import MARK, CommandService, Service, Supervisor, end_marked
 from app.local.valkey import EmbeddedValkey
 
 POSTGRES_PORT, VALKEY_PORT, GATEWAY_PORT = 54329, 56379, 8000
@@ -73,9 +75,10 @@ class Stack:
         end_leftovers(self.home, self._say)
         warm = threading.Thread(target=_import_the_application, daemon=True)
         warm.start()  # two seconds of imports while the servers start
-        admin_url, redis_url = self._servers()
-        self._database(admin_url, redis_url, warm)
-        self._processes()
+        with self._compiling() as kernels:
+            admin_url, redis_url = self._servers()
+            self._database(admin_url, redis_url, warm)
+            self._processes(kernels)
         self._wait_until_ready()
         self.phase = "running"
         self.keep_state()
@@ -106,6 +109,18 @@ class Stack:
         if self.supervisor.stopping:
             raise KeyboardInterrupt
         self._say(text)
+
+    @contextmanager
+    def _compiling(self) -> Iterator["subprocess.Popen[str]"]:
+        command = [sys.executable, "-m", "app.local.kernels", str(self.home.data / "kernels")]
+        environ = {**process_environment(self._base, {}), MARK: str(self.home.root)}
+        with subprocess.Popen(
+            command, cwd=PROJECT, env=environ, stdout=subprocess.PIPE, text=True, start_new_session=True
+        ) as compiler:
+            try:
+                yield compiler
+            finally:
+                compiler.kill()
 
     def _servers(self) -> tuple[str, str]:
         admin_url, redis_url = self._base.get("DATABASE_URL"), self._base.get("REDIS_URL")
@@ -152,11 +167,16 @@ class Stack:
         self.credentials = asyncio.run(_awaited(seed(self.home.credentials())))
         self.home.keep_credentials(self.credentials)
 
-    def _processes(self) -> None:
+    def _processes(self, kernels: "subprocess.Popen[str]") -> None:
         port = pick_port(self.options.port, "the API", self._say)
         self.url = f"http://{LOOPBACK}:{port}"
         environ = process_environment(self._base, self.settings)
         for name in PROCESSES:
+            if name == "worker":  # the first that computes
+                if kernels.poll() is None:
+                    self._stage("compiling the engine's kernels (once)")
+                folder = kernels.stdout.read().strip() if kernels.stdout is not None else ""
+                environ |= {"NUMBA_CACHE_DIR": folder} if folder else {}
             self._stage(f"starting the {name}")
             command = self._command(name, port)
             self.supervisor.start(CommandService(name, command, environ=environ, home=self.home.root, cwd=PROJECT))

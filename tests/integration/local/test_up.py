@@ -36,8 +36,9 @@ sys.exit(up(Home.find(os.environ), Run(Options(port=18100), check='--check' in s
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def environ() -> Iterator[dict[str, str]]:
+    """One data folder for all: every test ends its stack, and the next start finds the data."""
     folder = Path(tempfile.mkdtemp(prefix="mandi-test-"))
     folder.chmod(0o711)
     hidden = ("DATABASE_URL", "REDIS_URL", "APP_DATABASE_URL", "MIGRATE_DATABASE_URL")
