@@ -147,6 +147,7 @@ async def test_a_fill_after_its_hold_was_voided_is_recorded_too(books: Books) ->
     assert await books.void(order) == 600
     settled = await books.settle(account, -500, 5, order=order, release=600)
     assert (settled["released"], settled["available"]) == (0, 495)
+    assert await books.value("select state from ledger_holds where id = $1", order) == "voided"
     await books.check()
 
 
@@ -305,7 +306,7 @@ async def test_another_tenant_finds_no_account_hold_or_key(database: Database, b
         "update ledger_holds set remaining = 0",
         "delete from ledger_holds",
         "select ledger_enter(ledger_tenant(), uuidv7(), 'fill', 'k', 'f', now(), '{}')",
-        "select ledger_move(ledger_tenant(), null, array_agg(id), array_agg(posted), array_agg(posted), true) from ledger_accounts",
+        "select ledger_move(tenant_id, null, array[id], array[posted], array[posted], true) from ledger_accounts",
         "set local role mandi_ledger",
     ],
 )
