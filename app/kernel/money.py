@@ -1,7 +1,7 @@
 """Decides how amounts are held: int64 at a fixed exponent. Decimal and text only at the edges; never a float."""
 
+import re
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 
 from app.kernel.errors import invalid
@@ -9,6 +9,10 @@ from app.kernel.errors import invalid
 INT64_MAX = 2**63 - 1
 CURRENCY_EXPONENT: dict[str, int] = {"INR": 2, "USD": 2}
 """Decimal places of one minor unit, by ISO 4217 code."""
+
+_INT64_DIGITS = 19
+_DECIMAL = re.compile(r"([+-]?)([0-9]{1,1000})(?:\.([0-9]{1,1000}))?(?:[eE]([+-]?[0-9]{1,9}))?")
+"""Read without `Decimal`, which rounds what is beyond its precision, turns 1e-999999999 into 0, and takes `1_0`."""
 
 
 class Rounding(StrEnum):
@@ -43,22 +47,22 @@ def divide(numerator: int, denominator: int, rounding: Rounding) -> int:
 
 
 def parse_scaled(text: str, exponent: int, *, param: str) -> int:
-    """The integer that `text` (a plain decimal such as `12.50`) is at 10^-exponent. Refuses what is not exact."""
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        raise invalid("invalid_decimal", f"{param} must be a decimal string such as '12.50'.", param=param) from None
-    if not value.is_finite():
-        raise invalid("invalid_decimal", f"{param} must be a finite number.", param=param)
-    if value.adjusted() > 18:
-        raise invalid("out_of_range", f"{param} is too large.", param=param)
-    scaled = value.scaleb(exponent)
-    if scaled != scaled.to_integral_value():
+    """The integer that `text` (a decimal such as `12.50` or `1e-5`) is at 10^-exponent. Refuses what is not exact."""
+    found = _DECIMAL.fullmatch(text)
+    if found is None:
+        raise invalid("invalid_decimal", f"{param} must be a finite decimal such as '12.50'.", param=param)
+    sign, whole, fraction, power = found.groups(default="")
+    written = (whole + fraction).lstrip("0")
+    digits = written.rstrip("0")
+    if not digits:
+        return 0
+    zeros = exponent + int(power or 0) - len(fraction) + len(written) - len(digits)
+    if zeros < 0:
         raise invalid("too_precise", f"{param} takes at most {exponent} decimal places.", param=param)
-    number = int(scaled)
-    if abs(number) > INT64_MAX:
+    number: int = int(digits) * 10**zeros if len(digits) + zeros <= _INT64_DIGITS else INT64_MAX + 1
+    if number > INT64_MAX:
         raise invalid("out_of_range", f"{param} is too large.", param=param)
-    return number
+    return -number if sign == "-" else number
 
 
 def format_scaled(number: int, exponent: int) -> str:
