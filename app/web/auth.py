@@ -6,7 +6,9 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from app.infra.telemetry import bind_tenant
 from app.kernel.errors import DomainError, Kind
+from app.kernel.ids import encode_id
 from app.kernel.principal import Principal
 from app.web.context import gateway_of, request_id_of
 
@@ -26,6 +28,7 @@ async def authenticated(
         raise DomainError("missing_credential", Kind.UNAUTHENTICATED, f"This operation needs an API key. {HOW}")
     gateway = gateway_of(request)
     principal = await gateway.authenticator.authenticate(credentials.credentials, now=gateway.clock())
+    bind_tenant(encode_id("ten", principal.tenant_id))
     source_ip = request.client.host if request.client else None
     return replace(principal, source_ip=source_ip, request_id=request_id_of(request))
 

@@ -23,6 +23,11 @@ _SECURITY = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _CONTENT_POLICY = "default-src 'none'; frame-ancestors 'none'"
+_DOCS_POLICY = (  # the page and its script come from FastAPI's template and its CDN
+    "default-src 'self'; img-src 'self' data: https://fastapi.tiangolo.com; "
+    "script-src 'unsafe-inline' https://cdn.jsdelivr.net; style-src 'unsafe-inline' https://cdn.jsdelivr.net; "
+    "frame-ancestors 'none'"
+)
 _QUIET = ("/livez", "/readyz", "/metrics")
 
 Observer = Callable[[str, str, int, float], None]
@@ -110,8 +115,7 @@ class _Reply:
             headers["Request-Id"] = self._request_id
             for name, value in _SECURITY.items():
                 headers[name] = value
-            if "content-security-policy" not in headers:
-                headers["Content-Security-Policy"] = _CONTENT_POLICY
+            headers["Content-Security-Policy"] = _DOCS_POLICY if self._scope["path"] == "/docs" else _CONTENT_POLICY
             if self._no_store:
                 headers["Cache-Control"] = "no-store"
         await self._send(message)

@@ -124,7 +124,7 @@ async def _attack_table(connection: asyncpg.Connection, table: Table, sides: _Si
             continue
         update = f"UPDATE {name} SET {target} = {target}"  # noqa: S608
         await run(f"updates {target}", own, f"{update} WHERE {theirs} RETURNING 1", victim)
-        blind = f"WITH t AS ({update} RETURNING tenant_id) SELECT 1 FROM t WHERE {theirs}"
+        blind = f"WITH t AS ({update} RETURNING tenant_id) SELECT 1 FROM t WHERE {theirs}"  # noqa: S608
         await run(f"blindly updates {target}", own, blind, victim)
     blind = f"WITH t AS (DELETE FROM {name} RETURNING tenant_id) SELECT 1 FROM t WHERE {theirs}"  # noqa: S608
     await run("blindly deletes", own, blind, victim)

@@ -1,4 +1,4 @@
-"""What PostgreSQL's catalogue must say for tenants to be isolated. Covers tables and functions that do not exist yet."""
+"""What PostgreSQL's catalogue must say for tenants to be isolated, of tables and functions to come as well."""
 
 import re
 from collections.abc import Iterable
@@ -49,8 +49,8 @@ from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind in (
 """
 _POLICIES = """
 select p.polname as name, c.relname as table, p.polcmd::text as command, p.polpermissive as permissive,
-       case when p.polroles = '{0}' then '{public}' else array(select rolname::text from pg_roles where oid = any (p.polroles)) end
-           as roles,
+       case when p.polroles = '{0}' then '{public}'
+            else array(select rolname::text from pg_roles where oid = any (p.polroles)) end as roles,
        pg_get_expr(p.polqual, p.polrelid) as using, pg_get_expr(p.polwithcheck, p.polrelid) as check
 from pg_policy p join pg_class c on c.oid = p.polrelid
 """
@@ -85,7 +85,8 @@ where c.relnamespace = 'public'::regnamespace and g.grantee <> c.relowner
 _FUNCTIONS = """
 select p.proname as name, p.prosecdef as definer, pg_get_userbyid(p.proowner)::text as owner,
        coalesce(p.proconfig, '{}') as config,
-       exists (select 1 from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) g where g.grantee = 0) as public
+       exists (select 1 from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) g
+               where g.grantee = 0) as public
 from pg_proc p where p.pronamespace = 'public'::regnamespace
 """
 _ROLES = """

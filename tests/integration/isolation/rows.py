@@ -1,4 +1,4 @@
-"""Makes one valid row for any table, from the catalogue alone: types, keys, checks. Values are SQL text, cast on use."""
+"""Makes one valid row for any table, from the catalogue alone: types, keys, checks. Values are text, cast on use."""
 
 import itertools
 import re
