@@ -86,7 +86,7 @@ class Problem(ApiModel):
     detail: str
     code: str
     param: str | None = None
-    errors: list[FieldError] = []
+    errors: tuple[FieldError, ...] = ()
     request_id: str
     retryable: bool
 
@@ -109,14 +109,14 @@ def problem(
         detail=detail,
         code=code,
         param=param,
-        errors=list(errors),
+        errors=tuple(errors),
         request_id=request_id,
         retryable=status in RETRYABLE,
     )
     sent = dict(headers or {})
     if status == 401:
         sent["WWW-Authenticate"] = 'Bearer realm="mandi"'
-    return JSONResponse(body.model_dump(), status, headers=sent, media_type="application/problem+json")
+    return JSONResponse(body.model_dump(mode="json"), status, headers=sent, media_type="application/problem+json")
 
 
 def describe(errors: Sequence[Mapping[str, Any]]) -> list[FieldError]:

@@ -112,31 +112,31 @@ async def _attack_table(connection: asyncpg.Connection, table: Table, sides: _Si
         await _try(connection, tenant, f"{name}: {what}", attempt, report)
 
     own = sides.attacker
-    await run("sees rows", own, f"SELECT 1 FROM {name} WHERE {theirs}", victim)  # noqa: S608
-    await run("sees among all", own, f"SELECT 1 FROM (SELECT * FROM {name}) t WHERE t.{theirs}", victim)  # noqa: S608
-    await run("counts rows", own, f"SELECT 1 FROM {name} HAVING bool_or({theirs})", victim)  # noqa: S608
-    await run("sees rows without a tenant", None, f"SELECT 1 FROM {name}")  # noqa: S608
-    await run("updates without a tenant", None, f"UPDATE {name} SET {column} = {column} RETURNING 1")  # noqa: S608
-    await run("deletes without a tenant", None, f"DELETE FROM {name} RETURNING 1")  # noqa: S608
+    await run("sees rows", own, f"SELECT 1 FROM {name} WHERE {theirs}", victim)
+    await run("sees among all", own, f"SELECT 1 FROM (SELECT * FROM {name}) t WHERE t.{theirs}", victim)
+    await run("counts rows", own, f"SELECT 1 FROM {name} HAVING bool_or({theirs})", victim)
+    await run("sees rows without a tenant", None, f"SELECT 1 FROM {name}")
+    await run("updates without a tenant", None, f"UPDATE {name} SET {column} = {column} RETURNING 1")
+    await run("deletes without a tenant", None, f"DELETE FROM {name} RETURNING 1")
     await _try_insert(connection, table, None, sides.own, f"{name}: inserts without a tenant", report)
     for target in dict.fromkeys((column, *table.types)):
         if target in table.made:
             continue
-        update = f"UPDATE {name} SET {target} = {target}"  # noqa: S608
+        update = f"UPDATE {name} SET {target} = {target}"
         await run(f"updates {target}", own, f"{update} WHERE {theirs} RETURNING 1", victim)
-        blind = f"WITH t AS ({update} RETURNING tenant_id) SELECT 1 FROM t WHERE {theirs}"  # noqa: S608
+        blind = f"WITH t AS ({update} RETURNING tenant_id) SELECT 1 FROM t WHERE {theirs}"
         await run(f"blindly updates {target}", own, blind, victim)
-    blind = f"WITH t AS (DELETE FROM {name} RETURNING tenant_id) SELECT 1 FROM t WHERE {theirs}"  # noqa: S608
+    blind = f"WITH t AS (DELETE FROM {name} RETURNING tenant_id) SELECT 1 FROM t WHERE {theirs}"
     await run("blindly deletes", own, blind, victim)
-    await run("deletes", own, f"DELETE FROM {name} WHERE {theirs} RETURNING 1", victim)  # noqa: S608
-    await run("moves its own row", own, f"UPDATE {name} SET tenant_id = $1::text::uuid RETURNING 1", victim)  # noqa: S608
+    await run("deletes", own, f"DELETE FROM {name} WHERE {theirs} RETURNING 1", victim)
+    await run("moves its own row", own, f"UPDATE {name} SET tenant_id = $1::text::uuid RETURNING 1", victim)
     await run("truncates", own, f"TRUNCATE {name} CASCADE")
     if "id" in table.types:
         forged = sides.theirs | {"id": sides.theirs["id"] if name == "tenants" else str(uuid7())}
         await _try_insert(connection, table, own, forged, f"{name}: inserts as another", report)
-        by_id = f"SELECT 1 FROM {name} WHERE id = $1::text::uuid AND {theirs.replace('$1', '$2')}"  # noqa: S608
+        by_id = f"SELECT 1 FROM {name} WHERE id = $1::text::uuid AND {theirs.replace('$1', '$2')}"
         await run("sees by id", own, by_id, str(sides.theirs["id"]), victim)
-        locked = f"SELECT 1 FROM {name} WHERE id = $1::text::uuid FOR UPDATE"  # noqa: S608
+        locked = f"SELECT 1 FROM {name} WHERE id = $1::text::uuid FOR UPDATE"
         await run("locks by id", own, locked, str(sides.theirs["id"]))
 
 
@@ -220,7 +220,7 @@ async def _point_existing(
             await _act_as(owner, sides.attacker)
             await owner.execute(f"ALTER TABLE {table.name} DISABLE TRIGGER USER")
             await owner.execute(
-                f"UPDATE {table.name} SET {changes}",  # noqa: S608
+                f"UPDATE {table.name} SET {changes}",
                 *[parent[target] for target in crossing.values()],
             )
             report.found.append(f"{table.name}: {key['name']} points at another tenant's row")

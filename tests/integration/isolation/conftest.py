@@ -26,14 +26,16 @@ def scratch_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setti
         asyncio.run(roles.ensure_roles(server.dsn, passwords))
         urls = {role: roles.role_url(server.dsn, role, password) for role, password in passwords.items()}
         migrate(urls["mandi_migrate"])
-        yield Settings(
-            APP_DATABASE_URL=urls["mandi_app"],
-            DISPATCH_DATABASE_URL=urls["mandi_dispatch"],
-            REFERENCE_DATABASE_URL=urls["mandi_reference"],
-            MIGRATE_DATABASE_URL=urls["mandi_migrate"],
-            REDIS_URL="redis://127.0.0.1:1",
-            MANDI_DATA_DIR=data_dir,
-            MANDI_ENVIRONMENT="local",
+        yield Settings.model_validate(
+            {
+                "APP_DATABASE_URL": urls["mandi_app"],
+                "DISPATCH_DATABASE_URL": urls["mandi_dispatch"],
+                "REFERENCE_DATABASE_URL": urls["mandi_reference"],
+                "MIGRATE_DATABASE_URL": urls["mandi_migrate"],
+                "REDIS_URL": "redis://127.0.0.1:1",
+                "MANDI_DATA_DIR": data_dir,
+                "MANDI_ENVIRONMENT": "local",
+            }
         )
 
 

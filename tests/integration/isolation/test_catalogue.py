@@ -38,9 +38,11 @@ FLAWS = {
         "planted of members does not lead",
     ),
     "a single-column foreign key": (
-        "CREATE TABLE planted (tenant_id uuid, id uuid, PRIMARY KEY (tenant_id, id), member uuid);"
-        "ALTER TABLE members ADD CONSTRAINT m UNIQUE (id);"
-        "ALTER TABLE planted ADD CONSTRAINT crossing FOREIGN KEY (member) REFERENCES members (id)",
+        (
+            "CREATE TABLE planted (tenant_id uuid, id uuid, PRIMARY KEY (tenant_id, id), member uuid);"
+            "ALTER TABLE members ADD CONSTRAINT m UNIQUE (id);"
+            "ALTER TABLE planted ADD CONSTRAINT crossing FOREIGN KEY (member) REFERENCES members (id)"
+        ),
         "the foreign key crossing of planted crosses tenants",
     ),
     "a table without its policy": (
@@ -63,8 +65,10 @@ FLAWS = {
     "a privilege on a partition": ("GRANT SELECT ON events_p0 TO mandi_app", "mandi_app has SELECT on events_p0"),
     "a privilege missing": ("REVOKE INSERT ON members FROM mandi_app", "mandi_app lacks INSERT on members"),
     "an unreviewed definer function": (
-        "CREATE FUNCTION planted() RETURNS int LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp"
-        " AS 'select 1'",
+        (
+            "CREATE FUNCTION planted() RETURNS int LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp"
+            " AS 'select 1'"
+        ),
         "planted is SECURITY DEFINER and not on the reviewed list",
     ),
     "a definer function with an open search path": (
@@ -72,13 +76,17 @@ FLAWS = {
         "identity_api_key is SECURITY DEFINER without a search_path",
     ),
     "a definer function of the wrong owner": (
-        "DROP FUNCTION identity_api_key(text); CREATE FUNCTION identity_api_key(text) RETURNS int LANGUAGE sql"
-        " SECURITY DEFINER SET search_path = public, pg_temp AS 'select 1'",
+        (
+            "DROP FUNCTION identity_api_key(text); CREATE FUNCTION identity_api_key(text) RETURNS int LANGUAGE sql"
+            " SECURITY DEFINER SET search_path = public, pg_temp AS 'select 1'"
+        ),
         "identity_api_key is SECURITY DEFINER and belongs to mandi_migrate",
     ),
     "a function for everyone": (
-        "CREATE FUNCTION planted() RETURNS int LANGUAGE sql AS 'select 1';"
-        "GRANT EXECUTE ON FUNCTION planted() TO PUBLIC",
+        (
+            "CREATE FUNCTION planted() RETURNS int LANGUAGE sql AS 'select 1';"
+            "GRANT EXECUTE ON FUNCTION planted() TO PUBLIC"
+        ),
         "everyone may execute planted",
     ),
 }

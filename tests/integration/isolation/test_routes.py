@@ -216,8 +216,11 @@ async def test_a_planted_route_that_leaks_is_found(scene: Scene) -> None:
 
 
 async def test_a_planted_route_without_a_permission_is_found(scene: Scene) -> None:
-    scene.app.get("/v1/open")(lambda: {})
-    scene.app.get("/v1/odd", dependencies=[Depends(requires("odd:thing"))])(lambda: {})
+    async def empty() -> dict[str, str]:
+        return {}
+
+    scene.app.get("/v1/open")(empty)
+    scene.app.get("/v1/odd", dependencies=[Depends(requires("odd:thing"))])(empty)
     scene.app.openapi_schema = None
     with pytest.raises(AssertionError, match="/v1/open"):
         await test_every_route_says_who_may_call_it(scene)

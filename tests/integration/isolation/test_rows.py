@@ -28,10 +28,14 @@ FLAWS = {
         "members: inserts as another",
     ),
     "a policy that lets rows be moved": (
-        "GRANT UPDATE ON members TO mandi_app; CREATE POLICY planted ON members FOR UPDATE USING (true)"
-        " WITH CHECK (true)",
-        "REVOKE UPDATE ON members FROM mandi_app; GRANT UPDATE (role, status) ON members TO mandi_app;"
-        " DROP POLICY planted ON members",
+        (
+            "GRANT UPDATE ON members TO mandi_app; CREATE POLICY planted ON members FOR UPDATE USING (true)"
+            " WITH CHECK (true)"
+        ),
+        (
+            "REVOKE UPDATE ON members FROM mandi_app; GRANT UPDATE (role, status) ON members TO mandi_app;"
+            " DROP POLICY planted ON members"
+        ),
         "members: moves its own row",
     ),
     "a policy that admits an empty setting": (
@@ -45,16 +49,20 @@ FLAWS = {
         "members: planted tells of another tenant's values",
     ),
     "a single-column foreign key": (
-        "ALTER TABLE members ADD CONSTRAINT m UNIQUE (id);"
-        "CREATE TABLE planted (tenant_id uuid, id uuid, note text, member_id uuid NOT NULL REFERENCES members (id),"
-        " PRIMARY KEY (tenant_id, id));",
+        (
+            "ALTER TABLE members ADD CONSTRAINT m UNIQUE (id);"
+            "CREATE TABLE planted (tenant_id uuid, id uuid, note text, member_id uuid NOT NULL REFERENCES members (id),"
+            " PRIMARY KEY (tenant_id, id));"
+        ),
         "DROP TABLE planted; ALTER TABLE members DROP CONSTRAINT m",
         "planted: planted_member_id_fkey points at another tenant's row",
     ),
     "a policy with a setting that fails when it is empty": (
         "ALTER POLICY tenant ON members USING (tenant_id = current_setting('app.tenant_id', true)::uuid)",
-        "ALTER POLICY tenant ON members USING"
-        " (tenant_id = (select nullif(current_setting('app.tenant_id', true), '')::uuid))",
+        (
+            "ALTER POLICY tenant ON members USING"
+            " (tenant_id = (select nullif(current_setting('app.tenant_id', true), '')::uuid))"
+        ),
         "members: sees rows without a tenant: InvalidTextRepresentationError",
     ),
 }

@@ -18,12 +18,14 @@ HEAVY = ("numba", "scipy", "polars", "skfolio", "kiteconnect", "torch", "pandas"
 def app() -> FastAPI:
     url = "postgresql://nobody@127.0.0.1:1/none"
     return create_app(
-        Settings(
-            APP_DATABASE_URL=url,
-            DISPATCH_DATABASE_URL=url,
-            REFERENCE_DATABASE_URL=url,
-            REDIS_URL="redis://127.0.0.1:1",
-            MANDI_DATA_DIR=Path("nowhere"),
+        Settings.model_validate(
+            {
+                "APP_DATABASE_URL": url,
+                "DISPATCH_DATABASE_URL": url,
+                "REFERENCE_DATABASE_URL": url,
+                "REDIS_URL": "redis://127.0.0.1:1",
+                "MANDI_DATA_DIR": Path("nowhere"),
+            }
         )
     )
 
