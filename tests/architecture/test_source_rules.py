@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.architecture import budgets, hygiene, purity, slices
+from tests.architecture import budgets, hygiene, purity, slices, statements
 from tests.architecture.source import ROOT, plant
 
 Check = Callable[[Path], list[str]]
@@ -17,6 +17,7 @@ CHECKS: list[Check] = [
     purity.impurities,
     purity.clocks,
     purity.floats,
+    statements.sql_functions,
     budgets.sizes,
     budgets.fan_out,
     budgets.tasks,
@@ -27,6 +28,7 @@ CHECKS: list[Check] = [
 
 ORDERS = "app/trading/orders"
 LONG = "def long():\n" + "    x = 1\n" * 70
+CREATE = "CREATE OR REPLACE FUNCTION"
 HASH = "--hash=sha256:" + "0" * 64
 NINE = "".join(f"import app.market.s{number}.service\n" for number in range(9))
 ELEVEN = NINE + "import app.custody.ledger.service\nimport app.custody.accounts.domain\n"
@@ -104,6 +106,24 @@ PLANTED = [
     Planted(purity.floats, f"{ORDERS}/tables.py", "x = Column(sa.Numeric)\n", "names sa.Numeric"),
     Planted(purity.floats, f"{ORDERS}/domain.py", "x = a / b\n", "divides with /"),
     Planted(purity.floats, f"{ORDERS}/domain.py", "a /= b\n", "divides with /"),
+    Planted(
+        statements.sql_functions, f"{ORDERS}/sql/a.sql", f"{CREATE} place(a int) AS $$", "not named after its slice"
+    ),
+    Planted(
+        statements.sql_functions, f"{ORDERS}/sql/a.sql", "CREATE FUNCTION orders_a() AS $$", "not CREATE OR REPLACE"
+    ),
+    Planted(
+        statements.sql_functions,
+        f"{ORDERS}/sql/a.sql",
+        f"{CREATE} orders_a()\nSECURITY DEFINER AS $$ $$;\n{CREATE} orders_b() SET search_path = public, pg_temp AS $$",
+        "a.sql:1 orders_a is SECURITY DEFINER without",
+    ),
+    Planted(
+        statements.sql_functions,
+        f"{ORDERS}/sql/a.sql",
+        f"{CREATE} orders_a() SECURITY DEFINER SET search_path = pg_temp, public AS $$",
+        "ends with pg_temp",
+    ),
     Planted(budgets.sizes, f"{ORDERS}/service.py", "x = 1\n" * 401, "401 lines"),
     Planted(budgets.sizes, f"{ORDERS}/service.py", LONG, "long has 71 lines"),
     Planted(budgets.sizes, "tests/unit/test_a.py", LONG, "long has 71 lines"),
@@ -144,6 +164,11 @@ ALLOWED = [
         f"{ORDERS}/tables.py",
         "class Fill: ...\nclass Order:\n    fills: list['Fill'] = Relationship(lazy='raise')\n",
     ),
+    (
+        statements.sql_functions,
+        f"{ORDERS}/sql/a.sql",
+        f"{CREATE} order_a() SECURITY DEFINER\nSET search_path = public, pg_temp AS $$ $$;\n{CREATE} trading_b() AS $$",
+    ),
     (purity.impurities, f"{ORDERS}/service.py", "import time\n"),
     (purity.impurities, f"{ORDERS}/domain.py", "from datetime import datetime\nx = opened\n"),
     (purity.clocks, "app/bootstrap.py", "datetime.now(UTC)\n"),
@@ -178,3 +203,9 @@ def test_what_the_rules_allow_is_not_found(check: Check, file: str, text: str, t
 
 def test_every_rule_has_a_planted_violation() -> None:
     assert {case.check for case in PLANTED} == set(CHECKS)
+
+
+def test_a_sql_function_that_two_slices_define_is_found(tmp_path: Path) -> None:
+    text = f"{CREATE} trading_a() AS $$"
+    root = plant(tmp_path, {f"{ORDERS}/sql/a.sql": text, "app/trading/risk/sql/a.sql": text})
+    assert any("also defined in" in finding for finding in statements.sql_functions(root))
