@@ -84,9 +84,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             app.state.gateway = Gateway(process.database, process.redis, authenticator, used.cell, process.clock)
             stop = asyncio.Event()
             background = asyncio.create_task(authenticator.run(stop))
-            yield
-            stop.set()
-            await background
+            try:
+                yield
+            finally:
+                stop.set()
+                await background
 
     app = FastAPI(
         title="Mandi",
