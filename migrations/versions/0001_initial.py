@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy import Text
+from sqlalchemy import Text, Uuid
 from sqlalchemy.dialects import postgresql
 
 from app.infra.rls import enable_tenant_rls, global_table
@@ -95,6 +95,26 @@ def upgrade() -> None:
         sa.UniqueConstraint(
             "tenant_id", "idempotency_key", name=op.f("ledger_transactions_tenant_id_idempotency_key_key")
         ),
+    )
+    op.create_table(
+        "paper_checkpoints",
+        sa.Column("feed", sa.Text(), nullable=False),
+        sa.Column("stream_id", sa.Text(), nullable=False),
+        sa.Column("market_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("feed", name=op.f("paper_checkpoints_pkey")),
+    )
+    op.create_table(
+        "strategies",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("template", sa.Text(), nullable=True),
+        sa.Column("parameters", postgresql.JSONB(astext_type=Text()), nullable=False),
+        sa.Column("document", postgresql.JSONB(astext_type=Text()), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("strategies_pkey")),
     )
     op.create_table(
         "tenants",
@@ -349,6 +369,50 @@ def upgrade() -> None:
         postgresql_where=sa.text("client_id IS NOT NULL"),
     )
     op.create_table(
+        "deployments",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("strategy_id", sa.Uuid(), nullable=False),
+        sa.Column("account_id", sa.Uuid(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("feed", sa.Text(), nullable=False),
+        sa.Column("bar_interval", sa.Text(), nullable=False),
+        sa.Column("instruments", postgresql.ARRAY(Uuid()), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("status_reason", sa.Text(), nullable=True),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("first_bar", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_bar", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("status IN ('running', 'paused', 'stopped')", name=op.f("deployments_status_check")),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "account_id"],
+            ["accounts.tenant_id", "accounts.id"],
+            name=op.f("deployments_tenant_id_account_id_fkey"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "strategy_id"],
+            ["strategies.tenant_id", "strategies.id"],
+            name=op.f("deployments_tenant_id_strategy_id_fkey"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("deployments_pkey")),
+    )
+    op.create_index(
+        "deployments_due_idx",
+        "deployments",
+        ["feed", "bar_interval", "last_bar"],
+        unique=False,
+        postgresql_where=sa.text("status = 'running'"),
+    )
+    op.create_index(
+        "deployments_one_per_account_idx",
+        "deployments",
+        ["tenant_id", "account_id"],
+        unique=True,
+        postgresql_where=sa.text("status <> 'stopped'"),
+    )
+    op.create_table(
         "ledger_accounts",
         sa.Column("tenant_id", sa.Uuid(), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -399,6 +463,93 @@ def upgrade() -> None:
         ["tenant_id", "kind", "currency", "shard"],
         unique=True,
         postgresql_where=sa.text("account_id IS NULL"),
+    )
+    op.create_table(
+        "positions",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("account_id", sa.Uuid(), nullable=False),
+        sa.Column("book_id", sa.Uuid(), nullable=False),
+        sa.Column("instrument_id", sa.Uuid(), nullable=False),
+        sa.Column("quantity", sa.BigInteger(), nullable=False),
+        sa.Column("cost_minor", sa.BigInteger(), nullable=False),
+        sa.Column("realised_minor", sa.BigInteger(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(["instrument_id"], ["instruments.id"], name=op.f("positions_instrument_id_fkey")),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "account_id"],
+            ["accounts.tenant_id", "accounts.id"],
+            name=op.f("positions_tenant_id_account_id_fkey"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("positions_pkey")),
+        sa.UniqueConstraint(
+            "tenant_id",
+            "account_id",
+            "book_id",
+            "instrument_id",
+            name=op.f("positions_tenant_id_account_id_book_id_instrument_id_key"),
+        ),
+    )
+    op.create_table(
+        "risk_days",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("account_id", sa.Uuid(), nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("opening_equity_minor", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "account_id"],
+            ["accounts.tenant_id", "accounts.id"],
+            name=op.f("risk_days_tenant_id_account_id_fkey"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("risk_days_pkey")),
+        sa.UniqueConstraint("tenant_id", "account_id", "day", name=op.f("risk_days_tenant_id_account_id_day_key")),
+    )
+    op.create_table(
+        "risk_decisions",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("account_id", sa.Uuid(), nullable=False),
+        sa.Column("verdict", sa.Text(), nullable=False),
+        sa.Column("findings", postgresql.JSONB(astext_type=Text()), nullable=False),
+        sa.Column("decided_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("verdict IN ('approved', 'denied')", name=op.f("risk_decisions_verdict_check")),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "account_id"],
+            ["accounts.tenant_id", "accounts.id"],
+            name=op.f("risk_decisions_tenant_id_account_id_fkey"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("risk_decisions_pkey")),
+    )
+    op.create_index(
+        "risk_decisions_denied_idx",
+        "risk_decisions",
+        ["tenant_id", "account_id"],
+        unique=False,
+        postgresql_where=sa.text("verdict = 'denied'"),
+    )
+    op.create_table(
+        "risk_limits",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("account_id", sa.Uuid(), nullable=True),
+        sa.Column("rule", sa.Text(), nullable=False),
+        sa.Column("parameters", postgresql.JSONB(astext_type=Text()), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "account_id"],
+            ["accounts.tenant_id", "accounts.id"],
+            name=op.f("risk_limits_tenant_id_account_id_fkey"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("risk_limits_pkey")),
+        sa.UniqueConstraint(
+            "tenant_id",
+            "account_id",
+            "rule",
+            name=op.f("risk_limits_tenant_id_account_id_rule_key"),
+            postgresql_nulls_not_distinct=True,
+        ),
     )
     op.create_table(
         "ledger_entries",
@@ -454,6 +605,159 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("state = 'pending'"),
     )
+    op.create_table(
+        "orders",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("account_id", sa.Uuid(), nullable=False),
+        sa.Column("deployment_id", sa.Uuid(), nullable=True),
+        sa.Column("instrument_id", sa.Uuid(), nullable=False),
+        sa.Column("client_order_id", sa.Text(), nullable=False),
+        sa.Column("fingerprint", sa.Text(), nullable=False),
+        sa.Column("mode", sa.Text(), nullable=False),
+        sa.Column("broker", sa.Text(), nullable=False),
+        sa.Column("feed", sa.Text(), nullable=False),
+        sa.Column("side", sa.Text(), nullable=False),
+        sa.Column("order_type", sa.Text(), nullable=False),
+        sa.Column("product", sa.Text(), nullable=False),
+        sa.Column("validity", sa.Text(), nullable=False),
+        sa.Column("quantity", sa.BigInteger(), nullable=False),
+        sa.Column("limit_price", sa.BigInteger(), nullable=True),
+        sa.Column("filled_quantity", sa.BigInteger(), nullable=False),
+        sa.Column("filled_notional", sa.BigInteger(), nullable=False),
+        sa.Column("hold_minor", sa.BigInteger(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("status_reason", sa.Text(), nullable=True),
+        sa.Column("intent_reason", sa.Text(), nullable=True),
+        sa.Column("broker_tag", sa.Text(), nullable=False),
+        sa.Column("venue_order_id", sa.Text(), nullable=True),
+        sa.Column("fence", sa.BigInteger(), nullable=True),
+        sa.Column("market_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("(order_type = 'limit') = (limit_price IS NOT NULL)", name=op.f("orders_limit_price_check")),
+        sa.CheckConstraint("order_type IN ('market', 'limit')", name=op.f("orders_order_type_check")),
+        sa.CheckConstraint("product IN ('delivery', 'intraday')", name=op.f("orders_product_check")),
+        sa.CheckConstraint("side IN ('buy', 'sell')", name=op.f("orders_side_check")),
+        sa.CheckConstraint("status <> 'filled' OR filled_quantity = quantity", name=op.f("orders_filled_check")),
+        sa.CheckConstraint(
+            "status IN ('denied', 'accepted', 'submitting', 'unknown', 'open', 'partially_filled', 'filled', 'cancelled', 'rejected', 'expired', 'lost')",
+            name=op.f("orders_status_check"),
+        ),
+        sa.CheckConstraint("validity IN ('day', 'gtc')", name=op.f("orders_validity_check")),
+        sa.CheckConstraint(
+            "quantity > 0 AND filled_quantity BETWEEN 0 AND quantity", name=op.f("orders_quantity_check")
+        ),
+        sa.ForeignKeyConstraint(["instrument_id"], ["instruments.id"], name=op.f("orders_instrument_id_fkey")),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "account_id", "mode"],
+            ["accounts.tenant_id", "accounts.id", "accounts.mode"],
+            name=op.f("orders_tenant_id_account_id_mode_fkey"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "deployment_id"],
+            ["deployments.tenant_id", "deployments.id"],
+            name=op.f("orders_tenant_id_deployment_id_fkey"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("orders_pkey")),
+        sa.UniqueConstraint(
+            "tenant_id", "account_id", "client_order_id", name=op.f("orders_tenant_id_account_id_client_order_id_key")
+        ),
+        sa.UniqueConstraint("tenant_id", "id", "account_id", name=op.f("orders_tenant_id_id_account_id_key")),
+    )
+    op.create_index("orders_account_idx", "orders", ["tenant_id", "account_id", "id"], unique=False)
+    op.create_index(
+        "orders_working_idx",
+        "orders",
+        ["tenant_id", "account_id", "instrument_id"],
+        unique=False,
+        postgresql_where=sa.text("status NOT IN ('cancelled', 'denied', 'expired', 'filled', 'lost', 'rejected')"),
+    )
+    op.create_table(
+        "position_actions",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("position_id", sa.Uuid(), nullable=False),
+        sa.Column("account_id", sa.Uuid(), nullable=False),
+        sa.Column("book_id", sa.Uuid(), nullable=False),
+        sa.Column("instrument_id", sa.Uuid(), nullable=False),
+        sa.Column("action_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("numerator", sa.BigInteger(), nullable=True),
+        sa.Column("denominator", sa.BigInteger(), nullable=True),
+        sa.Column("quantity_before", sa.BigInteger(), nullable=False),
+        sa.Column("quantity_after", sa.BigInteger(), nullable=False),
+        sa.Column("cash_minor", sa.BigInteger(), nullable=False),
+        sa.Column("effective_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("recorded_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("kind IN ('split', 'dividend')", name=op.f("position_actions_kind_check")),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "position_id"],
+            ["positions.tenant_id", "positions.id"],
+            name=op.f("position_actions_tenant_id_position_id_fkey"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("position_actions_pkey")),
+        sa.UniqueConstraint(
+            "tenant_id", "position_id", "action_id", name=op.f("position_actions_tenant_id_position_id_action_id_key")
+        ),
+    )
+    op.create_table(
+        "fills",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("order_id", sa.Uuid(), nullable=False),
+        sa.Column("account_id", sa.Uuid(), nullable=False),
+        sa.Column("deployment_id", sa.Uuid(), nullable=True),
+        sa.Column("instrument_id", sa.Uuid(), nullable=False),
+        sa.Column("venue_fill_id", sa.Text(), nullable=False),
+        sa.Column("side", sa.Text(), nullable=False),
+        sa.Column("quantity", sa.BigInteger(), nullable=False),
+        sa.Column("price", sa.BigInteger(), nullable=False),
+        sa.Column("notional_minor", sa.BigInteger(), nullable=False),
+        sa.Column("charges_minor", sa.BigInteger(), nullable=False),
+        sa.Column("heads", postgresql.JSONB(astext_type=Text()), nullable=False),
+        sa.Column("realised_minor", sa.BigInteger(), nullable=False),
+        sa.Column("occurred_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("recorded_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("quantity > 0 AND price > 0", name=op.f("fills_positive_check")),
+        sa.ForeignKeyConstraint(["instrument_id"], ["instruments.id"], name=op.f("fills_instrument_id_fkey")),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "order_id", "account_id"],
+            ["orders.tenant_id", "orders.id", "orders.account_id"],
+            name=op.f("fills_tenant_id_order_id_account_id_fkey"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("fills_pkey")),
+        sa.UniqueConstraint(
+            "tenant_id", "order_id", "venue_fill_id", name=op.f("fills_tenant_id_order_id_venue_fill_id_key")
+        ),
+    )
+    op.create_index("fills_account_idx", "fills", ["tenant_id", "account_id", "id"], unique=False)
+    op.create_index("fills_instrument_idx", "fills", ["tenant_id", "account_id", "instrument_id"], unique=False)
+    op.create_table(
+        "paper_orders",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("account_id", sa.Uuid(), nullable=False),
+        sa.Column("feed", sa.Text(), nullable=False),
+        sa.Column("instrument_id", sa.Uuid(), nullable=False),
+        sa.Column("venue", sa.Text(), nullable=False),
+        sa.Column("side", sa.Text(), nullable=False),
+        sa.Column("order_type", sa.Text(), nullable=False),
+        sa.Column("validity", sa.Text(), nullable=False),
+        sa.Column("limit_price", sa.BigInteger(), nullable=True),
+        sa.Column("remaining", sa.BigInteger(), nullable=False),
+        sa.Column("tick", sa.BigInteger(), nullable=False),
+        sa.Column("slippage_bps", sa.Integer(), nullable=False),
+        sa.Column("arrived_after", sa.Text(), nullable=False),
+        sa.Column("arrived_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "id", "account_id"],
+            ["orders.tenant_id", "orders.id", "orders.account_id"],
+            name=op.f("paper_orders_tenant_id_id_account_id_fkey"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("paper_orders_pkey")),
+    )
+    op.create_index("paper_orders_book_idx", "paper_orders", ["feed", "instrument_id"], unique=False)
     enable_tenant_rls(op, "event_heads", dispatch="SELECT, INSERT, UPDATE")
     enable_tenant_rls(op, "events", app="SELECT, INSERT", dispatch="SELECT, UPDATE (position)")
     for part in range(8):
@@ -467,6 +771,8 @@ def upgrade() -> None:
         reference="SELECT, INSERT, UPDATE (symbol, segment, name, listed_on, delisted_on)",
     )
     enable_tenant_rls(op, "ledger_transactions", app="SELECT", ledger="SELECT, INSERT")
+    global_table(op, "paper_checkpoints", dispatch="SELECT, INSERT, UPDATE", reference="SELECT")
+    enable_tenant_rls(op, "strategies", app="SELECT, INSERT")
     enable_tenant_rls(op, "tenants", app="SELECT, INSERT, UPDATE (name, status)", dispatch="SELECT", lookup="SELECT")
     global_table(op, "trading_sessions", app="SELECT", dispatch="SELECT", reference="SELECT, INSERT, UPDATE, DELETE")
     enable_tenant_rls(op, "work_items", app="SELECT, INSERT", dispatch="SELECT, UPDATE, DELETE")
@@ -481,16 +787,45 @@ def upgrade() -> None:
     global_table(op, "last_prices", app="SELECT", dispatch="SELECT", reference="SELECT, INSERT, UPDATE")
     enable_tenant_rls(op, "members", app="SELECT, INSERT, UPDATE (role, status)")
     enable_tenant_rls(op, "accounts", app="SELECT, INSERT, UPDATE (name, status, version)")
+    enable_tenant_rls(
+        op,
+        "deployments",
+        app="SELECT, INSERT, UPDATE (status, status_reason, last_bar, failures, updated_at)",
+        dispatch="SELECT",
+    )
     enable_tenant_rls(op, "ledger_accounts", app="SELECT", ledger="SELECT, INSERT, UPDATE")
+    enable_tenant_rls(
+        op, "positions", app="SELECT, INSERT, UPDATE (quantity, cost_minor, realised_minor, version, updated_at)"
+    )
+    enable_tenant_rls(op, "risk_days", app="SELECT, INSERT")
+    enable_tenant_rls(op, "risk_decisions", app="SELECT, INSERT")
+    enable_tenant_rls(op, "risk_limits", app="SELECT, INSERT, UPDATE (parameters, updated_at), DELETE")
     enable_tenant_rls(op, "ledger_entries", app="SELECT", ledger="SELECT, INSERT")
     enable_tenant_rls(op, "ledger_holds", app="SELECT", ledger="SELECT, INSERT, UPDATE")
+    enable_tenant_rls(
+        op,
+        "orders",
+        app="SELECT, INSERT, UPDATE (status, venue_order_id, filled_quantity, filled_notional, status_reason, fence, updated_at)",
+    )
+    enable_tenant_rls(op, "position_actions", app="SELECT, INSERT")
+    enable_tenant_rls(op, "fills", app="SELECT, INSERT")
+    enable_tenant_rls(op, "paper_orders", app="SELECT, INSERT, DELETE", dispatch="SELECT")
 
 
 def downgrade() -> None:
     for table in (
+        "paper_orders",
+        "fills",
+        "position_actions",
+        "orders",
         "ledger_holds",
         "ledger_entries",
+        "risk_limits",
+        "risk_decisions",
+        "risk_days",
+        "positions",
         "ledger_accounts",
+        "deployments",
         "accounts",
         "members",
         "last_prices",
@@ -503,6 +838,8 @@ def downgrade() -> None:
         "work_items",
         "trading_sessions",
         "tenants",
+        "strategies",
+        "paper_checkpoints",
         "ledger_transactions",
         "instruments",
         "feed_state",

@@ -1,0 +1,110 @@
+"""Decides what is stored of an order and of its fills."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, text
+
+from app.infra.columns import TenantRow, bigint, jsonb, tenant_foreign_key, utc, utc_now_column
+from app.kernel.orders import TERMINAL, OrderStatus, OrderType, Product, Side, Validity
+
+
+def _one_of(column: str, values: type) -> str:
+    return f"{column} IN ({', '.join(repr(str(v)) for v in values)})"
+
+
+_WORKING = f"status NOT IN ({', '.join(sorted(repr(str(s)) for s in TERMINAL))})"
+
+
+class Order(TenantRow, table=True):
+    """One order. Prices and quantities at the instrument's exponents, money in the account's minor units.
+
+    `client_order_id` is the caller's, unique per account for ever; `fingerprint` is the SHA-256 of what it asked.
+    `mode` is the account's by composite key, so a test order cannot belong to a live account. `market_at` is the
+    market clock at the decision. `fence` is the lane's when the order was sent.
+    """
+
+    __tablename__ = "orders"
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "account_id", "client_order_id"),
+        UniqueConstraint("tenant_id", "id", "account_id"),
+        ForeignKeyConstraint(
+            ["tenant_id", "account_id", "mode"], ["accounts.tenant_id", "accounts.id", "accounts.mode"]
+        ),
+        ForeignKeyConstraint(["instrument_id"], ["instruments.id"]),
+        tenant_foreign_key(["deployment_id"], "deployments"),
+        Index("orders_account_idx", "tenant_id", "account_id", "id"),
+        Index("orders_working_idx", "tenant_id", "account_id", "instrument_id", postgresql_where=text(_WORKING)),
+        CheckConstraint(_one_of("status", OrderStatus), name="status"),
+        CheckConstraint(_one_of("side", Side), name="side"),
+        CheckConstraint(_one_of("order_type", OrderType), name="order_type"),
+        CheckConstraint(_one_of("product", Product), name="product"),
+        CheckConstraint(_one_of("validity", Validity), name="validity"),
+        CheckConstraint("quantity > 0 AND filled_quantity BETWEEN 0 AND quantity", name="quantity"),
+        CheckConstraint("(order_type = 'limit') = (limit_price IS NOT NULL)", name="limit_price"),
+        CheckConstraint("status <> 'filled' OR filled_quantity = quantity", name="filled"),
+        {
+            "info": {
+                "app": "SELECT, INSERT, UPDATE (status, venue_order_id, filled_quantity, filled_notional, "
+                "status_reason, fence, updated_at)"
+            }
+        },
+    )
+
+    account_id: UUID
+    deployment_id: UUID | None = None
+    instrument_id: UUID
+    client_order_id: str
+    fingerprint: str
+    mode: str
+    broker: str
+    feed: str
+    side: str
+    order_type: str
+    product: str
+    validity: str
+    quantity: int = bigint()
+    limit_price: int | None = bigint(nullable=True)
+    filled_quantity: int = bigint(default=0)
+    filled_notional: int = bigint(default=0)
+    hold_minor: int = bigint(default=0)
+    status: str
+    status_reason: str | None = None
+    intent_reason: str | None = None
+    broker_tag: str
+    venue_order_id: str | None = None
+    fence: int | None = bigint(nullable=True)
+    market_at: datetime | None = utc(nullable=True)
+    created_at: datetime = utc_now_column()
+    updated_at: datetime = utc_now_column()
+
+
+class FillRow(TenantRow, table=True):
+    """One execution, append-only. `realised_minor` is what it realised before charges; `heads` names the charges."""
+
+    __tablename__ = "fills"
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "order_id", "venue_fill_id"),
+        tenant_foreign_key(["order_id", "account_id"], "orders", references=["id", "account_id"]),
+        ForeignKeyConstraint(["instrument_id"], ["instruments.id"]),
+        Index("fills_account_idx", "tenant_id", "account_id", "id"),
+        Index("fills_instrument_idx", "tenant_id", "account_id", "instrument_id"),
+        CheckConstraint("quantity > 0 AND price > 0", name="positive"),
+        {"info": {"app": "SELECT, INSERT"}},
+    )
+
+    order_id: UUID
+    account_id: UUID
+    deployment_id: UUID | None = None
+    instrument_id: UUID
+    venue_fill_id: str
+    side: str
+    quantity: int = bigint()
+    price: int = bigint()
+    notional_minor: int = bigint()
+    charges_minor: int = bigint()
+    heads: dict[str, Any] = jsonb()
+    realised_minor: int = bigint()
+    occurred_at: datetime = utc()
+    recorded_at: datetime = utc_now_column()

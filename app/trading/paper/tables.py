@@ -1,0 +1,49 @@
+"""Decides what the paper venue stores: its book of resting orders, and how far each feed's stream was matched."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Index
+from sqlmodel import Field, SQLModel
+
+from app.infra.columns import TenantRow, bigint, tenant_foreign_key, utc, utc_now_column
+
+
+class PaperOrder(TenantRow, table=True):
+    """A resting order; its id is the order's. It fills from entries of the feed's stream behind `arrived_after`.
+
+    Readable by the dispatch role, since one matcher serves all tenants; it carries no name and no money.
+    """
+
+    __tablename__ = "paper_orders"
+    __table_args__ = (
+        tenant_foreign_key(["id", "account_id"], "orders", references=["id", "account_id"]),
+        Index("paper_orders_book_idx", "feed", "instrument_id"),
+        {"info": {"app": "SELECT, INSERT, DELETE", "dispatch": "SELECT"}},
+    )
+
+    account_id: UUID
+    feed: str
+    instrument_id: UUID
+    venue: str
+    side: str
+    order_type: str
+    validity: str
+    limit_price: int | None = bigint(nullable=True)
+    remaining: int = bigint()
+    tick: int = bigint()
+    slippage_bps: int
+    arrived_after: str
+    arrived_at: datetime = utc_now_column()
+
+
+class PaperCheckpoint(SQLModel, table=True):
+    """The last stream entry of a feed whose fills, expiries and corporate actions are all committed."""
+
+    __tablename__ = "paper_checkpoints"
+    __table_args__ = ({"info": {"dispatch": "SELECT, INSERT, UPDATE", "reference": "SELECT"}},)
+
+    feed: str = Field(primary_key=True)
+    stream_id: str
+    market_at: datetime | None = utc(nullable=True)
+    updated_at: datetime = utc_now_column()

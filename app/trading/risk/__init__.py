@@ -1,0 +1,1 @@
+"""One gateway of rules between an intent and an order."""
