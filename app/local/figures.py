@@ -1,11 +1,40 @@
 """Decides what the summary shows and what `--check` accepts. Pure: the figures are read elsewhere."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
-from app.kernel.money import Money
+from app.kernel.money import Money, currency_exponent, notional_minor
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A stored position with what values it: the last `price` of the account's feed at `price_exp`, None before one."""
+
+    account_id: UUID
+    book_id: UUID
+    instrument_id: UUID
+    quantity: int
+    cost_minor: int
+    symbol: str
+    currency: str
+    price_exp: int
+    qty_exp: int
+    price: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What changed a position: a fill's signed `quantity`, or a split of `numerator` new for `denominator` old."""
+
+    account_id: UUID
+    book_id: UUID
+    instrument_id: UUID
+    quantity: int
+    numerator: int = 1
+    denominator: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +90,27 @@ def money(minor: int, currency: str) -> str:
     return f"{int(whole):,}{dot}{fraction} {code}" if minor >= 0 else f"-{money(-minor, currency)}"
 
 
+def market_value(holding: Holding) -> int:
+    """Minor units, rounded once, half up; at cost while the instrument has shown no price."""
+    if holding.price is None:
+        return holding.cost_minor
+    exponent = currency_exponent(holding.currency)
+    return notional_minor(
+        holding.quantity, holding.price, qty_exp=holding.qty_exp, price_exp=holding.price_exp, money_exp=exponent
+    )
+
+
+def reduced(changes: Iterable[Change]) -> dict[tuple[UUID, UUID], int]:
+    """The quantity of each (book, instrument) that `changes`, oldest first, leave. Splits leave whole units."""
+    held: dict[tuple[UUID, UUID], int] = {}
+    for change in changes:
+        key = change.book_id, change.instrument_id
+        before = held.get(key, 0)
+        sign = 1 if before >= 0 else -1
+        held[key] = sign * (abs(before) * change.numerator // change.denominator) + change.quantity
+    return held
+
+
 def broken_invariants(summary: Summary) -> list[str]:
     """What must hold in every look, whatever is under way. Empty when the books are right."""
     broken = [
@@ -71,7 +121,7 @@ def broken_invariants(summary: Summary) -> list[str]:
     if summary.drifted:
         broken.append(f"ledger: {summary.drifted} accounts hold another balance than the sum of their entries")
     for strategy in summary.strategies:
-        if dict(strategy.positions) != dict(strategy.positions_from_fills):
+        if sorted(strategy.positions) != sorted(strategy.positions_from_fills):
             broken.append(
                 f"{strategy.name}: positions {dict(strategy.positions)} differ from those of its fills "
                 f"{dict(strategy.positions_from_fills)}"

@@ -1,13 +1,16 @@
 """Decides how the summary's figures are read: one snapshot, as the application's role, under the tenant's policy."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
 
-from app.local.figures import Summary
+from app.kernel.money import format_trimmed
+from app.kernel.orders import WORKING
+from app.local.figures import Change, Holding, StrategyFigures, Summary, market_value, reduced
 
 T = TypeVar("T")
 _FEED = "select market_at, status, bars_published from feed_state where feed = 'replay'"
@@ -23,6 +26,47 @@ where a.posted <> (
     select coalesce(sum(e.amount), 0) from ledger_entries e
     where e.tenant_id = a.tenant_id and e.ledger_account_id = a.id
 )
+"""
+_DEPLOYMENTS = """
+select s.name, d.status, a.id as account_id, a.currency, c.posted as cash, portfolio_equity(a.id) as equity
+from deployments d
+join strategies s on s.tenant_id = d.tenant_id and s.id = d.strategy_id
+join accounts a on a.tenant_id = d.tenant_id and a.id = d.account_id
+join ledger_accounts c on c.tenant_id = a.tenant_id and c.account_id = a.id and c.kind = 'client_cash'
+where d.status <> 'stopped'
+order by d.created_at, s.name desc
+"""
+_ORDERS = """
+select o.account_id, o.status in ('open', 'partially_filled') and p.id is not null as resting, o.status, count(*) as n
+from orders o left join paper_orders p on p.tenant_id = o.tenant_id and p.id = o.id
+group by 1, 2, 3
+"""
+_FILLS = "select account_id, count(*) as n from fills group by 1"
+_POSITIONS = """
+select p.account_id, p.book_id, p.instrument_id, p.quantity, p.cost_minor, i.symbol,
+       i.currency, i.price_exp, i.qty_exp, l.price
+from positions p
+join instruments i on i.id = p.instrument_id
+join accounts a on a.tenant_id = p.tenant_id and a.id = p.account_id
+left join last_prices l on l.feed = a.feed and l.instrument_id = p.instrument_id
+order by i.symbol
+"""
+# at one market time a split comes before the price that it restates, and so before that price's fills
+_CHANGES = """
+select account_id, coalesce(deployment_id, account_id) as book_id, instrument_id,
+       case side when 'buy' then quantity else -quantity end as quantity, 1 as numerator, 1 as denominator,
+       occurred_at as at, 1 as rank, id
+from fills
+union all
+select account_id, book_id, instrument_id, 0, numerator, denominator, effective_at, 0, id
+from position_actions where kind = 'split'
+order by at, rank, id
+"""
+_DENIALS = """
+select f ->> 'rule' as rule, count(*) as n
+from risk_decisions d, jsonb_array_elements(d.findings) f
+where d.verdict = 'denied' and f ->> 'verdict' = 'deny'
+group by 1
 """
 # a server that restarts; a mistake in a statement is not among them and is raised
 _LOST = (
@@ -73,6 +117,57 @@ class SummaryReader:
             market_at=feed["market_at"],
             feed_status=feed["status"],
             bars=feed["bars_published"],
+            strategies=await _strategies(connection),
             ledger={row["currency"]: row["total"] for row in sums},
             drifted=await connection.fetchval(_DRIFTED),
+            denials={row["rule"]: row["n"] for row in await connection.fetch(_DENIALS)},
         )
+
+
+async def _strategies(connection: Any) -> tuple[StrategyFigures, ...]:
+    orders: dict[UUID, Counter[str]] = {}
+    for row in await connection.fetch(_ORDERS):
+        counts = orders.setdefault(row["account_id"], Counter())
+        state = "resting" if row["resting"] else "moving" if row["status"] in WORKING else str(row["status"])
+        counts[state] += row["n"]
+    fills = {row["account_id"]: row["n"] for row in await connection.fetch(_FILLS)}
+    holdings = [Holding(**row) for row in await connection.fetch(_POSITIONS)]
+    changes = [Change(*list(row)[:6]) for row in await connection.fetch(_CHANGES)]
+    scales = {one.instrument_id: (one.symbol, one.qty_exp) for one in holdings}
+    found = []
+    for row in await connection.fetch(_DEPLOYMENTS):
+        account_id = row["account_id"]
+        counts = orders.get(account_id, Counter())
+        own = [one for one in holdings if one.account_id == account_id]
+        held = {(one.book_id, one.instrument_id): one.quantity for one in own}
+        from_fills = reduced(change for change in changes if change.account_id == account_id)
+        found.append(
+            StrategyFigures(
+                name=row["name"],
+                status=row["status"],
+                currency=row["currency"],
+                orders=counts.total(),
+                resting=counts["resting"],
+                moving=counts["moving"],
+                fills=fills.get(account_id, 0),
+                denied=counts["denied"],
+                cash=row["cash"],
+                market_value=sum(market_value(one) for one in own),
+                equity=row["equity"],
+                positions=_named(held, scales),
+                positions_from_fills=_named(from_fills, scales),
+            )
+        )
+    return tuple(found)
+
+
+def _named(
+    quantities: dict[tuple[UUID, UUID], int], scales: dict[UUID, tuple[str, int]]
+) -> tuple[tuple[str, str], ...]:
+    """(symbol, quantity) of what is not flat; several books of one instrument stay apart."""
+    found = []
+    for (_, instrument_id), quantity in quantities.items():
+        symbol, exponent = scales.get(instrument_id, (str(instrument_id), 0))
+        if quantity:
+            found.append((symbol, format_trimmed(quantity, exponent, places=0)))
+    return tuple(sorted(found))
