@@ -26,6 +26,7 @@ SUBJECTS = {
     "journal": "jrn",
     "member": "mem",
     "order": "ord",
+    "position": "pos",
     "strategy": "str",
     "tenant": "ten",
 }

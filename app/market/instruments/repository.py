@@ -139,3 +139,10 @@ async def calendar_days(reader: Reader, venue: str, segment: str) -> dict[date, 
         _TRADING,
     )
     return {row["day"]: row["closes_at"] for row in rows}
+
+
+async def scales(reader: Reader, instrument_ids: Sequence[UUID]) -> Sequence[asyncpg.Record]:
+    return await reader.fetch(
+        "SELECT id AS instrument_id, symbol, venue, currency, price_exp, qty_exp FROM instruments WHERE id = ANY ($1)",
+        list(instrument_ids),
+    )

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from typing import Any, cast
+from uuid import UUID
 
+import asyncpg
 from sqlmodel import select
 
 from app.infra.database import Tx
@@ -22,3 +24,7 @@ async def members(tx: Tx, cursor: Cursor) -> Sequence[Member]:
 async def member_by_email(tx: Tx, email: str) -> Member | None:
     found: Member | None = (await tx.scalars(select(Member).where(Member.email == email))).one_or_none()
     return found
+
+
+async def all_ids(dispatch: asyncpg.Pool) -> list[UUID]:
+    return [row["tenant_id"] for row in await dispatch.fetch("select tenant_id from tenants order by tenant_id")]

@@ -55,3 +55,8 @@ async def add_member(tx: Tx, *, email: str, role: Role) -> Member:
 async def list_members(tx: Tx, cursor: Cursor) -> Slice[Member]:
     """One page of the tenant's members, newest first."""
     return cursor.cut(await repository.members(tx, cursor))
+
+
+async def tenant_ids(database: Database) -> list[UUID]:
+    """Every tenant, for jobs that serve them in turn (role `dispatch`)."""
+    return await repository.all_ids(database.dispatch)

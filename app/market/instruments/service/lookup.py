@@ -83,6 +83,11 @@ async def rules_at(reader: Reader, instrument_id: UUID, at: datetime) -> Trading
     return TradingRules(row["tick"], row["lot"], row["freeze_quantity"])
 
 
+async def scales_of(reader: Reader, instrument_ids: Sequence[UUID]) -> dict[UUID, InstrumentScale]:
+    """Symbol, venue, currency and exponents of each instrument that exists."""
+    return {row["instrument_id"]: InstrumentScale(**row) for row in await repository.scales(reader, instrument_ids)}
+
+
 async def splits_of(reader: Reader, instrument_id: UUID) -> list[Split]:
     """The instrument's splits by date, effective from the session open of the ex-date."""
     return await repository.splits(reader, instrument_id)

@@ -1,0 +1,8 @@
+-- What the order path reads of an instrument: its scales for life and the rules in force at p_at.
+CREATE OR REPLACE FUNCTION instrument_for_order(p_instrument uuid, p_at timestamptz)
+RETURNS TABLE (symbol text, venue text, currency text, price_exp int, qty_exp int, tick bigint, lot bigint,
+               freeze_quantity bigint) LANGUAGE sql STABLE AS $$
+    SELECT i.symbol, i.venue, i.currency, i.price_exp, i.qty_exp, r.tick, r.lot, r.freeze_quantity
+    FROM instruments i LEFT JOIN LATERAL instrument_rules_at(i.id, coalesce(p_at, clock_timestamp())) r ON true
+    WHERE i.id = p_instrument
+$$;

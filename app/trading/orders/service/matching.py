@@ -1,0 +1,113 @@
+"""The matcher: what must happen when a price moves. It reads a feed's tape, and commits before it moves on.
+
+A batch that was interrupted is read again: fills are unique by stream entry, an order leaves the book in the
+transaction that records its fill, and a corporate action is applied once per position.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+from redis.exceptions import RedisError
+
+from app.bootstrap import App
+from app.kernel.orders import Fill
+from app.platform.tenancy.service import tenant_ids
+from app.trading.orders.service.executing import expire
+from app.trading.orders.service.filling import record_fill
+from app.trading.paper.domain import Execution
+from app.trading.paper.service import Entry, advance, checkpoint, executions, parse, resting_in
+from app.trading.portfolio.service import split_positions
+
+BATCH = 500
+BLOCK_MS = 200
+log = structlog.get_logger(__name__)
+
+
+async def run_matcher(app: App, feed: str, *, stop: asyncio.Event) -> None:
+    """Until `stop`. One process per feed at a time (the caller holds the lock). Database errors end it; the leader
+    starts it again from the checkpoint. While Redis is away it waits."""
+    after = await checkpoint(app.database.dispatch, feed)
+    while not stop.is_set():
+        try:
+            answer = await app.stream.xread({f"feed:{feed}": after}, count=BATCH, block=BLOCK_MS)
+        except (RedisError, OSError, TimeoutError) as error:
+            log.warning("matcher.no_stream", feed=feed, error=repr(error))
+            await asyncio.sleep(0.2)
+            continue
+        if answer:
+            entries: Sequence[Entry] = answer[0][1] if isinstance(answer, list) else next(iter(answer.values()))[0]
+            after = await match_entries(app, feed, entries, after=after)
+
+
+async def match_entries(app: App, feed: str, entries: Sequence[Entry], *, after: str) -> str:
+    """Commit everything that `entries` cause, then the checkpoint. Answers the last entry's id."""
+    start, market_at = 0, None
+    for place, (_, fields) in enumerate(entries):
+        market_at = fields.get("at", market_at)
+        if fields["type"] == "action":
+            after = await _prices(app, feed, entries[start:place], after=after)
+            await _action(app, feed, fields)
+            start = place + 1
+    await _prices(app, feed, entries[start:], after=after)
+    last = entries[-1][0]
+    await advance(app.database.dispatch, feed, last, datetime.fromisoformat(market_at) if market_at else None)
+    return last
+
+
+async def _prices(app: App, feed: str, entries: Sequence[Entry], *, after: str) -> str:
+    """Prices and session ends: accounts in parallel, each account's executions in tape order."""
+    if not entries:
+        return after
+    lanes: dict[tuple[UUID, UUID], list[Execution]] = defaultdict(list)
+    for done in await executions(app.database.dispatch, app.stream, feed, parse(entries), after=after):
+        lanes[done.order.tenant_id, done.order.account_id].append(done)
+    await asyncio.gather(*(_record(app, tenant_id, lane) for (tenant_id, _), lane in lanes.items()))
+    return entries[-1][0]
+
+
+async def _record(app: App, tenant_id: UUID, lane: Sequence[Execution]) -> None:
+    pool = app.database.pool
+    for done in lane:
+        order = done.order
+        if done.price is None:
+            if await pool.fetchval("select paper_withdraw($1, $2)", tenant_id, order.order_id):
+                await expire(pool, tenant_id, order.order_id, "the session ended")
+            continue
+        fill = Fill(
+            order_id=order.order_id,
+            venue_fill_id=done.stream_id,
+            instrument_id=order.instrument_id,
+            side=order.side,
+            quantity=done.quantity,
+            price=done.price,
+            charges_minor=0,
+            occurred_at=done.at,
+        )
+        await record_fill(pool, tenant_id, fill)
+
+
+async def _action(app: App, feed: str, fields: dict[str, str] | Entry) -> None:
+    """A split: resting orders of the instrument lapse (their price and quantity mean something else now), positions
+    are restated."""
+    assert isinstance(fields, dict)
+    instrument_id = UUID(fields["instrument_id"])
+    for tenant_id, order_id in await resting_in(app.database.dispatch, feed, instrument_id):
+        await app.database.pool.fetchval("select paper_withdraw($1, $2)", tenant_id, order_id)
+        await expire(app.database.pool, tenant_id, order_id, "corporate action")
+    if fields["kind"] != "split":
+        return
+    for tenant_id in await tenant_ids(app.database):
+        async with app.database.tx(tenant_id) as tx:
+            await split_positions(
+                tx,
+                feed=feed,
+                instrument_id=instrument_id,
+                action_id=UUID(fields["action_id"]),
+                numerator=int(fields["numerator"]),
+                denominator=int(fields["denominator"]),
+                at=datetime.fromisoformat(fields["at"]),
+            )

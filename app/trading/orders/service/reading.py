@@ -1,0 +1,62 @@
+"""Read orders, their fills and what the rules said of them."""
+
+from typing import Any, cast
+from uuid import UUID
+
+from sqlmodel import col, select
+
+from app.infra.database import Tx
+from app.kernel.errors import not_found
+from app.kernel.ids import encode_id
+from app.trading.orders.tables import FillRow, Order
+from app.trading.risk.service import decision_findings
+from app.web.cursors import Cursor, Slice
+
+_Order = cast(Any, Order)
+_Fill = cast(Any, FillRow)
+
+
+async def get_order(tx: Tx, order_id: UUID) -> Order:
+    """Raises `order_not_found`, also for another tenant's."""
+    order = await tx.get(Order, order_id)
+    if order is None:
+        raise not_found("order", encode_id("ord", order_id))
+    return order
+
+
+async def list_orders(
+    tx: Tx,
+    cursor: Cursor,
+    *,
+    account_id: UUID | None = None,
+    deployment_id: UUID | None = None,
+    status: str | None = None,
+) -> Slice[Order]:
+    """Newest first, of the key's mode."""
+    statement = select(Order).where(col(Order.tenant_id) == tx.tenant_id)
+    if tx.principal is not None:
+        statement = statement.where(col(Order.mode) == tx.principal.mode.value)
+    for column, wanted in (
+        (_Order.account_id, account_id),
+        (_Order.deployment_id, deployment_id),
+        (_Order.status, status),
+    ):
+        if wanted is not None:
+            statement = statement.where(column == wanted)
+    return cursor.cut((await tx.scalars(cursor.apply(cast(Any, statement), _Order.id))).all())
+
+
+async def list_fills(
+    tx: Tx, cursor: Cursor, *, account_id: UUID | None = None, order_id: UUID | None = None
+) -> Slice[FillRow]:
+    """Newest first."""
+    statement = select(FillRow).where(col(FillRow.tenant_id) == tx.tenant_id)
+    for column, wanted in ((_Fill.account_id, account_id), (_Fill.order_id, order_id)):
+        if wanted is not None:
+            statement = statement.where(column == wanted)
+    return cursor.cut((await tx.scalars(cursor.apply(cast(Any, statement), _Fill.id))).all())
+
+
+async def order_findings(tx: Tx, order_id: UUID) -> list[dict[str, Any]]:
+    """Every rule's figures on this order."""
+    return await decision_findings(tx, order_id)

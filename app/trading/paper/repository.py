@@ -1,0 +1,39 @@
+"""Decides how the book and the matcher's place are read and written, as the dispatch role."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+_BOOK = """
+    select tenant_id, id, account_id, instrument_id, venue, side, order_type, validity, limit_price, remaining, tick,
+           slippage_bps, arrived_after
+    from paper_orders where feed = $1 and (instrument_id = any($2) or venue = any($3))
+"""
+
+
+async def book(
+    dispatch: asyncpg.Pool, feed: str, instruments: Sequence[UUID], venues: Sequence[str]
+) -> Sequence[asyncpg.Record]:
+    """The resting orders that a batch of the tape can touch."""
+    rows: Sequence[asyncpg.Record] = await dispatch.fetch(_BOOK, feed, instruments, venues)
+    return rows
+
+
+async def checkpoint(dispatch: asyncpg.Pool, feed: str) -> str:
+    """The last entry that was matched; `0-0` before the first."""
+    return await dispatch.fetchval("select paper_checkpoint($1)", feed) or "0-0"
+
+
+async def advance(dispatch: asyncpg.Pool, feed: str, stream_id: str, market_at: datetime | None) -> None:
+    """Everything up to `stream_id` is committed."""
+    await dispatch.execute("select paper_advance($1, $2, $3)", feed, stream_id, market_at)
+
+
+async def resting_in(dispatch: asyncpg.Pool, feed: str, instrument_id: UUID) -> list[tuple[UUID, UUID]]:
+    """(tenant, order) of what rests in one instrument."""
+    rows = await dispatch.fetch(
+        "select tenant_id, id from paper_orders where feed = $1 and instrument_id = $2", feed, instrument_id
+    )
+    return [(row["tenant_id"], row["id"]) for row in rows]

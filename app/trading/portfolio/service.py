@@ -1,0 +1,140 @@
+"""What is held, and what a corporate action makes of it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+from sqlmodel import col, select
+
+from app.custody.accounts.service import get_account
+from app.custody.ledger.service import pay_cash_in_lieu
+from app.engine.apply import Position, Scale, apply_split
+from app.infra.database import Tx
+from app.kernel.instrument import InstrumentScale
+from app.kernel.money import Money, currency_exponent, notional_minor
+from app.market.instruments.service import scales_of
+from app.trading.portfolio.tables import PositionAction, PositionRow
+from app.web.cursors import Cursor, Slice
+
+_Position = cast(Any, PositionRow)
+_LAST = "select price from market_last_price($1, $2)"
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A position with its instrument and its value at the feed's last price (None: no price yet)."""
+
+    row: PositionRow
+    scale: InstrumentScale
+    last_price: int | None
+    value_minor: int | None
+
+
+async def list_positions(
+    tx: Tx, cursor: Cursor, *, account_id: UUID | None = None, deployment_id: UUID | None = None
+) -> Slice[Holding]:
+    """Open positions, newest first, valued at last prices."""
+    statement = select(PositionRow).where(col(PositionRow.tenant_id) == tx.tenant_id, _Position.quantity != 0)
+    for column, wanted in ((_Position.account_id, account_id), (_Position.book_id, deployment_id)):
+        if wanted is not None:
+            statement = statement.where(column == wanted)
+    page: Slice[PositionRow] = cursor.cut((await tx.scalars(cursor.apply(cast(Any, statement), _Position.id))).all())
+    scales = await scales_of(tx, [row.instrument_id for row in page.rows])
+    holdings = [await _valued(tx, row, scales[row.instrument_id]) for row in page.rows]
+    return Slice(holdings, page.has_more)
+
+
+async def _valued(tx: Tx, row: PositionRow, scale: InstrumentScale) -> Holding:
+    account = await get_account(tx, row.account_id)
+    last = await tx.fetchval(_LAST, account.feed, row.instrument_id)
+    money = currency_exponent(scale.currency)
+    value = (
+        None
+        if last is None
+        else notional_minor(row.quantity, last, qty_exp=scale.qty_exp, price_exp=scale.price_exp, money_exp=money)
+    )
+    return Holding(row, scale, last, value)
+
+
+async def split_positions(
+    tx: Tx,
+    *,
+    feed: str,
+    instrument_id: UUID,
+    action_id: UUID,
+    numerator: int,
+    denominator: int,
+    at: datetime,
+) -> int:
+    """Restate the tenant's positions on `feed` in a split instrument, each once; a fraction is paid in cash.
+
+    The feed has already restated its last price, so that is the price a fraction is worth. Returns how many changed.
+    """
+    rows = await tx.scalars(
+        select(PositionRow)
+        .where(
+            col(PositionRow.tenant_id) == tx.tenant_id,
+            _Position.instrument_id == instrument_id,
+            _Position.quantity != 0,
+        )
+        .with_for_update(key_share=True)
+    )
+    changed = 0
+    for row in rows.all():
+        account = await get_account(tx, row.account_id)
+        known = await tx.scalars(
+            select(PositionAction).where(
+                col(PositionAction.tenant_id) == tx.tenant_id,
+                col(PositionAction.position_id) == row.id,
+                col(PositionAction.action_id) == action_id,
+            )
+        )
+        if account.feed != feed or known.first() is not None:
+            continue
+        scale = (await scales_of(tx, [instrument_id]))[instrument_id]
+        price = await tx.fetchval(_LAST, feed, instrument_id) or 0
+        money = currency_exponent(account.currency)
+        applied = apply_split(
+            Position(row.quantity, row.cost_minor, row.realised_minor),
+            numerator=numerator,
+            denominator=denominator,
+            price=price,
+            scale=Scale(scale.price_exp, scale.qty_exp, money),
+        )
+        tx.add(
+            PositionAction(
+                tenant_id=tx.tenant_id,
+                position_id=row.id,
+                account_id=row.account_id,
+                book_id=row.book_id,
+                instrument_id=instrument_id,
+                action_id=action_id,
+                kind="split",
+                numerator=numerator,
+                denominator=denominator,
+                quantity_before=row.quantity,
+                quantity_after=applied.position.quantity,
+                cash_minor=applied.cash,
+                effective_at=at,
+            )
+        )
+        await pay_cash_in_lieu(
+            tx,
+            row.account_id,
+            Money(applied.cash, account.currency),
+            idempotency_key=f"split:{action_id}:{row.id}",
+            effective_at=at,
+            details={"action_id": str(action_id)},
+        )
+        _restate(row, applied.position)
+        tx.emit(
+            "position.split", row.id, {"numerator": numerator, "denominator": denominator}, account_id=row.account_id
+        )
+        changed += 1
+    return changed
+
+
+def _restate(row: PositionRow, position: Position) -> None:
+    row.quantity, row.cost_minor, row.realised_minor = position.quantity, position.cost, position.realised
+    row.version += 1

@@ -1,0 +1,54 @@
+-- What a book of an account holds. The caller has set the tenant, here and below.
+CREATE OR REPLACE FUNCTION portfolio_book(p_account uuid, p_book uuid)
+RETURNS TABLE (instrument_id uuid, quantity bigint, cost_minor bigint, realised_minor bigint) LANGUAGE sql STABLE AS $$
+    SELECT p.instrument_id, p.quantity, p.cost_minor, p.realised_minor FROM positions p
+    WHERE p.tenant_id = current_setting('app.tenant_id')::uuid AND p.account_id = p_account AND p.book_id = p_book
+$$;
+
+-- What the whole account holds of one instrument.
+CREATE OR REPLACE FUNCTION portfolio_quantity(p_account uuid, p_instrument uuid) RETURNS bigint LANGUAGE sql STABLE AS $$
+    SELECT coalesce(sum(p.quantity), 0)::bigint FROM positions p
+    WHERE p.tenant_id = current_setting('app.tenant_id')::uuid AND p.account_id = p_account
+      AND p.instrument_id = p_instrument
+$$;
+
+-- Cash plus every position at its last price on the account's feed, in minor units; each position rounded once, half
+-- away from zero. A position whose instrument shows no price yet counts at cost.
+CREATE OR REPLACE FUNCTION portfolio_equity(p_account uuid) RETURNS bigint LANGUAGE sql STABLE AS $$
+    SELECT (SELECT a.posted FROM ledger_cash(p_account) a)
+         + coalesce(sum(coalesce(round(p.quantity::numeric * l.price / 10::numeric ^ (i.price_exp + i.qty_exp - 2)),
+                                 p.cost_minor)), 0)::bigint
+    FROM accounts_for_order(p_account) a
+    LEFT JOIN positions p ON p.tenant_id = current_setting('app.tenant_id')::uuid AND p.account_id = a.id
+                         AND p.quantity <> 0
+    LEFT JOIN LATERAL instrument_for_order(p.instrument_id, NULL) i ON true
+    LEFT JOIN LATERAL market_last_price(a.feed, p.instrument_id) l ON true
+$$;
+
+-- Writes what the reducer made of a fill. False when the position is not the one that was read.
+CREATE OR REPLACE FUNCTION portfolio_write(p_account uuid, p_book uuid, p_instrument uuid, p_expected bigint,
+                                           p_quantity bigint, p_cost bigint, p_realised bigint)
+RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE v_tenant uuid := current_setting('app.tenant_id')::uuid;
+BEGIN
+    IF p_expected IS NULL THEN
+        INSERT INTO positions (tenant_id, id, account_id, book_id, instrument_id, quantity, cost_minor, realised_minor,
+                               version)
+        VALUES (v_tenant, uuidv7(), p_account, p_book, p_instrument, p_quantity, p_cost, p_realised, 1)
+        ON CONFLICT DO NOTHING;
+    ELSE
+        UPDATE positions SET quantity = p_quantity, cost_minor = p_cost, realised_minor = p_realised,
+            version = version + 1, updated_at = now()
+        WHERE tenant_id = v_tenant AND account_id = p_account AND book_id = p_book AND instrument_id = p_instrument
+          AND version = p_expected;
+    END IF;
+    RETURN FOUND;
+END $$;
+
+-- One position with its version, for the reducer.
+CREATE OR REPLACE FUNCTION portfolio_position(p_account uuid, p_book uuid, p_instrument uuid)
+RETURNS TABLE (quantity bigint, cost_minor bigint, realised_minor bigint, version bigint) LANGUAGE sql STABLE AS $$
+    SELECT p.quantity, p.cost_minor, p.realised_minor, p.version FROM positions p
+    WHERE p.tenant_id = current_setting('app.tenant_id')::uuid AND p.account_id = p_account AND p.book_id = p_book
+      AND p.instrument_id = p_instrument
+$$;
