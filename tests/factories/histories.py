@@ -40,8 +40,6 @@ values ($1, $2, $3, $4, $5, $6, $7, 'split', $8, $9, $10, $11, $12, $13)
 _DECISION = """
 insert into risk_decisions (tenant_id, id, account_id, verdict, findings) values ($1, $2, $3, 'denied', $4)
 """
-    "insert into risk_decisions (tenant_id, id, account_id, verdict, findings) values ($1, $2, $3, 'denied', $4)"
-)
 _RESTING = """
 insert into paper_orders (tenant_id, id, account_id, feed, instrument_id, venue, side, order_type, validity, remaining,
     tick, slippage_bps, arrived_after)
