@@ -1,0 +1,82 @@
+"""The servers of a test process: one PostgreSQL and one Valkey for each xdist worker, started by whoever asks first.
+
+Every test makes fresh tenants and cleans nothing. What connects is opened for each test, on its own event loop.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+
+if TYPE_CHECKING:
+    from app.bootstrap import App
+    from app.infra.database import Database
+    from app.infra.settings import Settings
+    from app.local.valkey import EmbeddedValkey
+
+
+@pytest.fixture(scope="session")
+def database_urls() -> Iterator[dict[str, str]]:
+    """URLs by login role of a freshly migrated database; `admin` is the administrator's."""
+    from app.infra import migrate, roles
+    from app.local.postgres import temporary_postgres
+
+    with temporary_postgres() as server:
+        passwords = {role: secrets.token_urlsafe(8) for role in roles.LOGIN_ROLES}
+        asyncio.run(roles.ensure_roles(server.dsn, passwords))
+        urls = {role: roles.role_url(server.dsn, role, password) for role, password in passwords.items()}
+        migrate.migrate(urls["mandi_migrate"])
+        yield urls | {"admin": server.dsn}
+
+
+@pytest.fixture(scope="session")
+def valkey() -> "Iterator[EmbeddedValkey]":
+    """A running server; `.url` reaches it."""
+    from app.local.valkey import temporary_valkey
+
+    with temporary_valkey() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def app_settings(
+    database_urls: dict[str, str], valkey: "EmbeddedValkey", tmp_path_factory: pytest.TempPathFactory
+) -> "Settings":
+    """Settings of a process that serves this worker's database and Valkey."""
+    from app.infra.settings import Settings
+
+    return Settings.model_validate(
+        {
+            "APP_DATABASE_URL": database_urls["mandi_app"],
+            "DISPATCH_DATABASE_URL": database_urls["mandi_dispatch"],
+            "REFERENCE_DATABASE_URL": database_urls["mandi_reference"],
+            "MIGRATE_DATABASE_URL": database_urls["mandi_migrate"],
+            "REDIS_URL": valkey.url,
+            "MANDI_DATA_DIR": tmp_path_factory.mktemp("data"),
+            "MANDI_ENVIRONMENT": "local",
+        }
+    )
+
+
+@pytest_asyncio.fixture
+async def database(app_settings: "Settings") -> "AsyncIterator[Database]":
+    """The pools of one process; pokes go nowhere."""
+    from app.bootstrap import import_tables
+    from app.infra.database import open_database
+
+    import_tables()
+    opened = await open_database(app_settings, on_commit=lambda queue, shard: None)
+    yield opened
+    await opened.close()
+
+
+@pytest_asyncio.fixture
+async def app(app_settings: "Settings") -> "AsyncIterator[App]":
+    """Everything that a process works with."""
+    from app.bootstrap import bootstrap
+
+    async with bootstrap(app_settings) as opened:
+        yield opened
