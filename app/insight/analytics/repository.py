@@ -1,0 +1,47 @@
+"""Decides how a history is read: through the functions that ledger, orders, portfolio and strategies publish."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from app.infra.database import Tx
+from app.insight.analytics.domain import Action, CashEntry, Period, Trade
+from app.kernel.orders import Side
+
+_STATEMENT = text("SELECT effective_at, kind, amount FROM ledger_statement(cast(:account AS uuid))")
+_FILLS = text(
+    "SELECT occurred_at, book_id, instrument_id, side, quantity, notional_minor, charges_minor "
+    "FROM orders_fill_history(cast(:account AS uuid))"
+)
+_ACTIONS = text(
+    "SELECT effective_at, book_id, instrument_id, numerator, denominator, quantity_before, quantity_after, cash_minor "
+    "FROM portfolio_action_history(cast(:account AS uuid))"
+)
+_PERIOD = text(
+    "SELECT account_id, first_bar, last_bar, status FROM strategies_deployment_period(cast(:deployment AS uuid))"
+)
+
+
+async def cash_entries(tx: Tx, account_id: UUID) -> list[CashEntry]:
+    return [CashEntry(*row) for row in await _rows(tx, _STATEMENT, account=account_id)]
+
+
+async def trades(tx: Tx, account_id: UUID) -> list[Trade]:
+    rows = await _rows(tx, _FILLS, account=account_id)
+    return [Trade(at, book, instrument, Side(side), *figures) for at, book, instrument, side, *figures in rows]
+
+
+async def actions(tx: Tx, account_id: UUID) -> list[Action]:
+    return [Action(*row) for row in await _rows(tx, _ACTIONS, account=account_id)]
+
+
+async def deployment_period(tx: Tx, deployment_id: UUID) -> Period | None:
+    for account_id, first_bar, last_bar, status in await _rows(tx, _PERIOD, deployment=deployment_id):
+        return Period(account_id, first_bar, last_bar if status == "stopped" else None)
+    return None
+
+
+async def _rows(tx: Tx, statement: Any, **parameters: UUID) -> Sequence[Any]:
+    return (await tx.execute(statement, dict(parameters))).all()

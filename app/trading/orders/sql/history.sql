@@ -1,0 +1,10 @@
+-- Every fill of an account, in market time. The caller has set the tenant.
+CREATE OR REPLACE FUNCTION orders_fill_history(p_account uuid)
+RETURNS TABLE (book_id uuid, instrument_id uuid, side text, quantity bigint, notional_minor bigint,
+               charges_minor bigint, occurred_at timestamptz) LANGUAGE sql STABLE AS $$
+    SELECT coalesce(f.deployment_id, f.account_id), f.instrument_id, f.side, f.quantity, f.notional_minor,
+           f.charges_minor, f.occurred_at
+    FROM fills f
+    WHERE f.tenant_id = current_setting('app.tenant_id')::uuid AND f.account_id = p_account
+    ORDER BY f.occurred_at, f.id
+$$;
