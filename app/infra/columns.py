@@ -46,9 +46,7 @@ def utc_now_column() -> Any:
     """A `timestamptz` that the database stamps: wall-clock, for records that no rule reads."""
     return Field(
         default=None,
-        sa_column=Column(
-            DateTime(timezone=True), nullable=False, server_default=func.now()
-        ),
+        sa_column=Column(DateTime(timezone=True), nullable=False, server_default=func.now()),
     )
 
 
@@ -61,9 +59,7 @@ def bigint(*, nullable: bool = False, default: Any = ...) -> Any:
 
 def text_array(*, nullable: bool = False) -> Any:
     """A `text[]` column."""
-    return Field(
-        default=None if nullable else ..., sa_type=ARRAY(Text), nullable=nullable
-    )  # type: ignore[call-overload]
+    return Field(default=None if nullable else ..., sa_type=ARRAY(Text), nullable=nullable)
 
 
 def jsonb(*, nullable: bool = False) -> Any:

@@ -1,7 +1,8 @@
 """Decides what a transaction is: a tenant, one unit of writing, and no way to commit by hand (rules 4–6)."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
@@ -39,9 +40,7 @@ async def _no_reset(_: asyncpg.Connection) -> None:
 
 async def open_pool(url: str, *, size: int) -> asyncpg.Pool:
     """A plain asyncpg pool for the SQL functions of the hot paths. Refuses a role that bypasses tenant isolation."""
-    pool = await asyncpg.create_pool(
-        url, min_size=1, max_size=size, reset=_no_reset, command_timeout=30
-    )
+    pool = await asyncpg.create_pool(url, min_size=1, max_size=size, reset=_no_reset, command_timeout=30)
     try:
         async with pool.acquire() as connection:
             await refuse_unsafe_role(connection)
@@ -80,14 +79,10 @@ class Tx:
         """The tenant's row with this id, or None; another tenant's row does not exist here."""
         return await self.session.get(model, (self.tenant_id, row_id))
 
-    async def execute(
-        self, statement: Executable, parameters: dict[str, Any] | None = None
-    ) -> Result[Any]:
+    async def execute(self, statement: Executable, parameters: dict[str, Any] | None = None) -> Result[Any]:
         return await self.session.execute(statement, parameters)
 
-    async def scalars(
-        self, statement: Executable, parameters: dict[str, Any] | None = None
-    ) -> ScalarResult[Any]:
+    async def scalars(self, statement: Executable, parameters: dict[str, Any] | None = None) -> ScalarResult[Any]:
         return await self.session.scalars(statement, parameters)
 
     async def flush(self) -> None:
@@ -128,19 +123,18 @@ class Tx:
         available_at: datetime | None = None,
     ) -> None:
         """Append one row of work to `lane` of `queue`. Priority 0 (cancels, exits) runs before 1."""
-        shard = shard_of(self.tenant_id)
-        self.add(
-            WorkItem(
-                tenant_id=self.tenant_id,
-                queue=queue,
-                shard=shard,
-                lane=lane,
-                kind=kind,
-                payload=payload,
-                priority=priority,
-                **({"available_at": available_at} if available_at else {}),
-            )
+        item = WorkItem(
+            tenant_id=self.tenant_id,
+            queue=queue,
+            shard=shard_of(self.tenant_id),
+            lane=lane,
+            kind=kind,
+            payload=payload,
+            priority=priority,
         )
+        if available_at is not None:
+            item.available_at = available_at
+        self.add(item)
         self.wake(queue)
 
     def wake(self, queue: str) -> None:
@@ -178,9 +172,7 @@ class Database:
         self._on_commit = on_commit
 
     @asynccontextmanager
-    async def tx(
-        self, tenant_id: UUID, principal: Principal | None = None
-    ) -> AsyncIterator[Tx]:
+    async def tx(self, tenant_id: UUID, principal: Principal | None = None) -> AsyncIterator[Tx]:
         """One transaction for `tenant_id`: committed when the block ends, rolled back when it raises.
 
         The connection is taken at the first ORM statement, so a block that only calls `fetch*` opens none.
@@ -193,9 +185,14 @@ class Database:
             self._on_commit(queue, shard)
 
     async def close(self) -> None:
+        """Close every pool; a connection that is still busy after three seconds is cut off."""
         await self._engine.dispose()
         for pool in (self.pool, self.dispatch, self.reference):
-            await pool.close()
+            try:
+                async with asyncio.timeout(3):
+                    await pool.close()
+            except TimeoutError:
+                pool.terminate()
 
 
 @event.listens_for(Session, "after_begin")
@@ -206,20 +203,16 @@ def _set_tenant(session: Session, _: SessionTransaction, connection: Any) -> Non
         connection.execute(_SET_TENANT, {"tenant": str(tenant_id)})
 
 
-async def open_database(
-    settings: Settings, *, on_commit: Callable[[str, int], None]
-) -> Database:
+async def open_database(settings: Settings, *, on_commit: Callable[[str, int], None]) -> Database:
     """Open every pool; raises `UnsafeRoleError` when a role could see past row-level security."""
     size = settings.database_pool_size
     url = settings.app_database_url.get_secret_value()
-    engine = create_async_engine(
-        sqlalchemy_url(url), pool_size=size, max_overflow=0, pool_pre_ping=False
-    )
-    pool = await open_pool(url, size=size)
-    dispatch = await open_pool(
-        settings.dispatch_database_url.get_secret_value(), size=max(4, size // 2)
-    )
-    reference = await open_pool(
-        settings.reference_database_url.get_secret_value(), size=2
-    )
+    engine = create_async_engine(sqlalchemy_url(url), pool_size=size, max_overflow=0, pool_pre_ping=False)
+    async with AsyncExitStack() as opened:
+        pool = await open_pool(url, size=size)
+        opened.callback(pool.terminate)
+        dispatch = await open_pool(settings.dispatch_database_url.get_secret_value(), size=max(4, size // 2))
+        opened.callback(dispatch.terminate)
+        reference = await open_pool(settings.reference_database_url.get_secret_value(), size=2)
+        opened.pop_all()
     return Database(engine, pool, dispatch, reference, on_commit=on_commit)

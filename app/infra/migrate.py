@@ -20,8 +20,8 @@ BEGIN
                AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
     LOOP
         CONTINUE WHEN f.prosecdef;  -- SECURITY DEFINER functions name their callers themselves
-        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO mandi_app, mandi_dispatch, mandi_reference, mandi_ledger, mandi_lookup',
-                       f.signature);
+        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO mandi_app, mandi_dispatch, mandi_reference, mandi_ledger, '
+                       'mandi_lookup', f.signature);
     END LOOP;
 END $$
 """
@@ -52,16 +52,12 @@ async def apply_functions(url: str) -> None:
     try:
         async with connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
-            await connection.execute(
-                "SET LOCAL check_function_bodies = off; SET LOCAL lock_timeout = '5s'"
-            )
+            await connection.execute("SET LOCAL check_function_bodies = off; SET LOCAL lock_timeout = '5s'")
             for path in sql_files():
                 try:
                     await connection.execute(path.read_text())
                 except asyncpg.PostgresError as error:
-                    raise RuntimeError(
-                        f"{path.relative_to(APP.parent)}: {error}"
-                    ) from error
+                    raise RuntimeError(f"{path.relative_to(APP.parent)}: {error}") from error
             await connection.execute(_GRANT_EXECUTE)
     finally:
         await connection.close()

@@ -4,8 +4,10 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ReadOnlyError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
-REDIS_ERRORS = (RedisConnectionError, OSError, TimeoutError)
+REDIS_ERRORS = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, OSError)
 """What a call raises while Redis is down. Everything that uses Redis says what it does then."""
 
 

@@ -16,9 +16,7 @@ ROLES = {
 }
 """What each role is for: tenant work, cross-tenant wake-ups, reference data, schema; the last two own functions."""
 
-TENANT_POLICY = (
-    "tenant_id = (select nullif(current_setting('app.tenant_id', true), '')::uuid)"
-)
+TENANT_POLICY = "tenant_id = (select nullif(current_setting('app.tenant_id', true), '')::uuid)"
 """Compares the raw column with a cast setting: the other way round was 24 to 1125 times slower (leakproofness)."""
 
 
@@ -36,15 +34,11 @@ def enable_tenant_rls(op: Operations, table: str, **grants: str) -> None:
     """
     op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
     op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
-    op.execute(
-        f"CREATE POLICY tenant ON {table} USING ({TENANT_POLICY}) WITH CHECK ({TENANT_POLICY})"
-    )
+    op.execute(f"CREATE POLICY tenant ON {table} USING ({TENANT_POLICY}) WITH CHECK ({TENANT_POLICY})")
     for short, privileges in grants.items():
         _grant(op, table, short, privileges)
         if short in ("dispatch", "lookup"):
-            op.execute(
-                f"CREATE POLICY {short} ON {table} TO {ROLES[short]} USING (true) WITH CHECK (true)"
-            )
+            op.execute(f"CREATE POLICY {short} ON {table} TO {ROLES[short]} USING (true) WITH CHECK (true)")
 
 
 def global_table(op: Operations, table: str, **grants: str) -> None:

@@ -19,28 +19,16 @@ class Settings(BaseSettings):
     app_database_url: SecretStr = Field(alias="APP_DATABASE_URL")
     dispatch_database_url: SecretStr = Field(alias="DISPATCH_DATABASE_URL")
     reference_database_url: SecretStr = Field(alias="REFERENCE_DATABASE_URL")
-    migrate_database_url: SecretStr | None = Field(
-        default=None, alias="MIGRATE_DATABASE_URL"
-    )
+    migrate_database_url: SecretStr | None = Field(default=None, alias="MIGRATE_DATABASE_URL")
     redis_url: SecretStr = Field(alias="REDIS_URL")
     redis_stream_url: SecretStr | None = Field(default=None, alias="REDIS_STREAM_URL")
     data_dir: Path = Field(alias="MANDI_DATA_DIR")
-    environment: Literal["local", "production"] = Field(
-        default="production", alias="MANDI_ENVIRONMENT"
-    )
-    cell: str = Field(
-        default="in1", alias="MANDI_CELL", pattern=r"^[a-z]{2}[0-9]{1,2}$"
-    )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        default="INFO", alias="LOG_LEVEL"
-    )
-    database_pool_size: int = Field(
-        default=10, ge=2, le=100, alias="DATABASE_POOL_SIZE"
-    )
+    environment: Literal["local", "production"] = Field(default="production", alias="MANDI_ENVIRONMENT")
+    cell: str = Field(default="in1", alias="MANDI_CELL", pattern=r"^[a-z]{2}[0-9]{1,2}$")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", alias="LOG_LEVEL")
+    database_pool_size: int = Field(default=10, ge=2, le=100, alias="DATABASE_POOL_SIZE")
     worker_concurrency: int = Field(default=1, ge=1, le=64, alias="WORKER_CONCURRENCY")
-    replay_bars_per_second: float = Field(
-        default=20.0, ge=0, le=100_000, alias="REPLAY_BARS_PER_SECOND"
-    )
+    replay_bars_per_second: float = Field(default=20.0, ge=0, le=100_000, alias="REPLAY_BARS_PER_SECOND")
     otel_endpoint: str | None = Field(default=None, alias="OTEL_EXPORTER_OTLP_ENDPOINT")
     kite_api_key: SecretStr | None = Field(default=None, alias="KITE_API_KEY")
     kite_api_secret: SecretStr | None = Field(default=None, alias="KITE_API_SECRET")
@@ -53,18 +41,14 @@ class Settings(BaseSettings):
     )
     @classmethod
     def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not value.get_secret_value().startswith(
-            ("postgresql://", "postgres://")
-        ):
+        if value is not None and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
             raise ValueError("must start with postgresql://")
         return value
 
     @field_validator("redis_url", "redis_stream_url")
     @classmethod
     def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not value.get_secret_value().startswith(
-            ("redis://", "rediss://", "unix://")
-        ):
+        if value is not None and not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("must start with redis://, rediss:// or unix://")
         return value
 
@@ -79,10 +63,5 @@ def load_settings() -> Settings:
     try:
         return Settings()  # type: ignore[call-arg]  # fields come from the environment
     except ValidationError as error:
-        lines = [
-            f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}"
-            for e in error.errors(include_input=False)
-        ]
-        raise SettingsError(
-            "settings are incomplete (see .env.example):\n  " + "\n  ".join(lines)
-        ) from None
+        lines = [f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors(include_input=False)]
+        raise SettingsError("settings are incomplete (see .env.example):\n  " + "\n  ".join(lines)) from None

@@ -14,6 +14,11 @@ LINGER_SECONDS = 0.010
 SENT_TTL_MS = 2_000
 """A wake-up lost with its worker is sent again after this; a duplicate finds its lanes leased and does nothing."""
 
+QUEUE_LIMIT = 32
+"""Messages a queue may hold: two for each of the 16 shards."""
+
+RETRY_SECONDS = 0.2
+
 Source = Callable[[], Awaitable[Sequence[tuple[str, int]]]]
 """Answers which (queue, shard) have something to do now."""
 
@@ -58,46 +63,54 @@ async def run_relay(
     *,
     stop: asyncio.Event,
 ) -> None:
-    """Until `stop`: on a poke or every 50 ms, `send` one wake-up for each shard that has work and none under way."""
+    """Until `stop`: on a poke or every 50 ms, `send` one wake-up for each shard that has work and none under way.
+
+    `send` blocks and runs in a thread; it raises `OSError` when the broker is away. Errors of a source end the relay.
+    """
     woken = asyncio.Event()
-    listener = asyncio.create_task(_listen(redis, woken, stop))
+    listener = asyncio.create_task(_listen(redis, woken))
     try:
         while not stop.is_set():
-            try:
-                async with asyncio.timeout(POLL_SECONDS):
-                    await woken.wait()
-                await asyncio.sleep(
-                    LINGER_SECONDS
-                )  # a burst becomes one message per shard
-            except TimeoutError:
-                pass
+            if await _poked(woken):
+                await asyncio.sleep(LINGER_SECONDS)  # a burst becomes one message per shard
             woken.clear()
-            for source in sources:
-                for queue, shard in await source():
+            waiting = [shard for source in sources for shard in await source()]
+            try:
+                for queue, shard in waiting:
                     await _wake(redis, send, queue, shard)
+            except REDIS_ERRORS as error:
+                log.warning("relay.redis_down", error=repr(error))
+                await asyncio.sleep(RETRY_SECONDS)
     finally:
         listener.cancel()
         await asyncio.gather(listener, return_exceptions=True)
 
 
-async def _wake(
-    redis: Redis, send: Callable[[str, int], None], queue: str, shard: int
-) -> None:
+async def _poked(woken: asyncio.Event) -> bool:
+    """Wait for a poke, or until it is time to look anyway."""
     try:
-        if await redis.set(sent_key(queue, shard), "1", nx=True, px=SENT_TTL_MS):
-            await asyncio.to_thread(send, queue, shard)
-    except REDIS_ERRORS as error:
-        log.warning("relay.redis_down", error=repr(error))
-        await asyncio.sleep(0.2)
+        async with asyncio.timeout(POLL_SECONDS):
+            await woken.wait()
+    except TimeoutError:
+        return False
+    return True
 
 
-async def _listen(redis: Redis, woken: asyncio.Event, stop: asyncio.Event) -> None:
-    while not stop.is_set():
+async def _wake(redis: Redis, send: Callable[[str, int], None], queue: str, shard: int) -> None:
+    """One message, unless one is under way or the queue is long already because no worker takes from it."""
+    if not await redis.set(sent_key(queue, shard), "1", nx=True, px=SENT_TTL_MS):
+        return
+    if await redis.llen(queue) < QUEUE_LIMIT:
+        await asyncio.to_thread(send, queue, shard)
+
+
+async def _listen(redis: Redis, woken: asyncio.Event) -> None:
+    while True:
         try:
             async with redis.pubsub(ignore_subscribe_messages=True) as pubsub:
                 await pubsub.subscribe(CHANNEL)
-                while not stop.is_set():
+                while True:
                     if await pubsub.get_message(timeout=1.0) is not None:
                         woken.set()
         except REDIS_ERRORS:
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(RETRY_SECONDS)

@@ -1,6 +1,7 @@
 """Decides how a worker runs lanes: lease, run in order, record, release. One drain handles up to 200 lanes at once."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,6 +16,9 @@ from app.kernel.errors import DomainError
 LANES = 200
 LEASE = timedelta(seconds=30)
 MAX_ATTEMPTS = 3
+DRAIN_SECONDS = 10.0
+"""A drain starts no item after this: lanes that are always full may not hold a worker for ever."""
+
 ITEM_TIMEOUT = 20.0
 """Seconds one item may run: less than the lease, so that a slow handler loses its turn before its fence."""
 
@@ -58,7 +62,10 @@ async def drain(
     *,
     holder: str,
 ) -> int:
-    """Lease the shard's waiting lanes, run each in order until it is empty, and release it. Returns items run."""
+    """Lease the shard's waiting lanes, run each in order until it is empty, and release it. Returns items run.
+
+    Ends within `DRAIN_SECONDS` and one item; what is left waits for the next wake-up. Raises when the database fails.
+    """
     lanes = await dispatch.fetch(
         "select * from work_claim($1, $2, $3, $4, $5)",
         queue,
@@ -67,7 +74,8 @@ async def drain(
         LANES,
         LEASE,
     )
-    counts = await asyncio.gather(
+    until = asyncio.get_running_loop().time() + DRAIN_SECONDS
+    outcomes = await asyncio.gather(
         *(
             _run_lane(
                 dispatch,
@@ -76,11 +84,16 @@ async def drain(
                 lane["tenant_id"],
                 lane["lane"],
                 lane["fence"],
+                until,
             )
             for lane in lanes
-        )
+        ),
+        return_exceptions=True,  # a lane that fails leaves no other running behind the caller's back
     )
-    return sum(counts)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return sum(outcome for outcome in outcomes if isinstance(outcome, int))
 
 
 async def _run_lane(
@@ -90,10 +103,11 @@ async def _run_lane(
     tenant_id: UUID,
     lane: UUID,
     fence: int,
+    until: float,
 ) -> int:
     count = 0
     try:
-        while True:
+        while asyncio.get_running_loop().time() < until:
             row = await dispatch.fetchrow(
                 "select * from work_start($1, $2, $3, $4, $5)",
                 queue,
@@ -109,22 +123,19 @@ async def _run_lane(
                 row["id"],
                 lane,
                 row["kind"],
-                row["payload"],
+                json.loads(row["payload"]),
                 row["attempts"],
                 fence,
             )
             count += 1
             if not await _run_item(dispatch, handlers, item):
                 return count  # the lane keeps its order: what follows a failed item waits for it
+        return count
     finally:
-        await dispatch.execute(
-            "select work_release($1, $2, $3, $4)", queue, tenant_id, lane, fence
-        )
+        await dispatch.execute("select work_release($1, $2, $3, $4)", queue, tenant_id, lane, fence)
 
 
-async def _run_item(
-    dispatch: asyncpg.Pool, handlers: Mapping[str, Handler], item: Item
-) -> bool:
+async def _run_item(dispatch: asyncpg.Pool, handlers: Mapping[str, Handler], item: Item) -> bool:
     """Whether the lane may go on: the item is done or dead."""
     handler = handlers.get(item.kind)
     try:
@@ -137,9 +148,7 @@ async def _run_item(
         return False
     except Exception as error:
         dies = not (handler and handler.never_dies)
-        dead = dies and (
-            item.attempts >= MAX_ATTEMPTS or isinstance(error, DomainError)
-        )
+        dead = dies and (item.attempts >= MAX_ATTEMPTS or isinstance(error, DomainError))
         log.error(
             "work.failed",
             kind=item.kind,
@@ -160,9 +169,7 @@ async def _run_item(
     return True
 
 
-async def _failed(
-    dispatch: asyncpg.Pool, item: Item, error: str, *, seconds: float, dead: bool
-) -> None:
+async def _failed(dispatch: asyncpg.Pool, item: Item, error: str, *, seconds: float, dead: bool) -> None:
     delay = timedelta(seconds=seconds)
     await dispatch.execute(
         "select work_failed($1, $2, $3, $4, $5)",

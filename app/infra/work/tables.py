@@ -54,9 +54,7 @@ class WorkItem(TenantRow, table=True):
     payload: dict[str, Any] = jsonb()
     priority: int = Field(default=1, sa_type=SmallInteger)
     state: str = Field(default="ready", sa_column_kwargs={"server_default": "ready"})
-    attempts: int = Field(
-        default=0, sa_type=SmallInteger, sa_column_kwargs={"server_default": "0"}
-    )
+    attempts: int = Field(default=0, sa_type=SmallInteger, sa_column_kwargs={"server_default": "0"})
     last_error: str | None = None
     available_at: datetime = Field(
         default=None,

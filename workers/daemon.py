@@ -1,0 +1,119 @@
+"""Decides what runs for ever, once in the house: each role is the body of a leader, all of them on one event loop."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import structlog
+
+from app.bootstrap import App, bootstrap
+from app.infra.events.follower import run_follower
+from app.infra.leader import lead
+from app.infra.settings import Settings
+from app.infra.telemetry import set_work_ready
+from app.infra.work.relay import run_relay
+from workers.main import QUEUES, configure, send_wake_up
+from workers.settled import WorkSettled
+
+FEED = "replay"
+MARKET_STARTS_AT = datetime(2003, 1, 1, tzinfo=UTC)
+"""The replay's clock begins here: what lies before is history that indicators warm up on."""
+
+END_SECONDS = 4.0
+HOUSEKEEPING_SECONDS = 60.0
+
+Body = Callable[[App, asyncio.Event], Awaitable[None]]
+log = structlog.get_logger(__name__)
+
+
+async def _relay(app: App, stop: asyncio.Event) -> None:
+    from app.trading.strategies.service import due_shards
+
+    async def waiting() -> list[tuple[str, int]]:
+        rows = await app.database.dispatch.fetch("select queue, shard, ready from work_waiting()")
+        for queue in QUEUES:
+            set_work_ready(queue, sum(row["ready"] for row in rows if row["queue"] == queue))
+        return [(row["queue"], row["shard"]) for row in rows]
+
+    async def due() -> Sequence[tuple[str, int]]:
+        return await due_shards(app)
+
+    await run_relay(app.redis, [waiting, due], send_wake_up, stop=stop)
+
+
+async def _scheduler(app: App, stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        pruned = await app.database.dispatch.fetchval("select work_prune('1 hour')")
+        log.debug("scheduler.pruned", rows=pruned)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HOUSEKEEPING_SECONDS):
+                await stop.wait()
+
+
+async def _feed(app: App, stop: asyncio.Event) -> None:
+    from app.market.data.service import run_replay
+
+    await run_replay(
+        app.database.reference,
+        app.stream,
+        app.settings.data_dir,
+        settled=WorkSettled(app.database.dispatch),
+        stop=stop,
+        feed=FEED,
+        speed=app.settings.replay_bars_per_second,
+        start=MARKET_STARTS_AT,
+    )
+
+
+async def _matcher(app: App, stop: asyncio.Event) -> None:
+    from app.trading.orders.service.matching import run_matcher
+
+    await run_matcher(app, FEED, stop=stop)
+
+
+async def _follower(app: App, stop: asyncio.Event) -> None:
+    await run_follower(app.database.dispatch, stop=stop)
+
+
+ROLES: Mapping[str, Body] = {
+    "relay": _relay,
+    "scheduler": _scheduler,
+    "feed": _feed,
+    "matcher": _matcher,
+    "follower": _follower,
+}
+
+
+def run(settings: Settings, *, roles: Sequence[str] | None = None) -> int:
+    """Play `roles` (all by default) until SIGTERM or SIGINT; ends within five seconds. Returns the exit code."""
+    unknown = sorted(set(roles or ()) - set(ROLES))
+    if unknown:
+        raise SystemExit(f"unknown roles: {', '.join(unknown)} (there are {', '.join(ROLES)})")
+    configure(settings)
+    asyncio.run(_run(settings, list(roles or ROLES)))
+    return 0
+
+
+async def _run(settings: Settings, roles: Sequence[str]) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with bootstrap(settings) as app:
+        log.info("daemon.started", roles=list(roles))
+        tasks = {asyncio.create_task(_play(app, role, stop), name=role) for role in roles}
+        await asyncio.wait({asyncio.create_task(stop.wait()), *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        stop.set()
+        _, late = await asyncio.wait(tasks, timeout=END_SECONDS)
+        for task in late:
+            task.cancel()
+        failures = [one for one in await asyncio.gather(*tasks, return_exceptions=True) if isinstance(one, Exception)]
+        log.info("daemon.ended", late=sorted(task.get_name() for task in late))
+    if failures:
+        raise failures[0]
+
+
+async def _play(app: App, role: str, stop: asyncio.Event) -> None:
+    url = app.settings.dispatch_database_url.get_secret_value()
+    await lead(url, role, lambda ending: ROLES[role](app, ending), stop=stop)
