@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from app.local.home import Home
 
 app = typer.Typer(name="mandi", no_args_is_help=True, add_completion=False, help="Mandi: trading as an API.")
@@ -205,33 +207,31 @@ def import_bars(
 @app.command()
 def orders(limit: Limit = 20, as_json: Json = False) -> None:
     """The demo tenant's newest orders."""
-    _list("/v1/orders", limit, as_json, "id created_at symbol side type quantity limit_price filled_quantity status")
+    with _explained():
+        from app.local import views
+        from app.local.client import local_client
+
+        _show(views.orders(local_client(_home()), limit), as_json)
 
 
 @app.command()
 def positions(limit: Limit = 100, as_json: Json = False) -> None:
     """The demo tenant's positions."""
-    _list(
-        "/v1/positions",
-        limit,
-        as_json,
-        "account_id symbol quantity average_price last_price market_value unrealized_pnl",
-    )
+    with _explained():
+        from app.local import views
+        from app.local.client import local_client
+
+        _show(views.positions(local_client(_home()), limit), as_json)
 
 
 @app.command()
 def performance(as_json: Json = False) -> None:
     """Return, risk and trade statistics of each of the demo tenant's deployments."""
     with _explained():
+        from app.local import views
         from app.local.client import local_client
 
-        client = local_client(_home())
-        found = []
-        for deployment in client.rows("/v1/deployments", limit=100):
-            figures = client.get("/v1/performance", deployment_id=deployment["id"])
-            found.append({"strategy": deployment.get("strategy"), **figures})
-        columns = "strategy total_return sharpe sortino max_drawdown win_rate profit_factor trades"
-        _show("performance", found, as_json, columns)
+        _show(views.performance(local_client(_home())), as_json)
 
 
 @app.command(context_settings=_PASSED_ON)
@@ -260,18 +260,15 @@ def _settings() -> dict[str, str]:
     return {str(key): str(value) for key, value in state.get("settings", {}).items()}
 
 
-def _list(path: str, limit: int, as_json: bool, columns: str) -> None:
-    with _explained():
-        from app.local.client import local_client
+def _show(found: "tuple[list[dict[str, Any]], Table]", as_json: bool) -> None:
+    """The rows as the API gave them, or the table."""
+    from rich.console import Console
 
-        _show(Path(path).name, local_client(_home()).rows(path, limit=limit), as_json, columns)
-
-
-def _show(title: str, rows: list[dict[str, Any]], as_json: bool, columns: str) -> None:
+    rows, table = found
     if as_json:
         typer.echo(json.dumps(rows))
     else:
-        _print_rows(title, rows, columns)
+        Console().print(table)
 
 
 def _print_rows(title: str, rows: list[dict[str, Any]], columns: str) -> None:
