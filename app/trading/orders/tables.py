@@ -1,5 +1,6 @@
 """Decides what is stored of an order and of its fills."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,7 +11,7 @@ from app.infra.columns import TenantRow, bigint, jsonb, tenant_foreign_key, utc,
 from app.kernel.orders import TERMINAL, OrderStatus, OrderType, Product, Side, Validity
 
 
-def _one_of(column: str, values: type) -> str:
+def _one_of(column: str, values: Iterable[str]) -> str:
     return f"{column} IN ({', '.join(repr(str(v)) for v in values)})"
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import cast
 from uuid import UUID
 
 import asyncpg
@@ -106,7 +107,9 @@ async def _has_seen(stream: Redis, feed: str, row: asyncpg.Record, *, after: str
         return False
     if row["order_type"] == OrderType.MARKET:
         return False  # it fills at the first price it meets
-    between = await stream.xrange(f"feed:{feed}", min=f"({row['arrived_after']}", max=after, count=_LOOK_BACK)
+    between: list[Entry] = cast(
+        list[Entry], await stream.xrange(f"feed:{feed}", min=f"({row['arrived_after']}", max=after, count=_LOOK_BACK)
+    )
     wanted = str(row["instrument_id"])
     return len(between) == _LOOK_BACK or any(fields.get("instrument_id") == wanted for _, fields in between)
 

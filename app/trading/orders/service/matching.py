@@ -6,8 +6,9 @@ transaction that records its fill, and a corporate action is applied once per po
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -39,8 +40,13 @@ async def run_matcher(app: App, feed: str, *, stop: asyncio.Event) -> None:
             await asyncio.sleep(0.2)
             continue
         if answer:
-            entries: Sequence[Entry] = answer[0][1] if isinstance(answer, list) else next(iter(answer.values()))[0]
-            after = await match_entries(app, feed, entries, after=after)
+            after = await match_entries(app, feed, _entries(answer), after=after)
+
+
+def _entries(answer: Any) -> Sequence[Entry]:
+    """The entries of the one stream that was read, whichever protocol version the server speaks."""
+    entries: Sequence[Entry] = answer[0][1] if isinstance(answer, list) else next(iter(answer.values()))[0]
+    return entries
 
 
 async def match_entries(app: App, feed: str, entries: Sequence[Entry], *, after: str) -> str:
@@ -90,10 +96,9 @@ async def _record(app: App, tenant_id: UUID, lane: Sequence[Execution]) -> None:
         await record_fill(pool, tenant_id, fill)
 
 
-async def _action(app: App, feed: str, fields: dict[str, str] | Entry) -> None:
+async def _action(app: App, feed: str, fields: Mapping[str, str]) -> None:
     """A split: resting orders of the instrument lapse (their price and quantity mean something else now), positions
     are restated."""
-    assert isinstance(fields, dict)
     instrument_id = UUID(fields["instrument_id"])
     for tenant_id, order_id in await resting_in(app.database.dispatch, feed, instrument_id):
         await app.database.pool.fetchval("select paper_withdraw($1, $2)", tenant_id, order_id)

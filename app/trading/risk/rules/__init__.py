@@ -1,0 +1,1 @@
+"""Risk rules, one file each: `PLUGIN` with `.name`, `.Parameters`, `.check`."""

@@ -1,0 +1,33 @@
+"""No more working orders than a person or a program can mean. Reductions pass."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.trading.risk.domain import Exposure, Finding
+
+
+class Parameters(BaseModel):
+    """`limit` counts the account's working orders, the new one included."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    limit: int = Field(default=50, ge=0, le=1_000_000)
+
+
+class MaxOpenOrders:
+    """Working orders of the account with this one, at most `limit`."""
+
+    name = "max_open_orders"
+    Parameters = Parameters
+
+    def check(self, exposure: Exposure, parameters: Parameters) -> Finding:
+        count = exposure.open_orders + 1
+        denied = not exposure.reduces and count > parameters.limit
+        return Finding(
+            rule=self.name,
+            verdict="deny" if denied else "pass",
+            limit=str(parameters.limit),
+            value=str(count),
+            message="Too many orders are working; cancel some or wait." if denied else "",
+        )
+
+
+PLUGIN = MaxOpenOrders()

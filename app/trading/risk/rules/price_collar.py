@@ -1,0 +1,39 @@
+"""No limit price far from the market: a slip of the finger should not buy at ten times the price."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.kernel.money import Rounding, divide, format_scaled
+from app.kernel.orders import Side
+from app.trading.risk.domain import Exposure, Finding
+
+
+class Parameters(BaseModel):
+    """`limit_bps`: the largest distance from the last price, in hundredths of a per cent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    limit_bps: int = Field(default=2_000, ge=0, le=10_000)
+
+
+class PriceCollar:
+    """Only the harmful direction counts: a buy far above the last price, a sell far below it. Reductions obey too."""
+
+    name = "price_collar"
+    Parameters = Parameters
+
+    def check(self, exposure: Exposure, parameters: Parameters) -> Finding:
+        last, limit_price = exposure.last_price, exposure.limit_price
+        away = 0
+        if last is not None and limit_price is not None:
+            worse = limit_price - last if exposure.side is Side.BUY else last - limit_price
+            away = divide(max(worse, 0) * 10_000, last, Rounding.UP)
+        denied = last is None or away > parameters.limit_bps
+        return Finding(
+            rule=self.name,
+            verdict="deny" if denied else "pass",
+            limit=f"{format_scaled(parameters.limit_bps, 2)} %",
+            value=f"{format_scaled(away, 2)} %",
+            message="The limit price is too far from the last price; move it closer." if denied else "",
+        )
+
+
+PLUGIN = PriceCollar()

@@ -1,0 +1,292 @@
+"""The order path: accepted orders per second at 16 callers, and accept → filled on paper at 20 orders per second.
+
+The bare limit is `limit_app` (POST + one INSERT commit) on the same servers in the same run, rounds taken in turn.
+For the fill latencies the limit is that POST's median at one caller: an order cannot be filled faster than stored.
+Prices come at 200 a second for each of five instruments: a seeded random walk, published as the feed publishes.
+"""
+
+import asyncio
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import text
+
+from app.bootstrap import App, bootstrap
+from app.custody.accounts.domain import NewAccount
+from app.custody.accounts.service import create_account
+from app.custody.ledger.service import Books
+from app.infra.migrate import migrate
+from app.infra.roles import LOGIN_ROLES, ensure_roles
+from app.infra.settings import load_settings
+from app.kernel.ids import encode_id
+from app.kernel.money import Money
+from app.local.environment import process_environment, stack_settings
+from app.local.home import Home
+from app.local.ports import pick_port
+from app.local.postgres import temporary_postgres
+from app.local.stack import is_ready
+from app.local.valkey import temporary_valkey
+from app.market.data.service import seed_reference
+from app.market.instruments.service import find_instrument
+from app.platform.identity.domain import PERMISSIONS
+from app.platform.identity.service import create_key
+from app.platform.tenancy.service import create_tenant
+from app.trading.risk.service import set_limit
+from tests.bench.limit_app import KEY as LIMIT_KEY
+from tests.bench.load import Connection, closed_loop
+
+ACCOUNTS = 50
+ROUNDS, ROUND_SECONDS = 3, 2.0
+RATE, RATE_SECONDS = 20, 10.0
+TICKS_PER_SECOND = 200
+SYMBOLS = (("AAPL", "XNAS"), ("MSFT", "XNAS"), ("GOOG", "XNAS"), ("FB", "XNAS"), ("IBM", "XNYS"))
+START = datetime(2013, 1, 3, 15, 0, tzinfo=UTC)
+PRICE = 500_000
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """What the bench trades, and as whom."""
+
+    tenant_id: UUID
+    authorization: str
+    accounts: list[str]
+    instruments: list[UUID]
+
+    def bodies(self) -> Iterator[dict[str, Any]]:
+        """Market orders for one unit, over all accounts and instruments."""
+        for number in count():
+            yield {
+                "account_id": self.accounts[number % len(self.accounts)],
+                "instrument_id": encode_id("ins", self.instruments[number % len(self.instruments)]),
+                "side": "buy",
+                "order_type": "market",
+                "quantity": "1",
+                "validity": "gtc",
+            }
+
+
+def run() -> list[dict[str, Any]]:
+    """The figures. Starts its own servers and processes and ends them."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        temporary_postgres(durable=True) as postgres,
+        temporary_valkey() as valkey,
+    ):
+        home = Home(Path(folder))
+        home.create()
+        passwords = home.passwords(LOGIN_ROLES)
+        asyncio.run(ensure_roles(postgres.dsn, passwords))
+        settings = stack_settings(home, admin_url=postgres.dsn, redis_url=valkey.url, passwords=passwords, speed=None)
+        migrate(settings["MIGRATE_DATABASE_URL"])
+        os.environ.update(settings)
+        return asyncio.run(_measure(settings))
+
+
+async def _measure(settings: dict[str, str]) -> list[dict[str, Any]]:
+    async with bootstrap(load_settings()) as app:
+        market = await _seed(app)
+        await _limit_table(settings["MIGRATE_DATABASE_URL"])
+        environ = process_environment(os.environ, settings | {"LIMIT_DATABASE_URL": settings["MIGRATE_DATABASE_URL"]})
+        with _server("app.main:app", environ) as url, _server("tests.bench.limit_app:app", environ) as limit_url:
+            ours, limit = await _throughput(url, limit_url, market)
+            single = await _single(limit_url, market)
+            with (
+                _process(["-m", "workers", "worker"], environ),
+                _process(["-m", "workers", "daemon", "--roles", "relay,matcher,follower"], environ),
+            ):
+                fills = await _fills(app, url, market)
+    p50, p99 = statistics.median(fills), statistics.quantiles(fills, n=100)[98]
+    return [
+        _figure("order-c16", ours, limit, "1/s"),
+        _figure("fill-20-p50", p50, single, "ms"),
+        _figure("fill-20-p99", p99, single, "ms"),
+    ]
+
+
+def _figure(name: str, ours: float, limit: float, unit: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "ours": round(ours, 2),
+        "limit": round(limit, 2),
+        "unit": unit,
+        "ratio": round(ours / limit, 3),
+    }
+
+
+async def _seed(app: App) -> Market:
+    now = datetime.now(UTC)
+    await seed_reference(app.database.reference, app.settings.data_dir)
+    tenant_id = await create_tenant(app.database, slug="bench", name="Bench")
+    accounts = []
+    async with app.database.tx(tenant_id) as tx:
+        key = await create_key(tx, name="bench", scopes=sorted(PERMISSIONS), cell=app.settings.cell, now=now)
+        await set_limit(tx, None, "max_open_orders", {"limit": 1_000_000})
+        for number in range(ACCOUNTS):
+            asked = NewAccount(name=f"a{number}", currency="USD", opening_balance=Money(10**11, "USD"))
+            account = await create_account(tx, asked, books=Books(), now=now)
+            accounts.append(encode_id("acc", account.id))
+    instruments = [(await find_instrument(app.database.pool, s, v, now=START)).id for s, v in SYMBOLS]
+    reference = app.database.reference
+    await reference.execute(
+        "insert into feed_state (feed, interval, watermark, market_at, bars_published, last_stream_id, speed, status) "
+        "values ('replay', '1d', $1, $1, 0, '0-0', 0, 'running')",
+        START,
+    )
+    for instrument in instruments:
+        await reference.execute(
+            "insert into last_prices (feed, instrument_id, price, market_at, session_date) "
+            "values ('replay', $1, $2, $3, $4)",
+            instrument,
+            PRICE,
+            START,
+            date(2013, 1, 3),
+        )
+    return Market(tenant_id, f"Bearer {key.secret}", accounts, instruments)
+
+
+async def _limit_table(url: str) -> None:
+    owner = await asyncpg.connect(url)
+    await owner.execute(
+        "create table limit_orders (id bigint generated always as identity primary key, body jsonb not null)"
+    )
+    await owner.close()
+
+
+async def _throughput(url: str, limit_url: str, market: Market) -> tuple[float, float]:
+    ours, limits = [], []
+    bodies = market.bodies()
+    for round_ in range(ROUNDS + 1):
+        seconds = ROUND_SECONDS if round_ else 0.5  # the first warms connections and plans up
+        one = await closed_loop(url, market.authorization, lambda: next(bodies), connections=16, seconds=seconds)
+        other = await closed_loop(limit_url, LIMIT_KEY, lambda: next(bodies), connections=16, seconds=seconds)
+        if round_:
+            ours.append(one)
+            limits.append(other)
+    return statistics.median(ours), statistics.median(limits)
+
+
+async def _single(limit_url: str, market: Market) -> float:
+    """Median milliseconds of the bare POST at one caller."""
+    connection = await Connection(limit_url, LIMIT_KEY).open()
+    bodies = market.bodies()
+    answers = [await connection.post("/v1/orders", next(bodies)) for _ in range(300)]
+    connection.close()
+    return statistics.median(answer.seconds for answer in answers) * 1000
+
+
+async def _fills(app: App, url: str, market: Market) -> list[float]:
+    """Milliseconds from the order's commit to its fill's, at `RATE` orders a second (Poisson arrivals)."""
+    stop = asyncio.Event()
+    ticks = asyncio.create_task(_tick(app, market, stop))
+    try:
+        await _until_idle(app, market)
+        began = await app.database.pool.fetchval("select clock_timestamp()")
+        randomness = random.Random(7)
+        bodies = market.bodies()
+        connections = [await Connection(url, market.authorization).open() for _ in range(8)]
+        pending = []
+        for number in range(int(RATE * RATE_SECONDS)):
+            await asyncio.sleep(randomness.expovariate(RATE))
+            pending.append(asyncio.create_task(_post(connections[number % 8], next(bodies))))
+        await asyncio.gather(*pending)
+        await _until_idle(app, market)
+        async with app.database.tx(market.tenant_id) as tx:
+            rows = await tx.execute(
+                text(
+                    "select extract(epoch from f.recorded_at - o.created_at) * 1000 from fills f join orders o "
+                    "on o.tenant_id = f.tenant_id and o.id = f.order_id where o.created_at > :began"
+                ),
+                {"began": began},
+            )
+            return [float(row[0]) for row in rows]
+    finally:
+        stop.set()
+        await ticks
+
+
+async def _post(connection: Connection, body: dict[str, Any]) -> None:
+    answer = await connection.post("/v1/orders", body)
+    if answer.status != 201:
+        raise RuntimeError(f"{answer.status}: {answer.body[:300]!r}")
+
+
+async def _tick(app: App, market: Market, stop: asyncio.Event) -> None:
+    """`TICKS_PER_SECOND` prices a second for each instrument."""
+    randomness = random.Random(11)
+    prices = dict.fromkeys(market.instruments, PRICE)
+    at, due = START, asyncio.get_running_loop().time()
+    while not stop.is_set():
+        at += timedelta(milliseconds=1000 // TICKS_PER_SECOND)
+        async with app.stream.pipeline(transaction=False) as batch:
+            for instrument in market.instruments:
+                prices[instrument] += randomness.choice((-100, 0, 100))
+                batch.xadd(
+                    "feed:replay",
+                    {
+                        "type": "price",
+                        "instrument_id": str(instrument),
+                        "price": str(prices[instrument]),
+                        "volume": "100",
+                        "at": at.isoformat(),
+                        "first": "0",
+                    },
+                    maxlen=100_000,
+                    approximate=True,
+                )
+            await batch.execute()
+        due += 1 / TICKS_PER_SECOND
+        await asyncio.sleep(max(due - asyncio.get_running_loop().time(), 0))
+
+
+async def _until_idle(app: App, market: Market) -> None:
+    for _ in range(600):
+        async with app.database.tx(market.tenant_id) as tx:
+            found = await tx.execute(
+                text("select count(*) from orders where status in ('accepted', 'submitting', 'open')")
+            )
+            if found.scalar_one() == 0:
+                return
+        await asyncio.sleep(0.1)
+    raise RuntimeError("orders were still working after a minute")
+
+
+@contextmanager
+def _process(arguments: list[str], environ: dict[str, str]) -> Iterator[None]:
+    process = subprocess.Popen([sys.executable, *arguments], env=environ, stdout=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def _server(target: str, environ: dict[str, str]) -> Iterator[str]:
+    port = pick_port(18_000, target, lambda text: None)
+    arguments = ["-m", "uvicorn", target, "--host", "127.0.0.1", "--port", str(port), "--no-access-log"]
+    with _process([*arguments, "--log-level", "warning"], environ):
+        url = f"http://127.0.0.1:{port}"
+        for _ in range(300):
+            if is_ready(url):
+                break
+            time.sleep(0.1)
+        yield url

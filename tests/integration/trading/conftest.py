@@ -1,0 +1,140 @@
+"""A market that stands still at one price, a tenant with a funded account, and the worker's and matcher's own code."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest_asyncio
+from sqlalchemy import text
+
+from app.bootstrap import App
+from app.custody.accounts.domain import NewAccount
+from app.custody.accounts.service import create_account
+from app.custody.ledger.service import Books, check
+from app.infra.work.runner import drain
+from app.infra.work.tables import shard_of
+from app.kernel.ids import uuid7
+from app.kernel.money import Money
+from app.kernel.orders import OrderType, Product, Side, Validity
+from app.market.data.service import seed_reference
+from app.market.instruments.service import find_instrument
+from app.platform.tenancy.service import create_tenant
+from app.trading.orders.service import PlacedOrder, PlaceOrder, handlers, place_order
+from app.trading.orders.service.matching import match_entries
+
+AT = datetime(2003, 1, 2, 21, 0, tzinfo=UTC)
+PRICE = 200_000  # 20.00
+
+
+@dataclass
+class Venue:
+    """One feed of its own with one account on it. Prices are what the test publishes."""
+
+    app: App
+    tenant_id: UUID
+    account_id: UUID
+    instrument_id: UUID
+    feed: str
+    place: int = 0
+    sent: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+
+    async def order(self, **changes: Any) -> PlacedOrder:
+        """Place a market order to buy 10, changed as asked."""
+        asked: dict[str, Any] = {
+            "account_id": self.account_id,
+            "instrument_id": self.instrument_id,
+            "side": Side.BUY,
+            "order_type": OrderType.MARKET,
+            "quantity": 10,
+            "limit_price": None,
+            "product": Product.DELIVERY,
+            "validity": Validity.DAY,
+            "client_order_id": uuid4().hex,
+        }
+        async with self.app.database.tx(self.tenant_id) as tx:
+            return await place_order(tx, PlaceOrder(**asked | changes), now=datetime.now(UTC))
+
+    async def work(self) -> int:
+        """Run the tenant's lanes as a worker does."""
+        shard = shard_of(self.tenant_id)
+        return await drain(self.app.database.dispatch, handlers(self.app), "execution", shard, holder="test")
+
+    async def show(self, *prices: int, close: bool = False, first: bool = False) -> None:
+        """Publish prices (and the session's end) and let the matcher commit what they cause."""
+        entries: list[dict[str, str]] = [
+            {
+                "type": "price",
+                "instrument_id": str(self.instrument_id),
+                "price": str(price),
+                "volume": "100",
+                "at": (AT + timedelta(days=1)).isoformat(),
+                "first": "1" if first else "0",
+            }
+            for price in prices
+        ]
+        if close:
+            entries.append({"type": "session_close", "venue": "XNAS", "at": (AT + timedelta(days=1)).isoformat()})
+        batch = [(await self.app.stream.xadd(f"feed:{self.feed}", entry), entry) for entry in entries]  # type: ignore[arg-type]
+        after = self.sent[-1][0] if self.sent else "0-0"
+        self.sent += batch
+        await match_entries(self.app, self.feed, batch, after=after)
+
+    async def rows(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
+        async with self.app.database.tx(self.tenant_id) as tx:
+            return [dict(row) for row in (await tx.execute(text(sql), parameters)).mappings()]
+
+    async def status(self, order_id: UUID) -> str:
+        return str((await self.rows("select status from orders where id = :id", id=order_id))[0]["status"])
+
+    async def is_sound(self) -> None:
+        """The ledger balances, positions are what the fills sum to, nothing is held for orders that have ended."""
+        async with self.app.database.tx(self.tenant_id) as tx:
+            assert all(not row.problems for row in await check(tx))
+        broken = await self.rows(
+            """
+            select p.quantity, f.net from positions p join (
+                select instrument_id, coalesce(deployment_id, account_id) as book_id, account_id,
+                       sum(case side when 'buy' then quantity else -quantity end) as net
+                from fills group by 1, 2, 3) f using (account_id, book_id, instrument_id) where p.quantity <> f.net
+            """
+        )
+        assert broken == []
+        held = await self.rows("select sum(pending_out) as held from ledger_accounts where kind = 'client_cash'")
+        asked = await self.rows(
+            "select coalesce(sum(remaining), 0) as held from ledger_holds h where exists (select 1 from orders o "
+            "where o.id = h.id and o.status in ('accepted', 'submitting', 'open', 'partially_filled', 'unknown'))"
+        )
+        assert held[0]["held"] == asked[0]["held"]
+
+
+@pytest_asyncio.fixture
+async def venue(app: App) -> AsyncIterator[Venue]:
+    """An account with 10,000.00 USD that trades AAPL, last seen at 20.00."""
+    await seed_reference(app.database.reference, app.settings.data_dir)
+    instrument = await find_instrument(app.database.pool, "AAPL", "XNAS", now=AT)
+    feed = f"test-{uuid4().hex[:8]}"
+    await app.database.reference.execute(
+        "insert into feed_state (feed, interval, watermark, market_at, bars_published, last_stream_id, speed, status) "
+        "values ($1, '1d', $2, $2, 0, '0-0', 0, 'running')",
+        feed,
+        AT,
+    )
+    await app.database.reference.execute(
+        "insert into last_prices (feed, instrument_id, price, market_at, session_date) values ($1, $2, $3, $4, $5)",
+        feed,
+        instrument.id,
+        PRICE,
+        AT,
+        date(2003, 1, 2),
+    )
+    tenant_id = await create_tenant(app.database, slug=f"t{uuid7().hex[-12:]}", name="T")
+    async with app.database.tx(tenant_id) as tx:
+        asked = NewAccount(name="a", currency="USD", opening_balance=Money(1_000_000, "USD"), feed=feed, slippage_bps=0)
+        account = await create_account(tx, asked, books=Books(), now=AT)
+    yield Venue(app, tenant_id, account.id, instrument.id, feed)
+    with contextlib.suppress(asyncio.CancelledError):
+        await app.stream.delete(f"feed:{feed}")
