@@ -11,24 +11,29 @@ RETURNS uuid LANGUAGE sql AS $$
     RETURNING id
 $$;
 
--- Whether an earlier item of the lane failed and waits for its next attempt: what was placed after it then waits too.
--- Priority 0 waits for nothing, since a cancel that cannot be sent must not hold up an exit.
-CREATE OR REPLACE FUNCTION work_blocked(p_tenant uuid, p_queue text, p_lane uuid, p_priority int, p_sequence bigint)
-RETURNS boolean LANGUAGE sql STABLE AS $$
-    SELECT p_priority > 0 AND EXISTS (
-        SELECT 1 FROM work_items b
-        WHERE b.tenant_id = p_tenant AND b.queue = p_queue AND b.lane = p_lane AND b.state = 'ready'
-          AND b.priority = p_priority AND b.sequence < p_sequence
-          AND b.attempts > 0 AND b.available_at > clock_timestamp())
+-- Lanes where an item failed and waits for its next attempt: what was placed after it waits too, so a lane keeps its
+-- order. Priority 0 waits for nothing, since a cancel that cannot be sent must not hold up an exit.
+CREATE OR REPLACE FUNCTION work_blocked(p_queue text, p_shard int)
+RETURNS TABLE (tenant_id uuid, lane uuid, priority smallint, since bigint) LANGUAGE sql STABLE AS $$
+    SELECT b.tenant_id, b.lane, b.priority, min(b.sequence) FROM work_items b
+    WHERE b.state = 'ready' AND b.queue = p_queue AND b.shard = p_shard AND b.available_at > clock_timestamp()
+      AND b.attempts > 0 AND b.priority > 0
+    GROUP BY b.tenant_id, b.lane, b.priority
 $$;
 
 -- What waits, by shard: the relay's poll.
 CREATE OR REPLACE FUNCTION work_waiting() RETURNS TABLE (queue text, shard smallint, ready bigint, oldest timestamptz)
 LANGUAGE sql STABLE AS $$
-    SELECT w.queue, w.shard, count(*), min(w.available_at) FROM work_items w
-    WHERE w.state = 'ready' AND w.available_at <= clock_timestamp()
-      AND NOT work_blocked(w.tenant_id, w.queue, w.lane, w.priority, w.sequence)
-    GROUP BY w.queue, w.shard
+    WITH ready AS (
+        SELECT w.queue, w.shard, count(*) AS rows, min(w.available_at) AS oldest FROM work_items w
+        WHERE w.state = 'ready' AND w.available_at <= clock_timestamp() GROUP BY w.queue, w.shard
+    )
+    SELECT r.queue, r.shard, r.rows, r.oldest FROM ready r
+    WHERE NOT EXISTS (SELECT 1 FROM work_blocked(r.queue, r.shard)) OR EXISTS (
+        SELECT 1 FROM work_items w
+        WHERE w.state = 'ready' AND w.queue = r.queue AND w.shard = r.shard AND w.available_at <= clock_timestamp()
+          AND NOT EXISTS (SELECT 1 FROM work_blocked(r.queue, r.shard) b WHERE b.tenant_id = w.tenant_id
+                          AND b.lane = w.lane AND b.priority = w.priority AND b.since < w.sequence))
 $$;
 
 -- Leases up to p_lanes lanes of a shard that have ready work, fair among tenants: each tenant's oldest lane first.
@@ -39,7 +44,8 @@ RETURNS TABLE (tenant_id uuid, lane uuid, fence bigint) LANGUAGE sql AS $$
                row_number() OVER (PARTITION BY w.tenant_id ORDER BY min(w.priority), min(w.sequence)) AS turn
         FROM work_items w
         WHERE w.state = 'ready' AND w.queue = p_queue AND w.shard = p_shard AND w.available_at <= clock_timestamp()
-          AND NOT work_blocked(w.tenant_id, w.queue, w.lane, w.priority, w.sequence)
+          AND NOT EXISTS (SELECT 1 FROM work_blocked(p_queue, p_shard) b WHERE b.tenant_id = w.tenant_id
+                          AND b.lane = w.lane AND b.priority = w.priority AND b.since < w.sequence)
           AND NOT EXISTS (SELECT 1 FROM work_leases l WHERE l.tenant_id = w.tenant_id AND l.queue = w.queue
                           AND l.lane = w.lane AND l.lease_until > clock_timestamp())
         GROUP BY w.tenant_id, w.lane
@@ -66,7 +72,8 @@ RETURNS TABLE (id uuid, kind text, payload jsonb, attempts smallint) LANGUAGE sq
         SELECT w.id FROM work_items w, held
         WHERE w.tenant_id = p_tenant AND w.queue = p_queue AND w.lane = p_lane AND w.state = 'ready'
           AND w.available_at <= clock_timestamp()
-          AND NOT work_blocked(p_tenant, p_queue, p_lane, w.priority, w.sequence)
+          AND NOT EXISTS (SELECT 1 FROM work_blocked(p_queue, work_shard(p_tenant)) b WHERE b.tenant_id = p_tenant
+                          AND b.lane = p_lane AND b.priority = w.priority AND b.since < w.sequence)
         ORDER BY w.priority, w.sequence LIMIT 1
     )
     UPDATE work_items w SET attempts = w.attempts + 1 FROM next
