@@ -4,11 +4,23 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from io import StringIO
 from typing import Any
+from uuid import UUID
 
 import pytest
 from rich.console import Console
 
-from app.local.figures import StrategyFigures, Summary, broken_invariants, failures, money, report
+from app.local.figures import (
+    Change,
+    Holding,
+    StrategyFigures,
+    Summary,
+    broken_invariants,
+    failures,
+    market_value,
+    money,
+    reduced,
+    report,
+)
 from app.local.home import Credentials
 from app.local.screen import addresses, picture
 
@@ -95,3 +107,26 @@ def test_a_broken_ledger_is_shown_as_broken() -> None:
     console = Console(file=StringIO(), width=160)
     console.print(picture(replace(GOOD, ledger={"USD": 5}), []))
     assert "sum to 5, not to zero" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+ACCOUNT, BOOK, STOCK = (UUID(int=number) for number in (1, 2, 3))
+
+
+def test_a_position_is_the_reduction_of_its_fills_and_splits_in_order() -> None:
+    changes = [
+        Change(ACCOUNT, BOOK, STOCK, 101),
+        Change(ACCOUNT, BOOK, STOCK, 0, 3, 2),  # 151 and a half: the half is paid in cash
+        Change(ACCOUNT, BOOK, STOCK, -51),
+    ]
+    assert reduced(changes) == {(BOOK, STOCK): 100}
+    assert reduced([changes[0], changes[2], changes[1]]) == {(BOOK, STOCK): 75}
+
+
+def test_a_short_position_splits_into_whole_units_too() -> None:
+    assert reduced([Change(ACCOUNT, BOOK, STOCK, -5), Change(ACCOUNT, BOOK, STOCK, 0, 3, 2)]) == {(BOOK, STOCK): -7}
+
+
+@pytest.mark.parametrize(("price", "worth"), [(10_005, 300), (10_050, 302), (None, 299)])
+def test_a_holding_is_worth_its_last_price_rounded_once_or_its_cost(price: int | None, worth: int) -> None:
+    holding = Holding(ACCOUNT, BOOK, STOCK, 3, 299, "AAPL", "USD", 4, 0, price)
+    assert market_value(holding) == worth
