@@ -9,6 +9,7 @@ from uuid import UUID
 
 import asyncpg
 from sqlalchemy import Executable, Result, ScalarResult, event, text
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
     AsyncSession,
@@ -16,6 +17,7 @@ from sqlalchemy.ext.asyncio import (
     create_async_engine,
 )
 from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlmodel import SQLModel
 
 from app.infra.columns import TenantRow
@@ -203,11 +205,18 @@ def _set_tenant(session: Session, _: SessionTransaction, connection: Any) -> Non
         connection.execute(_SET_TENANT, {"tenant": str(tenant_id)})
 
 
+def _refuse_closed(_: Any, record: ConnectionPoolEntry, __: Any) -> None:
+    """Skip connections that the server has cut meanwhile: the driver knows without asking, unlike a ping."""
+    if record.driver_connection is not None and record.driver_connection.is_closed():
+        raise DisconnectionError("the server closed this connection")
+
+
 async def open_database(settings: Settings, *, on_commit: Callable[[str, int], None]) -> Database:
     """Open every pool; raises `UnsafeRoleError` when a role could see past row-level security."""
     size = settings.database_pool_size
     url = settings.app_database_url.get_secret_value()
     engine = create_async_engine(sqlalchemy_url(url), pool_size=size, max_overflow=0, pool_pre_ping=False)
+    event.listen(engine.sync_engine, "checkout", _refuse_closed)
     async with AsyncExitStack() as opened:
         pool = await open_pool(url, size=size)
         opened.callback(pool.terminate)

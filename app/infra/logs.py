@@ -35,6 +35,8 @@ _OWN_HANDLERS = (
 )
 _PINNED = {
     "authlib": logging.INFO,  # DEBUG prints tokens
+    "celery.app.trace": logging.WARNING,  # INFO prints two lines for every wake-up
+    "celery.worker.strategy": logging.WARNING,
     "httpx": logging.WARNING,
     "httpcore": logging.INFO,
     "kiteconnect": logging.INFO,  # DEBUG prints request bodies with checksums

@@ -69,6 +69,7 @@ async def run_relay(
     """
     woken = asyncio.Event()
     listener = asyncio.create_task(_listen(redis, woken))
+    redis_up = True
     try:
         while not stop.is_set():
             if await _poked(woken):
@@ -78,8 +79,11 @@ async def run_relay(
             try:
                 for queue, shard in waiting:
                     await _wake(redis, send, queue, shard)
+                    redis_up = True
             except REDIS_ERRORS as error:
-                log.warning("relay.redis_down", error=repr(error))
+                if redis_up:
+                    log.warning("relay.redis_down", error=repr(error))
+                redis_up = False
                 await asyncio.sleep(RETRY_SECONDS)
     finally:
         listener.cancel()
