@@ -132,7 +132,18 @@ async def _run_lane(
                 return count  # the lane keeps its order: what follows a failed item waits for it
         return count
     finally:
-        await dispatch.execute("select work_release($1, $2, $3, $4)", queue, tenant_id, lane, fence)
+        await _release(dispatch, queue, tenant_id, lane, fence)
+
+
+async def _release(dispatch: asyncpg.Pool, queue: str, tenant_id: UUID, lane: UUID, fence: int) -> None:
+    """Give the lane back; when even a second connection fails, the lease ends by itself."""
+    for last in (False, True):
+        try:
+            await dispatch.execute("select work_release($1, $2, $3, $4)", queue, tenant_id, lane, fence)
+            return
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+            if last:
+                log.warning("work.not_released", lane=str(lane), tenant=str(tenant_id), error=repr(error))
 
 
 async def _run_item(dispatch: asyncpg.Pool, handlers: Mapping[str, Handler], item: Item) -> bool:

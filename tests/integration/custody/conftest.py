@@ -1,8 +1,6 @@
-"""A database with the custody tables, made once, with production's roles; fresh tenants and accounts for each test."""
+"""Fresh tenants and accounts for each test."""
 
-import asyncio
-import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,87 +10,31 @@ from uuid import UUID
 import asyncpg
 import pytest
 import pytest_asyncio
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.schema import CreateIndex, CreateTable
-from sqlmodel import SQLModel
 
-from app.custody.accounts import tables as account_tables
+from app.bootstrap import import_tables
 from app.custody.accounts.domain import NewAccount
 from app.custody.accounts.service import create_account
-from app.custody.ledger import tables as ledger_tables
 from app.custody.ledger.service import Books as LedgerBooks
 from app.custody.ledger.service import LedgerCheck, check
-from app.infra import migrate, roles
 from app.infra.database import Database, Tx, open_database
-from app.infra.events import tables as event_tables
-from app.infra.rls import enable_tenant_rls
 from app.infra.settings import Settings
 from app.kernel.ids import uuid7
 from app.kernel.money import Money
-from app.local.postgres import temporary_postgres
 from app.platform.tenancy import tables as tenancy_tables
 
-MODULES = (tenancy_tables, event_tables, account_tables, ledger_tables)
-TABLES = {
-    str(model.__tablename__)
-    for module in MODULES
-    for model in vars(module).values()
-    if isinstance(model, type) and issubclass(model, SQLModel) and model.__module__ == module.__name__
-}
 Urls = dict[str, str]
 NOW = datetime(2003, 1, 2, 14, 30, tzinfo=UTC)
 
 
-class _Collected:
-    """Stands for Alembic's `op`: keeps the statements of the migration helper."""
-
-    def __init__(self) -> None:
-        self.statements: list[str] = []
-
-    def execute(self, sqltext: str) -> None:
-        self.statements.append(sqltext)
-
-
-async def _build(admin: str) -> Urls:
-    passwords = {role: secrets.token_urlsafe(8) for role in roles.LOGIN_ROLES}
-    await roles.ensure_roles(admin, passwords)
-    urls = {role: roles.role_url(admin, role, password) for role, password in passwords.items()}
-    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
-    op = _Collected()
-    for table in SQLModel.metadata.sorted_tables:
-        if table.name not in TABLES:
-            continue
-        op.execute(str(CreateTable(table).compile(dialect=dialect)))
-        for index in table.indexes:
-            op.execute(str(CreateIndex(index).compile(dialect=dialect)))
-        enable_tenant_rls(op, table.name, **table.info)
-    for part in range(event_tables.PARTITIONS):
-        op.execute(
-            f"CREATE TABLE events_p{part} PARTITION OF events FOR VALUES WITH "
-            f"(MODULUS {event_tables.PARTITIONS}, REMAINDER {part})"
-        )
-    owner = await asyncpg.connect(urls["mandi_migrate"])
-    for statement in op.statements:
-        await owner.execute(statement)
-    async with owner.transaction():
-        await owner.execute("SET LOCAL check_function_bodies = off")
-        for path in migrate.sql_files():
-            if "/custody/" in path.as_posix() or "/events/" in path.as_posix():
-                await owner.execute(path.read_text())
-        await owner.execute(migrate._GRANT_EXECUTE)
-    await owner.close()
-    return urls
+@pytest.fixture(scope="session")
+def custody_server(database_urls: Urls) -> tuple[str, Urls]:
+    return database_urls["admin"], database_urls
 
 
 @pytest.fixture(scope="session")
-def custody_server() -> Iterator[tuple[str, Urls]]:
-    with temporary_postgres() as server:
-        yield server.dsn, asyncio.run(_build(server.dsn))
-
-
-@pytest.fixture(scope="session")
-def custody_urls(custody_server: tuple[str, Urls]) -> Urls:
-    return custody_server[1]
+def custody_urls(database_urls: Urls) -> Urls:
+    import_tables()
+    return database_urls
 
 
 @pytest_asyncio.fixture

@@ -1,0 +1,111 @@
+"""The replay's barrier: it opens only when everything up to the watermark is matched, sent and decided."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from app.infra.database import Database
+from app.kernel.ids import uuid7
+from workers.settled import WorkSettled
+
+NOW = datetime(2003, 1, 2, 21, tzinfo=UTC)
+
+
+@pytest.fixture
+def feed() -> str:
+    return f"test-{uuid7().hex}"
+
+
+@pytest_asyncio.fixture
+async def quiet(database: Database) -> AsyncIterator[None]:
+    """No work of `execution` is left by other tests, and none stays behind."""
+    await database.dispatch.execute("delete from work_items where queue = 'execution'")
+    yield
+    await database.dispatch.execute("delete from work_items where queue = 'execution'")
+
+
+async def reach(database: Database, feed: str, stream_id: str) -> None:
+    await database.dispatch.execute(
+        "insert into paper_checkpoints (feed, stream_id) values ($1, $2) "
+        "on conflict (feed) do update set stream_id = excluded.stream_id",
+        feed,
+        stream_id,
+    )
+
+
+async def append_work(database: Database, tenant: UUID, *, available_at: datetime | None = None) -> UUID:
+    lane = uuid7()
+    async with database.tx(tenant) as tx:
+        tx.work("execution", "order.submit", lane, {}, available_at=available_at)
+    return lane
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_the_matcher_must_have_reached_the_last_entry_by_number(database: Database, feed: str) -> None:
+    settled = WorkSettled(database.dispatch)
+    assert not await settled(feed, None, "9-1")
+    await reach(database, feed, "9-9")
+    assert not await settled(feed, None, "9-10"), "as text 9-9 lies behind 9-10"
+    assert not await settled(feed, None, "10-0")
+    await reach(database, feed, "9-10")
+    assert await settled(feed, None, "9-10")
+    assert await settled("another", None, "0-0"), "a feed without entries waits for nobody"
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_no_order_may_be_on_its_way(database: Database, feed: str) -> None:
+    settled = WorkSettled(database.dispatch)
+    lane = await append_work(database, uuid7())
+    assert not await settled(feed, None, "0-0")
+    await database.dispatch.execute("update work_items set state = 'done' where lane = $1", lane)
+    assert await settled(feed, None, "0-0")
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_dead_and_long_waiting_work_does_not_stop_the_market(database: Database, feed: str) -> None:
+    settled = WorkSettled(database.dispatch)
+    await append_work(database, uuid7(), available_at=datetime.now(UTC) + timedelta(hours=1))
+    lane = await append_work(database, uuid7())
+    await database.dispatch.execute("update work_items set state = 'dead' where lane = $1", lane)
+    assert await settled(feed, None, "0-0")
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_running_deployments_must_have_decided_on_the_bar(
+    database: Database, database_urls: dict[str, str], feed: str
+) -> None:
+    settled = WorkSettled(database.dispatch)
+    owner = await asyncpg.connect(database_urls["admin"].rpartition("/")[0] + "/mandi")
+    try:
+        deployment = await _deploy(owner, feed)
+        assert not await settled(feed, NOW, "0-0")
+        assert await settled(feed, None, "0-0"), "prices of the bar are awaited before its decisions"
+        assert await settled("another", NOW, "0-0")
+        await owner.execute("update deployments set last_bar = $2 where id = $1", deployment, NOW)
+        assert await settled(feed, NOW, "0-0")
+        assert not await settled(feed, NOW + timedelta(days=1), "0-0")
+        await owner.execute("update deployments set status = 'paused' where id = $1", deployment)
+        assert await settled(feed, NOW + timedelta(days=1), "0-0")
+    finally:
+        await owner.close()
+
+
+async def _deploy(owner: asyncpg.Connection, feed: str) -> UUID:
+    """A running deployment without its strategy and account: keys are not checked in this session."""
+    deployment = uuid7()
+    async with owner.transaction():
+        await owner.execute("set local session_replication_role = replica")
+        await owner.execute(
+            "insert into deployments (tenant_id, id, strategy_id, account_id, digest, feed, bar_interval, instruments, "
+            "status, failures, first_bar, last_bar, created_at, updated_at) "
+            "values ($1, $2, $1, $1, '', $3, '1d', '{}', 'running', 0, $4, $4, $4, $4)",
+            uuid7(),
+            deployment,
+            feed,
+            NOW - timedelta(days=1),
+        )
+    return deployment
