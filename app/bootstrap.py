@@ -4,28 +4,16 @@ import importlib
 import pkgutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from redis.asyncio import Redis
-
-from app.infra.database import Database, open_database
+from app.infra.database import open_database
+from app.infra.process import App
 from app.infra.redis import open_redis
 from app.infra.settings import Settings
 from app.infra.work.relay import Poker
 
-
-@dataclass(frozen=True, slots=True)
-class App:
-    """What a process works with. `stream` carries market data and may be another server than `redis`."""
-
-    settings: Settings
-    database: Database
-    redis: Redis
-    stream: Redis
-    poker: Poker
-    clock: Callable[[], datetime]
+__all__ = ["App", "bootstrap", "import_tables", "utc_clock"]
 
 
 def utc_clock() -> datetime:
@@ -42,9 +30,7 @@ def import_tables() -> None:
 
 
 @asynccontextmanager
-async def bootstrap(
-    settings: Settings, *, clock: Callable[[], datetime] = utc_clock
-) -> AsyncIterator[App]:
+async def bootstrap(settings: Settings, *, clock: Callable[[], datetime] = utc_clock) -> AsyncIterator[App]:
     """Open everything, in order; close it in reverse. Raises when the database's roles are unsafe."""
     import_tables()
     redis = open_redis(settings.redis_url.get_secret_value())

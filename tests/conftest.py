@@ -12,8 +12,8 @@ import pytest
 import pytest_asyncio
 
 if TYPE_CHECKING:
-    from app.bootstrap import App
     from app.infra.database import Database
+    from app.infra.process import App
     from app.infra.settings import Settings
     from app.local.valkey import EmbeddedValkey
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 from functools import cache
 from typing import Any
 
-from app.bootstrap import App
+from app.infra.process import App
 from app.infra.redis import REDIS_ERRORS
 from app.infra.work import runner
 from app.infra.work.relay import sent_key

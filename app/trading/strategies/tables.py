@@ -57,7 +57,7 @@ class Deployment(TenantRow, table=True):
     digest: str
     feed: str
     bar_interval: str
-    instruments: list[UUID] = Field(sa_type=ARRAY(Uuid), nullable=False)  # type: ignore[call-overload]
+    instruments: list[UUID] = Field(sa_type=ARRAY(Uuid), nullable=False)
     status: str = "running"
     status_reason: str | None = None
     failures: int = 0

@@ -19,14 +19,17 @@ GLOBAL_TABLES = frozenset(
         "instrument_rules",
         "instruments",
         "last_prices",
+        "paper_checkpoints",
         "trading_sessions",
     }
 )
-"""Tables without a tenant, each reviewed: market reference data, the same for all."""
+"""Tables without a tenant, each reviewed: market reference data, and how far each feed was matched."""
 
 CROSS_TENANT_INDEXES = {
     "api_keys_key_id_key": "unique over random key ids: tells nothing about another tenant",
+    "deployments_due_idx": "the relay's: deployments that a closed bar waits for, of all tenants",
     "events_unstamped_idx": "the follower's: events without a position, of all tenants",
+    "paper_orders_book_idx": "the matcher's: the orders of an instrument that rest, of all tenants",
     "work_items_ready_idx": "the relay's: what waits, of all tenants",
 }
 """Indexes that do not lead with tenant_id, each with its reason."""

@@ -8,7 +8,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
-from app.bootstrap import App
+from app.infra.process import App
 from app.infra.work.runner import Handler, Item
 from app.kernel.orders import OrderStatus, OrderType, Product, Side, Validity
 from app.trading.brokers.ports import Accepted, Broker, BrokerOrder, Outcome, Rejected, Unknown

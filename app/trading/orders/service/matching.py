@@ -14,7 +14,7 @@ from uuid import UUID
 import structlog
 from redis.exceptions import RedisError
 
-from app.bootstrap import App
+from app.infra.process import App
 from app.kernel.orders import Fill
 from app.platform.tenancy.service import tenant_ids
 from app.trading.orders.service.executing import expire
