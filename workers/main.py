@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from celery import Celery
+from celery.apps import worker as celery_program
 from celery.signals import setup_logging
 from kombu.entity import Queue
 from kombu.exceptions import OperationalError
@@ -85,6 +86,7 @@ def run_worker(settings: Settings, *, queues: Sequence[str] | None = None) -> in
     if unknown:
         raise SystemExit(f"unknown queues: {', '.join(unknown)} (there are {', '.join(QUEUES)})")
     configure(settings)
+    celery_program.safe_say = lambda *_: None  # its signal handlers print plain text between lines of JSON
     with open_process(settings):
         worker = celery.Worker(
             pool="threads",
