@@ -21,6 +21,7 @@ from app.market.instruments.service import load_instruments
 from app.platform.identity.domain import PERMISSIONS
 from app.platform.identity.service import KeyAuthenticator, create_key
 from app.platform.tenancy.service import create_tenant, get_tenant
+from app.trading.strategies.service import create_strategy, deploy
 
 TENANT = derive_id("demo")
 FEED = "replay"
@@ -71,8 +72,6 @@ async def _tenant(database: Database) -> None:
 
 async def _deployed(tx: Tx, strategy: DemoStrategy, *, now: datetime) -> None:
     """Account, funding, strategy and deployment: all of them in one transaction, or they are there already."""
-    from app.trading.strategies.service import create_strategy, deploy
-
     if await _exists(get_account(tx, strategy.account_id)):
         return
     asked = NewAccount(

@@ -59,15 +59,6 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
-class Period:
-    """Since when a deployment runs on its account, and until when: None while it does."""
-
-    account_id: UUID
-    since: datetime
-    until: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
 class History:
     """One account's past, in any order. `bars`: daily, raw, of every instrument it traded."""
 

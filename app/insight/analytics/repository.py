@@ -1,4 +1,4 @@
-"""Decides how a history is read: through the functions that ledger, orders, portfolio and strategies publish."""
+"""Decides how a history is read: through the functions that ledger, orders and portfolio publish."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from app.infra.database import Tx
-from app.insight.analytics.domain import Action, CashEntry, Period, Trade
+from app.insight.analytics.domain import Action, CashEntry, Trade
 from app.kernel.orders import Side
 
 _STATEMENT = text("SELECT effective_at, kind, amount FROM ledger_statement(cast(:account AS uuid))")
@@ -18,9 +18,6 @@ _FILLS = text(
 _ACTIONS = text(
     "SELECT effective_at, book_id, instrument_id, numerator, denominator, quantity_before, quantity_after, cash_minor "
     "FROM portfolio_action_history(cast(:account AS uuid))"
-)
-_PERIOD = text(
-    "SELECT account_id, first_bar, last_bar, status FROM strategies_deployment_period(cast(:deployment AS uuid))"
 )
 
 
@@ -35,12 +32,6 @@ async def trades(tx: Tx, account_id: UUID) -> list[Trade]:
 
 async def actions(tx: Tx, account_id: UUID) -> list[Action]:
     return [Action(*row) for row in await _rows(tx, _ACTIONS, account=account_id)]
-
-
-async def deployment_period(tx: Tx, deployment_id: UUID) -> Period | None:
-    for account_id, first_bar, last_bar, status in await _rows(tx, _PERIOD, deployment=deployment_id):
-        return Period(account_id, first_bar, last_bar if status == "stopped" else None)
-    return None
 
 
 async def _rows(tx: Tx, statement: Any, **parameters: UUID) -> Sequence[Any]:

@@ -10,10 +10,9 @@ from app.custody.accounts.service import get_account
 from app.infra.database import Tx
 from app.insight.analytics import repository
 from app.insight.analytics.domain import Assessment, History, assess
-from app.kernel.errors import not_found
-from app.kernel.ids import encode_id
 from app.kernel.money import currency_exponent
 from app.market.data.service import load_bars, read_feed_state
+from app.trading.strategies.service import get_deployment
 
 INTERVAL = "1d"
 
@@ -35,10 +34,9 @@ async def account_performance(tx: Tx, data_dir: Path, account_id: UUID) -> Repor
 
 async def deployment_performance(tx: Tx, data_dir: Path, deployment_id: UUID) -> Report:
     """Its account while it ran: a deployment has the account to itself. Raises `deployment_not_found`."""
-    period = await repository.deployment_period(tx, deployment_id)
-    if period is None:
-        raise not_found("deployment", encode_id("dep", deployment_id))
-    return await _report(tx, data_dir, period.account_id, deployment_id, since=period.since, until=period.until)
+    found = await get_deployment(tx, deployment_id)
+    until = found.last_bar if found.status == "stopped" else None
+    return await _report(tx, data_dir, found.account_id, deployment_id, since=found.first_bar, until=until)
 
 
 async def _report(
