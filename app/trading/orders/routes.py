@@ -1,5 +1,6 @@
 """`/v1/orders` and `/v1/fills`."""
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated
 from uuid import uuid4
@@ -8,11 +9,9 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 
 from app.infra.database import Tx
 from app.infra.telemetry import count_order
-from app.kernel.errors import invalid
 from app.kernel.ids import decode_id
-from app.kernel.instrument import InstrumentScale
 from app.kernel.orders import OrderStatus
-from app.market.instruments.service import scales_of
+from app.market.instruments.service import scale_of, scales_of
 from app.trading.orders import service
 from app.trading.orders.schemas import CreateOrder, FillOut, OrderOut
 from app.trading.orders.tables import Order
@@ -26,16 +25,6 @@ _Filter = Annotated[str | None, Query(max_length=64)]
 _IdempotencyKey = Annotated[
     str | None, Header(alias="Idempotency-Key", max_length=64, description="Used as `client_order_id` by default.")
 ]
-
-
-async def _scale(tx: Tx, text: str) -> InstrumentScale:
-    instrument_id = decode_id("ins", text, param="instrument_id")
-    found = (await scales_of(tx, [instrument_id])).get(instrument_id)
-    if found is None:
-        raise invalid(
-            "unknown_instrument", "No instrument has this id; see GET /v1/instruments.", param="instrument_id"
-        )
-    return found
 
 
 async def _shown(tx: Tx, order: Order) -> OrderOut:
@@ -53,15 +42,16 @@ async def place(
 ) -> OrderOut:
     """Decide on an order and store it: `accepted`, or `denied` with what each rule said. 200 with `Idempotent-Replayed`
     when the same `client_order_id` had placed the same order before."""
-    scale = await _scale(tx, body.instrument_id)
+    scale = await scale_of(tx, decode_id("ins", body.instrument_id, param="instrument_id"))
     placed = await service.place_order(
         tx, body.command(scale, body.client_order_id or idempotency_key or uuid4().hex), now=at
     )
-    if placed.replayed:
+    if placed.order is None or placed.scale is None:
         response.status_code = 200
         response.headers["Idempotent-Replayed"] = "true"
+        return await _shown(tx, await service.get_order(tx, placed.id))
     count_order(placed.status)
-    return await _shown(tx, await service.get_order(tx, placed.id))
+    return OrderOut.of(placed.order, placed.scale, [asdict(finding) for finding in placed.findings])
 
 
 @router.get("/v1/orders", summary="List orders", dependencies=[Depends(requires("orders:read"))])

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import asyncpg
 
-from app.kernel.errors import conflict, not_found
+from app.kernel.errors import conflict, invalid, not_found
 from app.kernel.ids import encode_id
 from app.kernel.instrument import InstrumentScale, TradingRules
 from app.market.instruments import repository
@@ -15,6 +15,7 @@ from app.market.instruments.domain import Session, Split, unknown_instrument
 from app.market.instruments.ports import Reader
 
 PREFIX = "ins"
+_known: dict[UUID, InstrumentScale] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,19 @@ async def rules_at(reader: Reader, instrument_id: UUID, at: datetime) -> Trading
 async def scales_of(reader: Reader, instrument_ids: Sequence[UUID]) -> dict[UUID, InstrumentScale]:
     """Symbol, venue, currency and exponents of each instrument that exists."""
     return {row["instrument_id"]: InstrumentScale(**row) for row in await repository.scales(reader, instrument_ids)}
+
+
+async def scale_of(reader: Reader, instrument_id: UUID) -> InstrumentScale:
+    """One instrument's scale, read once per process: it is fixed for life (its symbol is not). Raises
+    `unknown_instrument`."""
+    if instrument_id not in _known:
+        found = await scales_of(reader, [instrument_id])
+        if not found:
+            raise invalid(
+                "unknown_instrument", "No instrument has this id; see GET /v1/instruments.", param="instrument_id"
+            )
+        _known.update(found)
+    return _known[instrument_id]
 
 
 async def splits_of(reader: Reader, instrument_id: UUID) -> list[Split]:

@@ -11,6 +11,7 @@ import asyncpg
 from app.infra.database import Tx
 from app.kernel.errors import DomainError, Kind, conflict, invalid, not_found
 from app.kernel.ids import broker_tag, encode_id, uuid7
+from app.kernel.instrument import InstrumentScale
 from app.kernel.orders import OrderStatus
 from app.trading.orders.domain import Context, Decision, PlaceOrder, check_form, decide
 from app.trading.orders.service.reading import get_order
@@ -26,12 +27,20 @@ ATTEMPTS = 8
 
 @dataclass(frozen=True, slots=True)
 class PlacedOrder:
-    """The order's state after the call. `replayed`: it had been placed before with the same client order id."""
+    """The order as it was stored. `replayed`: it had been placed before with the same client order id; then `order`
+    and `scale` are None, and the order may have moved on."""
 
     id: UUID
     status: OrderStatus
-    reasons: list[Finding]
+    findings: list[Finding]
     replayed: bool
+    order: Order | None = None
+    scale: InstrumentScale | None = None
+
+    @property
+    def reasons(self) -> list[Finding]:
+        """Why it was denied."""
+        return [finding for finding in self.findings if finding.verdict == "deny"]
 
 
 async def place_order(tx: Tx, command: PlaceOrder, *, now: datetime) -> PlacedOrder:
@@ -63,20 +72,25 @@ async def place_order(tx: Tx, command: PlaceOrder, *, now: datetime) -> PlacedOr
         context = _context(found)
         check_form(command, context, mode=tx.principal.mode if tx.principal else None)
         decision = decide(command, context, rules())
-        if await _write(tx, order_id, command, context, decision):
-            if decision.status is OrderStatus.ACCEPTED:
-                tx.wake("execution")
-            return PlacedOrder(order_id, decision.status, decision.reasons, replayed=False)
+        order = _order(order_id, command, context, decision)
+        written_at = await _write(tx, order, context, decision)
+        if written_at is None:
+            continue
+        if decision.status is OrderStatus.ACCEPTED:
+            tx.wake("execution")
+        row = Order(**order | {"tenant_id": tx.tenant_id, "created_at": written_at, "updated_at": written_at})
+        scale = _scale(command.instrument_id, context)
+        return PlacedOrder(order_id, decision.status, decision.findings, replayed=False, order=row, scale=scale)
     raise DomainError("account_busy", Kind.UNAVAILABLE, "Too many orders of this account at once; send it again.")
 
 
-async def _write(tx: Tx, order_id: UUID, command: PlaceOrder, context: Context, decision: Decision) -> bool:
-    who = tx.principal
-    order = {
-        "id": str(order_id),
-        "account_id": str(command.account_id),
-        "deployment_id": str(command.deployment_id) if command.deployment_id else None,
-        "instrument_id": str(command.instrument_id),
+def _order(order_id: UUID, command: PlaceOrder, context: Context, decision: Decision) -> dict[str, Any]:
+    """The columns of the new row, but for the tenant and the times."""
+    return {
+        "id": order_id,
+        "account_id": command.account_id,
+        "deployment_id": command.deployment_id,
+        "instrument_id": command.instrument_id,
         "client_order_id": command.client_order_id,
         "fingerprint": command.fingerprint,
         "mode": context.account["mode"],
@@ -95,15 +109,27 @@ async def _write(tx: Tx, order_id: UUID, command: PlaceOrder, context: Context, 
         "status_reason": decision.reasons[0].rule if decision.reasons else None,
         "intent_reason": command.reason,
         "broker_tag": broker_tag(order_id),
-        "market_at": context.market_at.isoformat() if context.market_at else None,
+        "market_at": context.market_at,
     }
-    event = {"client_order_id": command.client_order_id, "reasons": [asdict(r) for r in decision.reasons]}
+
+
+def _scale(instrument_id: UUID, context: Context) -> InstrumentScale:
+    found = context.instrument
+    return InstrumentScale(
+        instrument_id, found["symbol"], found["venue"], found["currency"], found["price_exp"], found["qty_exp"]
+    )
+
+
+async def _write(tx: Tx, order: dict[str, Any], context: Context, decision: Decision) -> datetime | None:
+    """When it was written; None when the account changed meanwhile."""
+    who = tx.principal
+    event = {"client_order_id": order["client_order_id"], "reasons": [asdict(r) for r in decision.reasons]}
     try:
-        written = await tx.fetchval(
+        written_at: datetime | None = await tx.fetchval(
             _WRITE,
             tx.tenant_id,
             context.account["version"],
-            json.dumps(order),
+            json.dumps(order, default=str),
             json.dumps([asdict(finding) for finding in decision.findings]),
             context.session_day,
             context.equity,
@@ -113,8 +139,8 @@ async def _write(tx: Tx, order_id: UUID, command: PlaceOrder, context: Context, 
             who.request_id if who else None,
         )
     except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError):
-        return False
-    return written is not None
+        return None
+    return written_at
 
 
 def _replay(known: dict[str, Any], command: PlaceOrder) -> PlacedOrder:

@@ -44,12 +44,12 @@ BEGIN
         'opening_equity', risk_opening_equity(p_account, s.day), 'limits', risk_limits_for(p_account));
 END $$;
 
--- Writes a decided order with its risk decision; an accepted one with its hold and its row of work. Null: the account
--- changed since p_version was read.
+-- Writes a decided order with its risk decision; an accepted one with its hold and its row of work. Answers when it
+-- was written. Null: the account changed since p_version was read.
 CREATE OR REPLACE FUNCTION orders_write(p_tenant uuid, p_version bigint, p_order jsonb, p_findings jsonb,
                                         p_session_day date, p_equity bigint, p_event jsonb, p_key uuid,
                                         p_source_ip text, p_request_id text)
-RETURNS uuid LANGUAGE plpgsql AS $$
+RETURNS timestamptz LANGUAGE plpgsql AS $$
 DECLARE o orders := jsonb_populate_record(NULL::orders, p_order);
 BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true);
@@ -71,16 +71,26 @@ BEGIN
         PERFORM work_append('execution', 'order.submit', o.account_id, jsonb_build_object('order_id', o.id), 1);
     END IF;
     PERFORM events_append('order.' || o.status, o.id, o.account_id, p_event, p_key, p_source_ip, p_request_id);
-    RETURN o.id;
+    RETURN o.created_at;
 END $$;
 
--- What of a book's orders still works, and whether the fate of one is unknown.
-CREATE OR REPLACE FUNCTION orders_working(p_account uuid, p_book uuid)
+-- What works of a book's orders that were decided before p_before, with what they hold, and whether the fate of one is
+-- unknown. A decision that is repeated for its bar must see the book as it was the first time.
+CREATE OR REPLACE FUNCTION orders_working(p_account uuid, p_book uuid, p_before timestamptz)
 RETURNS TABLE (instrument_id uuid, side text, remaining bigint, unknown boolean) LANGUAGE sql STABLE AS $$
     SELECT o.instrument_id, o.side, sum(o.quantity - o.filled_quantity)::bigint, bool_or(o.status = 'unknown')
     FROM orders o
     WHERE o.tenant_id = current_setting('app.tenant_id')::uuid AND o.account_id = p_account
-      AND coalesce(o.deployment_id, o.account_id) = p_book
+      AND coalesce(o.deployment_id, o.account_id) = p_book AND (o.market_at IS NULL OR o.market_at < p_before)
       AND o.status IN ('accepted', 'submitting', 'unknown', 'open', 'partially_filled')
     GROUP BY o.instrument_id, o.side
+$$;
+
+-- What a book's working orders decided at p_at or later hold.
+CREATE OR REPLACE FUNCTION orders_held_since(p_account uuid, p_book uuid, p_at timestamptz) RETURNS bigint
+LANGUAGE sql STABLE AS $$
+    SELECT coalesce(sum(o.hold_minor), 0)::bigint FROM orders o
+    WHERE o.tenant_id = current_setting('app.tenant_id')::uuid AND o.account_id = p_account
+      AND coalesce(o.deployment_id, o.account_id) = p_book AND o.market_at >= p_at
+      AND o.status IN ('accepted', 'submitting', 'unknown', 'open', 'partially_filled')
 $$;

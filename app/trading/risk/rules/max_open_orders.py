@@ -5,7 +5,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.trading.risk.domain import Exposure, Finding
 
 
-class Parameters(BaseModel):
+class Limit(BaseModel):
     """`limit` counts the account's working orders, the new one included."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -16,9 +16,9 @@ class MaxOpenOrders:
     """Working orders of the account with this one, at most `limit`."""
 
     name = "max_open_orders"
-    Parameters = Parameters
+    Parameters = Limit
 
-    def check(self, exposure: Exposure, parameters: Parameters) -> Finding:
+    def check(self, exposure: Exposure, parameters: Limit) -> Finding:
         count = exposure.open_orders + 1
         denied = not exposure.reduces and count > parameters.limit
         return Finding(

@@ -6,7 +6,7 @@ from app.kernel.money import format_scaled, parse_scaled
 from app.trading.risk.domain import Exposure, Finding
 
 
-class Parameters(BaseModel):
+class Limit(BaseModel):
     """`limit` is a decimal string in the account's currency."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -17,9 +17,9 @@ class MaxOrderValue:
     """Quantity × (limit price, or last price of a market order) at most `limit`."""
 
     name = "max_order_value"
-    Parameters = Parameters
+    Parameters = Limit
 
-    def check(self, exposure: Exposure, parameters: Parameters) -> Finding:
+    def check(self, exposure: Exposure, parameters: Limit) -> Finding:
         limit = parse_scaled(parameters.limit, exposure.money_exp, param="limit")
         denied = not exposure.reduces and exposure.notional_minor > limit
         return Finding(

@@ -7,7 +7,7 @@ from app.kernel.orders import Side
 from app.trading.risk.domain import Exposure, Finding
 
 
-class Parameters(BaseModel):
+class Limit(BaseModel):
     """`limit` is a decimal string in the account's currency."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -18,9 +18,9 @@ class MaxPosition:
     """Worst case: what is held, what is open on the order's side and the order itself, at the order's price."""
 
     name = "max_position"
-    Parameters = Parameters
+    Parameters = Limit
 
-    def check(self, exposure: Exposure, parameters: Parameters) -> Finding:
+    def check(self, exposure: Exposure, parameters: Limit) -> Finding:
         limit = parse_scaled(parameters.limit, exposure.money_exp, param="limit")
         held, buy, sell = exposure.position_quantity, exposure.open_buy, exposure.open_sell
         worst = held + buy + exposure.quantity if exposure.side is Side.BUY else -(held - sell - exposure.quantity)

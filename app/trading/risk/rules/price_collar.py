@@ -7,7 +7,7 @@ from app.kernel.orders import Side
 from app.trading.risk.domain import Exposure, Finding
 
 
-class Parameters(BaseModel):
+class Limit(BaseModel):
     """`limit_bps`: the largest distance from the last price, in hundredths of a per cent."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -18,9 +18,9 @@ class PriceCollar:
     """Only the harmful direction counts: a buy far above the last price, a sell far below it. Reductions obey too."""
 
     name = "price_collar"
-    Parameters = Parameters
+    Parameters = Limit
 
-    def check(self, exposure: Exposure, parameters: Parameters) -> Finding:
+    def check(self, exposure: Exposure, parameters: Limit) -> Finding:
         last, limit_price = exposure.last_price, exposure.limit_price
         away = 0
         if last is not None and limit_price is not None:

@@ -1,0 +1,207 @@
+"""Define a strategy, put it on an account, pause, resume and stop it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, cast
+from uuid import UUID
+
+from pydantic import ValidationError
+from sqlmodel import col, select
+
+from app.custody.accounts.service import get_account
+from app.engine.program import compile_program
+from app.infra.database import Tx
+from app.kernel.errors import conflict, invalid, not_found
+from app.kernel.ids import encode_id
+from app.kernel.plugins import discover
+from app.market.instruments.service import scales_of
+from app.trading.strategies.tables import Deployment, Strategy
+from app.web.cursors import Cursor, Slice
+
+_Deployment = cast(Any, Deployment)
+MAX_INSTRUMENTS = 100
+
+
+@lru_cache(maxsize=1)
+def templates() -> dict[str, Any]:
+    """The library's strategies, by name: `.title`, `.reference`, `.parameters`, `.build`."""
+    return discover("app.trading.strategies.library")
+
+
+async def create_strategy(
+    tx: Tx,
+    *,
+    name: str,
+    template: str | None,
+    parameters: dict[str, Any],
+    now: datetime,
+    n_instruments: int = 1,
+    document: dict[str, Any] | None = None,
+) -> Strategy:
+    """Store a template of the library with parameters, or a program of one's own.
+
+    Raises `unknown_template`, `invalid_parameters` naming the parameter, `invalid_program` with the path of the node.
+    """
+    del now
+    if (template is None) == (document is None):
+        raise invalid("template_or_program", "Send either a template or a program.", param="template")
+    built = _document(template, parameters, n_instruments) if template is not None else dict(document or {})
+    program = compile_program(built)
+    checked = _checked(template, parameters) if template is not None else {}
+    row = Strategy(
+        tenant_id=tx.tenant_id,
+        name=name,
+        template=template,
+        parameters=checked,
+        document=built,
+        digest=program.digest,
+    )
+    tx.add(row)
+    tx.emit("strategy.created", row.id, {"name": name, "template": template, "digest": program.digest})
+    await tx.flush()
+    return row
+
+
+def _checked(template: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    return cast(dict[str, Any], _parsed(template, parameters).model_dump(mode="json"))
+
+
+def _parsed(template: str, parameters: dict[str, Any]) -> Any:
+    known = templates().get(template)
+    if known is None:
+        names = ", ".join(templates())
+        raise invalid(
+            "unknown_template", f"No template is named {template[:64]!r}; there are {names}.", param="template"
+        )
+    try:
+        return known.parse(parameters)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(["parameters", *(str(part) for part in first["loc"])])
+        raise invalid("invalid_parameters", f"{path}: {first['msg']}", param=path) from None
+
+
+def _document(template: str, parameters: dict[str, Any], n_instruments: int) -> dict[str, Any]:
+    built: dict[str, Any] = templates_build(template, _parsed(template, parameters), n_instruments)
+    return built
+
+
+def templates_build(template: str, parsed: Any, n_instruments: int) -> dict[str, Any]:
+    """The program of a template for a number of instruments."""
+    return dict(templates()[template].build(parsed, n_instruments))
+
+
+def program_document(strategy: Strategy, n_instruments: int) -> dict[str, Any]:
+    """What a deployment on `n_instruments` runs: a template is built for their number, a program is as it is."""
+    if strategy.template is None:
+        return strategy.document
+    return _document(strategy.template, strategy.parameters, n_instruments)
+
+
+async def deploy(
+    tx: Tx,
+    *,
+    strategy_id: UUID,
+    account_id: UUID,
+    instruments: Sequence[UUID],
+    bar_interval: str = "1d",
+    now: datetime,
+) -> Deployment:
+    """Run a strategy on an account, from the next bar of the account's feed on.
+
+    `now` is the market's time for a feed that has not begun. Raises `strategy_not_found`, `account_not_found`,
+    `unknown_instrument`, `currency_mismatch`, `account_in_use`.
+    """
+    strategy = await get_strategy(tx, strategy_id)
+    account = await get_account(tx, account_id)
+    chosen = list(dict.fromkeys(instruments))
+    if not 0 < len(chosen) <= MAX_INSTRUMENTS:
+        raise invalid("invalid_instruments", f"Name 1 to {MAX_INSTRUMENTS} instruments.", param="instruments")
+    scales = await scales_of(tx, chosen)
+    for instrument_id in chosen:
+        if instrument_id not in scales:
+            raise invalid(
+                "unknown_instrument",
+                f"No instrument has the id {encode_id('ins', instrument_id)}.",
+                param="instruments",
+            )
+        if scales[instrument_id].currency != account.currency:
+            symbol = scales[instrument_id].symbol
+            raise invalid("currency_mismatch", f"{symbol} does not trade in {account.currency}.", param="instruments")
+    taken = await tx.scalars(
+        select(Deployment).where(
+            col(Deployment.tenant_id) == tx.tenant_id,
+            _Deployment.account_id == account_id,
+            _Deployment.status != "stopped",
+        )
+    )
+    if taken.first() is not None:
+        raise conflict(
+            "account_in_use", "The account runs a deployment; stop it, or use another account.", param="account_id"
+        )
+    watermark = await tx.fetchval("select market_watermark($1)", account.feed) or now
+    row = Deployment(
+        tenant_id=tx.tenant_id,
+        strategy_id=strategy_id,
+        account_id=account_id,
+        digest=compile_program(program_document(strategy, len(chosen))).digest,
+        feed=account.feed,
+        bar_interval=bar_interval,
+        instruments=chosen,
+        first_bar=watermark,
+        last_bar=watermark,
+    )
+    tx.add(row)
+    tx.emit("deployment.started", row.id, {"strategy_id": encode_id("str", strategy_id)}, account_id=account_id)
+    await tx.flush()
+    return row
+
+
+async def set_status(tx: Tx, deployment_id: UUID, status: str, *, reason: str | None = None) -> Deployment:
+    """Pause, resume (`running`) or stop. A stopped deployment stays stopped; resuming skips the bars it missed.
+
+    Working orders stay as they are: cancel them through the orders. Raises `deployment_stopped`.
+    """
+    row = await get_deployment(tx, deployment_id)
+    if row.status == "stopped" and status != "stopped":
+        raise conflict("deployment_stopped", "The deployment has been stopped; deploy the strategy again.")
+    if row.status != status:
+        if status == "running":
+            row.last_bar = await tx.fetchval("select market_watermark($1)", row.feed) or row.last_bar
+            row.failures = 0
+        row.status, row.status_reason = status, reason
+        verb = {"running": "resumed"}.get(status, status)
+        tx.emit(f"deployment.{verb}", row.id, {"reason": reason} if reason else {}, account_id=row.account_id)
+        await tx.flush()
+    return row
+
+
+async def get_strategy(tx: Tx, strategy_id: UUID) -> Strategy:
+    """Raises `strategy_not_found`."""
+    row = await tx.get(Strategy, strategy_id)
+    if row is None:
+        raise not_found("strategy", encode_id("str", strategy_id))
+    return row
+
+
+async def get_deployment(tx: Tx, deployment_id: UUID) -> Deployment:
+    """Raises `deployment_not_found`."""
+    row = await tx.get(Deployment, deployment_id)
+    if row is None:
+        raise not_found("deployment", encode_id("dep", deployment_id))
+    return row
+
+
+async def list_strategies(tx: Tx, cursor: Cursor) -> Slice[Strategy]:
+    """Newest first."""
+    statement = select(Strategy).where(col(Strategy.tenant_id) == tx.tenant_id)
+    return cursor.cut((await tx.scalars(cursor.apply(cast(Any, statement), cast(Any, Strategy).id))).all())
+
+
+async def list_deployments(tx: Tx, cursor: Cursor, *, status: str | None = None) -> Slice[Deployment]:
+    """Newest first."""
+    statement = select(Deployment).where(col(Deployment.tenant_id) == tx.tenant_id)
+    if status is not None:
+        statement = statement.where(_Deployment.status == status)
+    return cursor.cut((await tx.scalars(cursor.apply(cast(Any, statement), _Deployment.id))).all())
