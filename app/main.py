@@ -1,10 +1,8 @@
 """The gateway's ASGI app: the only module that knows every route. Run: `uvicorn app.main:app`."""
 
 import asyncio
-import importlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.util import find_spec
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
@@ -15,11 +13,15 @@ from app.custody.ledger.routes import router as balances
 from app.custody.ledger.service import Books
 from app.infra.settings import Settings, load_settings
 from app.infra.telemetry import observe_request, setup_telemetry
+from app.insight.analytics.routes import router as performance
 from app.market.data.routes import bar_routes
 from app.market.instruments.routes import instrument_routes
 from app.platform.identity.routes import router as api_keys
 from app.platform.identity.service import KeyAuthenticator
 from app.platform.tenancy.routes import router as tenancy
+from app.trading.orders.routes import router as orders
+from app.trading.portfolio.routes import router as positions
+from app.trading.strategies.routes import router as strategies
 from app.web.context import Gateway
 from app.web.errors import install_errors
 from app.web.events import router as events
@@ -48,12 +50,6 @@ TAGS = [
     {"name": "Performance", "description": "What it earned, and at which risk."},
     {"name": "Events", "description": "What happened, in order."},
 ]
-_LATER = (
-    "app.trading.orders.routes",
-    "app.trading.portfolio.routes",
-    "app.trading.strategies.routes",
-    "app.insight.analytics.routes",
-)
 
 
 def _routers(settings: Settings) -> list[APIRouter]:
@@ -61,15 +57,8 @@ def _routers(settings: Settings) -> list[APIRouter]:
         instrument_routes(tx_requiring("instruments:read"), utc_clock),
         bar_routes(tx_requiring("bars:read"), utc_clock, settings.data_dir),
     )
-    later = [importlib.import_module(name).router for name in _LATER if _exists(name)]
-    return [health, tenancy, api_keys, account_routes(Books()), balances, *market, *later, events]
-
-
-def _exists(name: str) -> bool:
-    try:
-        return find_spec(name) is not None
-    except ModuleNotFoundError:
-        return False
+    trading = (orders, positions, strategies, performance)
+    return [health, tenancy, api_keys, account_routes(Books()), balances, *market, *trading, events]
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

@@ -71,36 +71,18 @@ async def split_positions(
 
     The feed has already restated its last price, so that is the price a fraction is worth. Returns how many changed.
     """
-    rows = await tx.scalars(
-        select(PositionRow)
-        .where(
-            col(PositionRow.tenant_id) == tx.tenant_id,
-            _Position.instrument_id == instrument_id,
-            _Position.quantity != 0,
-        )
-        .with_for_update(key_share=True)
-    )
     changed = 0
-    for row in rows.all():
+    for row in await _split_rows(tx, instrument_id):
         account = await get_account(tx, row.account_id)
-        known = await tx.scalars(
-            select(PositionAction).where(
-                col(PositionAction.tenant_id) == tx.tenant_id,
-                col(PositionAction.position_id) == row.id,
-                col(PositionAction.action_id) == action_id,
-            )
-        )
-        if account.feed != feed or known.first() is not None:
+        if account.feed != feed or await _is_applied(tx, row.id, action_id):
             continue
         scale = (await scales_of(tx, [instrument_id]))[instrument_id]
-        price = await tx.fetchval(_LAST, feed, instrument_id) or 0
-        money = currency_exponent(account.currency)
         applied = apply_split(
             Position(row.quantity, row.cost_minor, row.realised_minor),
             numerator=numerator,
             denominator=denominator,
-            price=price,
-            scale=Scale(scale.price_exp, scale.qty_exp, money),
+            price=await tx.fetchval(_LAST, feed, instrument_id) or 0,
+            scale=Scale(scale.price_exp, scale.qty_exp, currency_exponent(account.currency)),
         )
         tx.add(
             PositionAction(
@@ -128,11 +110,26 @@ async def split_positions(
             details={"action_id": str(action_id)},
         )
         _restate(row, applied.position)
-        tx.emit(
-            "position.split", row.id, {"numerator": numerator, "denominator": denominator}, account_id=row.account_id
-        )
+        ratio = {"numerator": numerator, "denominator": denominator}
+        tx.emit("position.split", row.id, ratio, account_id=row.account_id)
         changed += 1
     return changed
+
+
+async def _split_rows(tx: Tx, instrument_id: UUID) -> list[PositionRow]:
+    statement = select(PositionRow).where(
+        col(PositionRow.tenant_id) == tx.tenant_id, _Position.instrument_id == instrument_id, _Position.quantity != 0
+    )
+    return list((await tx.scalars(statement.with_for_update(key_share=True))).all())
+
+
+async def _is_applied(tx: Tx, position_id: UUID, action_id: UUID) -> bool:
+    statement = select(PositionAction).where(
+        col(PositionAction.tenant_id) == tx.tenant_id,
+        col(PositionAction.position_id) == position_id,
+        col(PositionAction.action_id) == action_id,
+    )
+    return (await tx.scalars(statement)).first() is not None
 
 
 def _restate(row: PositionRow, position: Position) -> None:

@@ -78,7 +78,7 @@ class Venue:
         ]
         if close:
             entries.append({"type": "session_close", "venue": "XNAS", "at": (AT + timedelta(days=1)).isoformat()})
-        batch = [(await self.app.stream.xadd(f"feed:{self.feed}", entry), entry) for entry in entries]  # type: ignore[arg-type]
+        batch = [(str(await self.app.stream.xadd(f"feed:{self.feed}", dict(entry))), entry) for entry in entries]
         after = self.sent[-1][0] if self.sent else "0-0"
         self.sent += batch
         await match_entries(self.app, self.feed, batch, after=after)

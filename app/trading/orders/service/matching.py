@@ -25,6 +25,7 @@ from app.trading.portfolio.service import split_positions
 
 BATCH = 500
 BLOCK_MS = 200
+RETRY_SECONDS = 1
 log = structlog.get_logger(__name__)
 
 
@@ -37,7 +38,7 @@ async def run_matcher(app: App, feed: str, *, stop: asyncio.Event) -> None:
             answer = await app.stream.xread({f"feed:{feed}": after}, count=BATCH, block=BLOCK_MS)
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("matcher.no_stream", feed=feed, error=repr(error))
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(RETRY_SECONDS)
             continue
         if answer:
             after = await match_entries(app, feed, _entries(answer), after=after)
