@@ -33,8 +33,8 @@ class RunningStack:
         return dict(self.home.state() or {})
 
     def pid(self, service: str) -> int:
-        """The present pid of `gateway`, `worker`, `daemon`, `PostgreSQL` or `Valkey`."""
-        found = [s["pid"] for s in self.state()["services"] if s["name"].lower() == service.lower()]
+        """The present pid of `gateway`, `worker`, `daemon`, `postgres` or `valkey`."""
+        found = [s["pid"] for s in self.state()["services"] if s["name"] == service]
         return int(found[0])
 
     def kill(self, service: str) -> None:

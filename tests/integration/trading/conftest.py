@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest_asyncio
@@ -78,7 +78,7 @@ class Venue:
         ]
         if close:
             entries.append({"type": "session_close", "venue": "XNAS", "at": (AT + timedelta(days=1)).isoformat()})
-        batch = [(str(await self.app.stream.xadd(f"feed:{self.feed}", dict(entry))), entry) for entry in entries]
+        batch = [(str(await self.app.stream.xadd(f"feed:{self.feed}", cast(Any, entry))), entry) for entry in entries]
         after = self.sent[-1][0] if self.sent else "0-0"
         self.sent += batch
         await match_entries(self.app, self.feed, batch, after=after)

@@ -1,0 +1,71 @@
+"""Limits as they are set and as the order path obeys them."""
+
+import pytest
+
+from app.kernel.errors import DomainError
+from app.kernel.orders import OrderStatus, OrderType
+from app.trading.risk.service import set_limit
+from tests.integration.trading.conftest import PRICE, Venue
+
+
+async def test_an_accounts_own_limit_goes_before_the_tenants(venue: Venue) -> None:
+    async with venue.app.database.tx(venue.tenant_id) as tx:
+        await set_limit(tx, None, "max_order_value", {"limit": "100.00"})
+    assert [r.rule for r in (await venue.order()).reasons] == ["max_order_value"]
+    async with venue.app.database.tx(venue.tenant_id) as tx:
+        await set_limit(tx, venue.account_id, "max_order_value", {"limit": "250.00"})
+    assert (await venue.order()).status is OrderStatus.ACCEPTED
+    assert (await venue.order(quantity=20)).status is OrderStatus.DENIED
+
+
+async def test_setting_a_limit_again_replaces_it(venue: Venue) -> None:
+    for limit in ("1.00", "100000.00"):
+        async with venue.app.database.tx(venue.tenant_id) as tx:
+            await set_limit(tx, venue.account_id, "max_order_value", {"limit": limit})
+    assert len(await venue.rows("select 1 from risk_limits")) == 1
+    assert (await venue.order()).status is OrderStatus.ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ("rule", "parameters", "code"),
+    [
+        ("no_such", {}, "unknown_rule"),
+        ("max_order_value", {"limit": "-1"}, "invalid_limit"),
+        ("max_order_value", {"limit": 5}, "invalid_limit"),
+        ("max_open_orders", {"limits": 5}, "invalid_limit"),
+    ],
+)
+async def test_a_limit_that_makes_no_sense_is_refused(
+    venue: Venue, rule: str, parameters: dict[str, object], code: str
+) -> None:
+    with pytest.raises(DomainError) as caught:
+        async with venue.app.database.tx(venue.tenant_id) as tx:
+            await set_limit(tx, None, rule, parameters)
+    assert caught.value.code == code
+    assert await venue.rows("select 1 from risk_limits") == []
+
+
+async def test_a_day_that_lost_too_much_denies_entries_and_lets_exits_pass(venue: Venue) -> None:
+    from app.kernel.orders import Side
+
+    async with venue.app.database.tx(venue.tenant_id) as tx:
+        await set_limit(tx, None, "max_daily_loss", {"limit": "50.00"})
+    await venue.order(quantity=100)
+    await venue.work()
+    await venue.show(PRICE)
+    await venue.app.database.reference.execute(
+        "update last_prices set price = $2 where feed = $1", venue.feed, PRICE * 9 // 10
+    )
+    assert [r.rule for r in (await venue.order(quantity=1)).reasons] == ["max_daily_loss"]
+    assert (await venue.order(quantity=100, side=Side.SELL)).status is OrderStatus.ACCEPTED
+
+
+async def test_50_racing_orders_never_exceed_the_position_limit(venue: Venue) -> None:
+    import asyncio
+
+    async with venue.app.database.tx(venue.tenant_id) as tx:
+        await set_limit(tx, None, "max_position", {"limit": "600.00"})
+    asked = [venue.order(quantity=10, order_type=OrderType.LIMIT, limit_price=PRICE) for _ in range(50)]
+    await asyncio.gather(*asked, return_exceptions=True)
+    (open_,) = await venue.rows("select coalesce(sum(quantity), 0) as q from orders where status = 'accepted'")
+    assert 0 < open_["q"] <= 30
