@@ -6,7 +6,6 @@ from functools import lru_cache
 from typing import Any, cast
 from uuid import UUID
 
-from pydantic import ValidationError
 from sqlmodel import col, select
 
 from app.custody.accounts.service import get_account
@@ -74,12 +73,7 @@ def _parsed(template: str, parameters: dict[str, Any]) -> Any:
         raise invalid(
             "unknown_template", f"No template is named {template[:64]!r}; there are {names}.", param="template"
         )
-    try:
-        return known.parse(parameters)
-    except ValidationError as error:
-        first = error.errors()[0]
-        path = ".".join(["parameters", *(str(part) for part in first["loc"])])
-        raise invalid("invalid_parameters", f"{path}: {first['msg']}", param=path) from None
+    return known.parse(parameters)
 
 
 def _document(template: str, parameters: dict[str, Any], n_instruments: int) -> dict[str, Any]:
