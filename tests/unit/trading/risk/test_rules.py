@@ -90,7 +90,7 @@ def test_a_reduction_is_never_held_back_by_a_limit_on_risk(equity: int, notional
         BASE, side=Side.SELL, equity_minor=equity - 10**12, notional_minor=notional, open_orders=orders,
         position_quantity=held, quantity=1, reduces=True,
     )  # fmt: skip
-    tight = {
+    tight: dict[str, dict[str, Any]] = {
         "max_order_value": {"limit": "0"},
         "max_position": {"limit": "0"},
         "max_daily_loss": {"limit": "0"},
