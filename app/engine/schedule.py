@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import IntEnum
+from functools import cache
 
 from app.engine.layout import FINE, RATE
 from app.kernel.errors import invalid, not_found
@@ -154,6 +155,7 @@ def _fine_amount(row: Rate, trade: Trade, amounts: dict[str, int]) -> int:
     return amount
 
 
+@cache
 def schedules() -> dict[str, Schedule]:
     """Every charge schedule installed, by name."""
     from app.kernel.plugins import discover

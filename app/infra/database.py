@@ -62,15 +62,23 @@ class Tx:
     def __init__(
         self,
         tenant_id: UUID,
-        session: AsyncSession,
+        sessions: async_sessionmaker[AsyncSession],
         pool: asyncpg.Pool,
         principal: Principal | None,
     ) -> None:
         self.tenant_id = tenant_id
         self.principal = principal
-        self.session = session
+        self._sessions = sessions
+        self._session: AsyncSession | None = None
         self.woken: set[tuple[str, int]] = set()
         self._pool = pool
+
+    @property
+    def session(self) -> AsyncSession:
+        """The ORM's session, made at its first use: the order path needs none."""
+        if self._session is None:
+            self._session = self._sessions(info={"tenant_id": self.tenant_id})
+        return self._session
 
     def add(self, row: TenantRow) -> None:
         """Insert `row` at the end. Its tenant is the transaction's."""
@@ -179,10 +187,14 @@ class Database:
 
         The connection is taken at the first ORM statement, so a block that only calls `fetch*` opens none.
         """
-        async with self._sessions(info={"tenant_id": tenant_id}) as session:
-            tx = Tx(tenant_id, session, self.pool, principal)
+        tx = Tx(tenant_id, self._sessions, self.pool, principal)
+        try:
             yield tx
-            await session.commit()
+            if tx._session is not None:
+                await tx._session.commit()
+        finally:
+            if tx._session is not None:
+                await asyncio.shield(tx._session.close())
         for queue, shard in tx.woken:
             self._on_commit(queue, shard)
 

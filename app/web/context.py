@@ -37,7 +37,7 @@ def gateway_of(connection: HTTPConnection) -> Gateway:
     return gateway
 
 
-def now(connection: HTTPConnection) -> datetime:
+async def now(connection: HTTPConnection) -> datetime:
     """The wall clock, aware UTC: `Annotated[datetime, Depends(now)]`."""
     return gateway_of(connection).clock()
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from app.kernel.errors import invalid
 
 
-def refuse_unknown_query(request: Request) -> None:
+async def refuse_unknown_query(request: Request) -> None:
     """An app-wide dependency. Raises `unknown_parameter` naming the parameter and those that the route takes."""
     if not request.query_params:
         return

@@ -6,7 +6,7 @@ Also the one table of allowed transitions of an order's life.
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
@@ -69,8 +69,19 @@ class PlaceOrder:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of what was asked: the same client order id must ask the same."""
-        asked = {key: str(value) for key, value in asdict(self).items() if key != "reason"}
-        return hashlib.sha256(repr(sorted(asked.items())).encode()).hexdigest()
+        asked = (
+            self.account_id,
+            self.instrument_id,
+            self.side,
+            self.order_type,
+            self.quantity,
+            self.limit_price,
+            self.product,
+            self.validity,
+            self.client_order_id,
+            self.deployment_id,
+        )
+        return hashlib.sha256("\x1f".join(map(str, asked)).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """`/v1/orders` and `/v1/fills`."""
 
-from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated
 from uuid import uuid4
@@ -51,7 +50,7 @@ async def place(
         response.headers["Idempotent-Replayed"] = "true"
         return await _shown(tx, await service.get_order(tx, placed.id))
     count_order(placed.status)
-    return OrderOut.of(placed.order, placed.scale, [asdict(finding) for finding in placed.findings])
+    return OrderOut.of(placed.order, placed.scale, [finding.as_dict() for finding in placed.findings])
 
 
 @router.get("/v1/orders", summary="List orders", dependencies=[Depends(requires("orders:read"))])

@@ -1,6 +1,7 @@
 """Orders and fills as the API takes and shows them."""
 
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
@@ -125,7 +126,9 @@ class OrderOut(ApiModel):
     risk: list[FindingOut] | None = Field(description="What the rules said; null in lists.")
 
     @classmethod
-    def of(cls, order: Order, scale: InstrumentScale, findings: list[dict[str, Any]] | None = None) -> "OrderOut":
+    def of(
+        cls, order: Order | SimpleNamespace, scale: InstrumentScale, findings: list[dict[str, Any]] | None = None
+    ) -> "OrderOut":
         limit = order.limit_price
         return cls(
             id=encode_id("ord", order.id),
@@ -154,7 +157,7 @@ class OrderOut(ApiModel):
         )
 
 
-def _average(order: Order, scale: InstrumentScale) -> str | None:
+def _average(order: Order | SimpleNamespace, scale: InstrumentScale) -> str | None:
     if order.filled_quantity == 0:
         return None
     shift = scale.price_exp + scale.qty_exp - currency_exponent(scale.currency)

@@ -1,8 +1,9 @@
 """Place an order: gather in one call, decide in Python, write in one call; optimistic on the account's version."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date, datetime
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -34,7 +35,7 @@ class PlacedOrder:
     status: OrderStatus
     findings: list[Finding]
     replayed: bool
-    order: Order | None = None
+    order: SimpleNamespace | None = None  # the row's columns: building an ORM row costs more than the decision
     scale: InstrumentScale | None = None
 
     @property
@@ -78,7 +79,7 @@ async def place_order(tx: Tx, command: PlaceOrder, *, now: datetime) -> PlacedOr
             continue
         if decision.status is OrderStatus.ACCEPTED:
             tx.wake("execution")
-        row = Order(**order | {"tenant_id": tx.tenant_id, "created_at": written_at, "updated_at": written_at})
+        row = SimpleNamespace(**order, venue_order_id=None, created_at=written_at, updated_at=written_at)
         scale = _scale(command.instrument_id, context)
         return PlacedOrder(order_id, decision.status, decision.findings, replayed=False, order=row, scale=scale)
     raise DomainError("account_busy", Kind.UNAVAILABLE, "Too many orders of this account at once; send it again.")
@@ -123,14 +124,14 @@ def _scale(instrument_id: UUID, context: Context) -> InstrumentScale:
 async def _write(tx: Tx, order: dict[str, Any], context: Context, decision: Decision) -> datetime | None:
     """When it was written; None when the account changed meanwhile."""
     who = tx.principal
-    event = {"client_order_id": order["client_order_id"], "reasons": [asdict(r) for r in decision.reasons]}
+    event = {"client_order_id": order["client_order_id"], "reasons": [reason.as_dict() for reason in decision.reasons]}
     try:
         written_at: datetime | None = await tx.fetchval(
             _WRITE,
             tx.tenant_id,
             context.account["version"],
             json.dumps(order, default=str),
-            json.dumps([asdict(finding) for finding in decision.findings]),
+            json.dumps([finding.as_dict() for finding in decision.findings]),
             context.session_day,
             context.equity,
             json.dumps(event),
