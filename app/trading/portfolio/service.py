@@ -8,11 +8,11 @@ from uuid import UUID
 from sqlmodel import col, select
 
 from app.custody.accounts.service import get_account
-from app.custody.ledger.service import pay_cash_in_lieu
-from app.engine.apply import Position, Scale, apply_split
+from app.custody.ledger.service import pay_cash_in_lieu, pay_dividend
+from app.engine.apply import Position, Scale, apply_dividend, apply_split
 from app.infra.database import Tx
 from app.kernel.instrument import InstrumentScale
-from app.kernel.money import Money, currency_exponent, notional_minor
+from app.kernel.money import Money, currency_exponent, format_scaled, notional_minor
 from app.market.instruments.service import scales_of
 from app.trading.portfolio.tables import PositionAction, PositionRow
 from app.web.cursors import Cursor, Slice
@@ -72,7 +72,7 @@ async def split_positions(
     The feed has already restated its last price, so that is the price a fraction is worth. Returns how many changed.
     """
     changed = 0
-    for row in await _split_rows(tx, instrument_id):
+    for row in await _held_rows(tx, instrument_id):
         account = await get_account(tx, row.account_id)
         if account.feed != feed or await _is_applied(tx, row.id, action_id):
             continue
@@ -116,7 +116,52 @@ async def split_positions(
     return changed
 
 
-async def _split_rows(tx: Tx, instrument_id: UUID) -> list[PositionRow]:
+async def pay_dividends(tx: Tx, *, feed: str, instrument_id: UUID, action_id: UUID, amount: int, at: datetime) -> int:
+    """Pay a cash dividend of `amount` per unit (at `price_exp`) on the tenant's positions on `feed`, each once.
+
+    Returns how many were paid.
+    """
+    paid = 0
+    for row in await _held_rows(tx, instrument_id):
+        account = await get_account(tx, row.account_id)
+        if account.feed != feed or await _is_applied(tx, row.id, action_id):
+            continue
+        scale = (await scales_of(tx, [instrument_id]))[instrument_id]
+        applied = apply_dividend(
+            Position(row.quantity, row.cost_minor, row.realised_minor),
+            amount=amount,
+            scale=Scale(scale.price_exp, scale.qty_exp, currency_exponent(account.currency)),
+        )
+        tx.add(
+            PositionAction(
+                tenant_id=tx.tenant_id,
+                position_id=row.id,
+                account_id=row.account_id,
+                book_id=row.book_id,
+                instrument_id=instrument_id,
+                action_id=action_id,
+                kind="dividend",
+                quantity_before=row.quantity,
+                quantity_after=row.quantity,
+                cash_minor=applied.cash,
+                effective_at=at,
+            )
+        )
+        await pay_dividend(
+            tx,
+            row.account_id,
+            Money(applied.cash, account.currency),
+            idempotency_key=f"dividend:{action_id}:{row.id}",
+            effective_at=at,
+            details={"action_id": str(action_id)},
+        )
+        cash = format_scaled(applied.cash, currency_exponent(account.currency))
+        tx.emit("position.dividend", row.id, {"cash": cash}, account_id=row.account_id)
+        paid += 1
+    return paid
+
+
+async def _held_rows(tx: Tx, instrument_id: UUID) -> list[PositionRow]:
     statement = select(PositionRow).where(
         col(PositionRow.tenant_id) == tx.tenant_id, _Position.instrument_id == instrument_id, _Position.quantity != 0
     )

@@ -21,7 +21,7 @@ from app.trading.orders.service.executing import expire
 from app.trading.orders.service.filling import record_fill
 from app.trading.paper.domain import Execution
 from app.trading.paper.service import Entry, advance, checkpoint, executions, parse, resting_in
-from app.trading.portfolio.service import split_positions
+from app.trading.portfolio.service import pay_dividends, split_positions
 
 BATCH = 500
 BLOCK_MS = 200
@@ -98,22 +98,22 @@ async def _record(app: App, tenant_id: UUID, lane: Sequence[Execution]) -> None:
 
 
 async def _action(app: App, feed: str, fields: Mapping[str, str]) -> None:
-    """A split: resting orders of the instrument lapse (their price and quantity mean something else now), positions
-    are restated."""
-    instrument_id = UUID(fields["instrument_id"])
-    for tenant_id, order_id in await resting_in(app.database.dispatch, feed, instrument_id):
-        await app.database.pool.fetchval("select paper_withdraw($1, $2)", tenant_id, order_id)
-        await expire(app.database.pool, tenant_id, order_id, "corporate action")
-    if fields["kind"] != "split":
-        return
+    """A corporate action, at the ex-date's open. A split also lets resting orders of the instrument lapse: their price
+    and quantity mean something else now."""
+    what: dict[str, Any] = {
+        "feed": feed,
+        "instrument_id": UUID(fields["instrument_id"]),
+        "action_id": UUID(fields["action_id"]),
+        "at": datetime.fromisoformat(fields["at"]),
+    }
+    if fields["kind"] == "split":
+        for tenant_id, order_id in await resting_in(app.database.dispatch, feed, what["instrument_id"]):
+            if await app.database.pool.fetchval("select paper_withdraw($1, $2)", tenant_id, order_id):
+                await expire(app.database.pool, tenant_id, order_id, "corporate action")
     for tenant_id in await tenant_ids(app.database):
         async with app.database.tx(tenant_id) as tx:
-            await split_positions(
-                tx,
-                feed=feed,
-                instrument_id=instrument_id,
-                action_id=UUID(fields["action_id"]),
-                numerator=int(fields["numerator"]),
-                denominator=int(fields["denominator"]),
-                at=datetime.fromisoformat(fields["at"]),
-            )
+            if fields["kind"] == "dividend":
+                await pay_dividends(tx, **what, amount=int(fields["amount"]))
+            else:
+                ratio = {"numerator": int(fields["numerator"]), "denominator": int(fields["denominator"])}
+                await split_positions(tx, **what, **ratio)

@@ -1,0 +1,74 @@
+"""Splits and dividends on what is held and on what rests."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+from app.kernel.orders import OrderType, Validity
+from app.trading.orders.service.matching import match_entries
+from tests.integration.trading.conftest import AT, PRICE, Venue
+
+
+def action(venue: Venue, kind: str, **figures: int) -> dict[str, str]:
+    return {
+        "type": "action",
+        "kind": kind,
+        "instrument_id": str(venue.instrument_id),
+        "action_id": str(uuid4()),
+        "at": (AT + timedelta(days=3)).isoformat(),
+        **{name: str(value) for name, value in figures.items()},
+    }
+
+
+async def _happens(venue: Venue, entry: dict[str, str], times: int = 1) -> None:
+    last = int(venue.sent[-1][0].split("-")[0])
+    for _ in range(times):
+        await match_entries(venue.app, venue.feed, [(f"{last + 1}-0", entry)], after=venue.sent[-1][0])
+
+
+async def _held(venue: Venue) -> dict[str, Any]:
+    return (await venue.rows("select quantity, cost_minor, version from positions"))[0]
+
+
+async def _cash(venue: Venue) -> int:
+    return int((await venue.rows("select posted from ledger_accounts where kind = 'client_cash'"))[0]["posted"])
+
+
+async def _buy(venue: Venue, quantity: int) -> None:
+    await venue.order(quantity=quantity)
+    await venue.work()
+    await venue.show(PRICE)
+
+
+async def test_a_split_restates_the_position_once_and_keeps_its_cost(venue: Venue) -> None:
+    await _buy(venue, 15)
+    before, cash = await _held(venue), await _cash(venue)
+    await _happens(venue, action(venue, "split", numerator=2, denominator=1), times=2)
+    after = await _held(venue)
+    assert (after["quantity"], after["cost_minor"], await _cash(venue)) == (30, before["cost_minor"], cash)
+    assert len(await venue.rows("select 1 from position_actions")) == 1
+
+
+async def test_a_reverse_split_pays_the_fraction_in_cash(venue: Venue) -> None:
+    await _buy(venue, 15)
+    cash = await _cash(venue)
+    await _happens(venue, action(venue, "split", numerator=1, denominator=2), times=2)
+    assert (await _held(venue))["quantity"] == 7
+    assert await _cash(venue) > cash
+
+
+async def test_a_split_lets_resting_orders_of_the_instrument_lapse(venue: Venue) -> None:
+    await _buy(venue, 15)
+    resting = await venue.order(order_type=OrderType.LIMIT, limit_price=PRICE - 1_000, validity=Validity.GTC)
+    await venue.work()
+    await _happens(venue, action(venue, "split", numerator=2, denominator=1))
+    assert await venue.status(resting.id) == "expired"
+
+
+async def test_a_dividend_is_paid_once_on_what_is_held(venue: Venue) -> None:
+    await _buy(venue, 15)
+    before, cash = await _held(venue), await _cash(venue)
+    await _happens(venue, action(venue, "dividend", amount=2_500), times=3)
+    assert await _cash(venue) == cash + 15 * 25
+    assert await _held(venue) == before
+    await venue.is_sound()
