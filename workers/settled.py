@@ -6,14 +6,14 @@ import asyncpg
 
 _CAUGHT_UP = """
 select (select stream_id from paper_checkpoints where feed = $1) as checkpoint,
-       exists (select 1 from work_items
-               where queue = 'execution' and state = 'ready'
-                 and available_at <= clock_timestamp() + interval '1 second') as busy,
+       exists (select 1 from work_items w join accounts a on (a.tenant_id, a.id) = (w.tenant_id, w.lane)
+               where w.queue = 'execution' and w.state = 'ready' and a.feed = $1
+                 and w.available_at <= clock_timestamp() + interval '1 second') as busy,
        $2::timestamptz is not null
        and exists (select 1 from deployments
                    where status = 'running' and feed = $1 and last_bar < $2) as behind
 """
-"""Work that waits longer than a second for another attempt does not stop the market."""
+"""Work that waits longer than a second for another attempt does not stop the market, nor does another feed's."""
 
 
 class WorkSettled:

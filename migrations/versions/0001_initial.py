@@ -786,7 +786,9 @@ def upgrade() -> None:
     )
     global_table(op, "last_prices", app="SELECT", dispatch="SELECT", reference="SELECT, INSERT, UPDATE")
     enable_tenant_rls(op, "members", app="SELECT, INSERT, UPDATE (role, status)")
-    enable_tenant_rls(op, "accounts", app="SELECT, INSERT, UPDATE (name, status, version)")
+    enable_tenant_rls(
+        op, "accounts", app="SELECT, INSERT, UPDATE (name, status, version)", dispatch="SELECT (tenant_id, id, feed)"
+    )
     enable_tenant_rls(
         op,
         "deployments",

@@ -1,15 +1,18 @@
 """The replay's barrier: it opens only when everything up to the watermark is matched, sent and decided."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import asyncpg
 import pytest
-import pytest_asyncio
 
+from app.custody.accounts.domain import NewAccount
+from app.custody.accounts.service import create_account
+from app.custody.ledger.service import Books
 from app.infra.database import Database
 from app.kernel.ids import uuid7
+from app.kernel.money import Money
+from app.platform.tenancy.service import create_tenant
 from workers.settled import WorkSettled
 
 NOW = datetime(2003, 1, 2, 21, tzinfo=UTC)
@@ -18,14 +21,6 @@ NOW = datetime(2003, 1, 2, 21, tzinfo=UTC)
 @pytest.fixture
 def feed() -> str:
     return f"test-{uuid7().hex}"
-
-
-@pytest_asyncio.fixture
-async def quiet(database: Database) -> AsyncIterator[None]:
-    """No work of `execution` is left by other tests, and none stays behind."""
-    await database.dispatch.execute("delete from work_items where queue = 'execution'")
-    yield
-    await database.dispatch.execute("delete from work_items where queue = 'execution'")
 
 
 async def reach(database: Database, feed: str, stream_id: str) -> None:
@@ -37,14 +32,16 @@ async def reach(database: Database, feed: str, stream_id: str) -> None:
     )
 
 
-async def append_work(database: Database, tenant: UUID, *, available_at: datetime | None = None) -> UUID:
-    lane = uuid7()
+async def append_work(database: Database, feed: str, *, available_at: datetime | None = None) -> UUID:
+    """Work of a new account on `feed`; the account's id."""
+    tenant = await create_tenant(database, slug=f"t-{uuid7().hex[-12:]}", name="Test")
+    asked = NewAccount(name="a", currency="USD", opening_balance=Money(1_00, "USD"), feed=feed)
     async with database.tx(tenant) as tx:
-        tx.work("execution", "order.submit", lane, {}, available_at=available_at)
-    return lane
+        account = await create_account(tx, asked, books=Books(), now=NOW)
+        tx.work("execution", "order.submit", account.id, {}, available_at=available_at)
+    return account.id
 
 
-@pytest.mark.usefixtures("quiet")
 async def test_the_matcher_must_have_reached_the_last_entry_by_number(database: Database, feed: str) -> None:
     settled = WorkSettled(database.dispatch)
     assert not await settled(feed, None, "9-1")
@@ -56,25 +53,23 @@ async def test_the_matcher_must_have_reached_the_last_entry_by_number(database: 
     assert await settled("another", None, "0-0"), "a feed without entries waits for nobody"
 
 
-@pytest.mark.usefixtures("quiet")
 async def test_no_order_may_be_on_its_way(database: Database, feed: str) -> None:
     settled = WorkSettled(database.dispatch)
-    lane = await append_work(database, uuid7())
+    lane = await append_work(database, feed)
     assert not await settled(feed, None, "0-0")
+    assert await settled("another", None, "0-0"), "one feed does not wait for another's orders"
     await database.dispatch.execute("update work_items set state = 'done' where lane = $1", lane)
     assert await settled(feed, None, "0-0")
 
 
-@pytest.mark.usefixtures("quiet")
 async def test_dead_and_long_waiting_work_does_not_stop_the_market(database: Database, feed: str) -> None:
     settled = WorkSettled(database.dispatch)
-    await append_work(database, uuid7(), available_at=datetime.now(UTC) + timedelta(hours=1))
-    lane = await append_work(database, uuid7())
+    await append_work(database, feed, available_at=datetime.now(UTC) + timedelta(hours=1))
+    lane = await append_work(database, feed)
     await database.dispatch.execute("update work_items set state = 'dead' where lane = $1", lane)
     assert await settled(feed, None, "0-0")
 
 
-@pytest.mark.usefixtures("quiet")
 async def test_running_deployments_must_have_decided_on_the_bar(
     database: Database, database_urls: dict[str, str], feed: str
 ) -> None:
