@@ -7,7 +7,7 @@ from uuid import UUID
 
 import asyncpg
 
-from app.market.instruments.domain import TRADING_KINDS, Session, Split
+from app.market.instruments.domain import TRADING_KINDS, Session
 from app.market.instruments.ports import Reader
 
 _INSTRUMENT = """
@@ -25,18 +25,14 @@ _PAGE = (
 _BY_ID = _INSTRUMENT + " WHERE i.id = $2"
 _BY_SYMBOL = _INSTRUMENT + " WHERE i.symbol = $2 AND i.venue = $3 ORDER BY i.listed_on DESC NULLS LAST, i.id LIMIT 1"
 _RULES = "SELECT tick, lot, freeze_quantity FROM instrument_rules_at($1, $2)"
-_SPLITS = """
-    SELECT a.numerator, a.denominator, coalesce(
+_ACTIONS = """
+    SELECT a.id, a.instrument_id, a.kind, a.ex_date, a.numerator, a.denominator, a.amount, a.currency, coalesce(
         (SELECT min(s.opens_at) FROM trading_sessions s
          JOIN instruments i ON i.venue = s.venue AND i.segment = s.segment
          WHERE i.id = a.instrument_id AND s.day = a.ex_date AND s.kind = ANY($2)
            AND s.opens_at BETWEEN a.ex_date - interval '1 day' AND a.ex_date + interval '2 days'),
         a.ex_date::timestamp AT TIME ZONE 'UTC') AS effective_at
-    FROM corporate_actions a WHERE a.instrument_id = $1 AND a.kind = 'split' ORDER BY a.ex_date
-"""
-_ACTIONS = """
-    SELECT id, instrument_id, kind, ex_date, numerator, denominator, amount, currency FROM corporate_actions
-    WHERE instrument_id = ANY($1) ORDER BY ex_date, id
+    FROM corporate_actions a WHERE a.instrument_id = $1 ORDER BY a.ex_date, a.kind DESC, a.id
 """
 _SESSIONS = """
     SELECT venue, segment, day, kind, opens_at, closes_at, source FROM trading_sessions
@@ -63,13 +59,9 @@ async def rules_at(reader: Reader, instrument_id: UUID, at: datetime) -> asyncpg
     return await reader.fetchrow(_RULES, instrument_id, at)
 
 
-async def splits(reader: Reader, instrument_id: UUID) -> list[Split]:
-    rows = await reader.fetch(_SPLITS, instrument_id, _TRADING)
-    return [Split(row["effective_at"], row["numerator"], row["denominator"]) for row in rows]
-
-
-async def actions(reader: Reader, instrument_ids: Sequence[UUID]) -> Sequence[asyncpg.Record]:
-    return await reader.fetch(_ACTIONS, list(instrument_ids))
+async def actions(reader: Reader, instrument_id: UUID) -> Sequence[asyncpg.Record]:
+    """By date, splits first: a dividend of the same day is one of the new shares."""
+    return await reader.fetch(_ACTIONS, instrument_id, _TRADING)
 
 
 async def sessions(reader: Reader, venue: str, segment: str, *, start: datetime, end: datetime) -> list[Session]:

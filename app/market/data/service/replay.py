@@ -37,7 +37,7 @@ from app.market.data.ports import Settled
 from app.market.data.service.bars import load_bars
 from app.market.data.service.tape import Entry, Tape, TapeAction, TapeSeries, build_step, watermark_entry
 from app.market.instruments.ports import Reader
-from app.market.instruments.service import corporate_actions, splits_of, trading_sessions
+from app.market.instruments.service import corporate_actions, trading_sessions
 
 log = structlog.get_logger(__name__)
 STREAM_MAXLEN = 100_000
@@ -116,7 +116,7 @@ async def run_replay(
 async def load_tape(
     reader: asyncpg.Pool, data_dir: Path, interval: str, *, instruments: Sequence[UUID] | None = None
 ) -> Tape:
-    """The stored series of `interval`, by symbol, with their sessions and splits."""
+    """The stored series of `interval`, by symbol, with their sessions and corporate actions."""
     series: list[TapeSeries] = []
     for row in await repository.all_series(reader, interval):
         instrument_id = row["instrument_id"]
@@ -125,11 +125,9 @@ async def load_tape(
         bars = await load_bars(reader, data_dir, instrument_id, interval)
         first, last = (repository.moment(bars, index) for index in (0, -1))
         sessions = await trading_sessions(reader, row["venue"], row["segment"], start=first, end=last)
-        effective = await splits_of(reader, instrument_id)
-        stored = [a for a in await corporate_actions(reader, [instrument_id]) if a["kind"] == "split"]
         actions = [
-            TapeAction(a["id"], a["numerator"], a["denominator"], split.effective_at, a["ex_date"])
-            for a, split in zip(stored, effective, strict=True)
+            TapeAction(a["id"], a["effective_at"], a["ex_date"], a["numerator"], a["denominator"], a["amount"])
+            for a in await corporate_actions(reader, instrument_id)
         ]
         by_close = {session.closes_at: session for session in sessions}
         series.append(TapeSeries(instrument_id, row["venue"], bars, actions, by_close))
@@ -179,8 +177,10 @@ class _Replay:
         """From the watermark `after` to `at`. False when stopped in between."""
         step = build_step(tape, after=after, at=at, interval=self._interval, length=self._length)
         await repository.set_market_time(self._reference, self._feed, step.opens_at)
-        for batch, splits in zip(step.batches, step.splits, strict=True):
-            for instrument_id, action in splits:
+        for batch, actions in zip(step.batches, step.actions, strict=True):
+            for instrument_id, action in actions:
+                if action.numerator is None or action.denominator is None:
+                    continue
                 await repository.split_last_price(
                     self._reference,
                     self._feed,

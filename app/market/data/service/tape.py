@@ -20,18 +20,22 @@ _ACTION, _PRICE, _BAR, _SESSION_CLOSE = range(4)
 
 @dataclass(frozen=True, slots=True)
 class TapeAction:
-    """A split, effective from the session open of its ex-date."""
+    """A split, `numerator` new units for `denominator` old, or a cash dividend of `amount` a unit at `price_exp`.
+
+    `effective_at` is the session open of the ex-date.
+    """
 
     action_id: UUID
-    numerator: int
-    denominator: int
     effective_at: datetime
     ex_date: date
+    numerator: int | None = None
+    denominator: int | None = None
+    amount: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TapeSeries:
-    """One instrument of a tape: its raw bars, its splits, and its venue's sessions by close time."""
+    """One instrument of a tape: its raw bars, its corporate actions, and its venue's sessions by close time."""
 
     instrument_id: UUID
     venue: str
@@ -45,13 +49,13 @@ class Step:
     """Everything between two watermarks.
 
     `batches` are published one after the other; after each the feed waits until it has been applied. All but the last
-    end with corporate actions. `splits` are those of each batch, by position. `closes`: (instrument, price, day).
+    end with corporate actions. `actions` are those of each batch, by position. `closes`: (instrument, price, day).
     """
 
     at: datetime
     opens_at: datetime
     batches: list[list[Entry]]
-    splits: list[list[tuple[UUID, TapeAction]]]
+    actions: list[list[tuple[UUID, TapeAction]]]
     closes: list[tuple[UUID, int, date]] = field(default_factory=list)
 
 
@@ -116,8 +120,8 @@ def build_step(tape: Tape, *, after: datetime, at: datetime, interval: str, leng
         closing = {"type": "session_close", "venue": venue, "at": _iso(close)}
         timeline.append((close, _SESSION_CLOSE, rank, 0, closing, None))
     timeline.sort(key=lambda item: item[:4])
-    batches, splits = _batches([(entry, action) for *_, entry, action in timeline])
-    return Step(at, max(after, min(opens, default=at)), batches, splits, closes)
+    batches, actions = _batches([(entry, action) for *_, entry, action in timeline])
+    return Step(at, max(after, min(opens, default=at)), batches, actions, closes)
 
 
 def watermark_entry(interval: str, at: datetime) -> Entry:
@@ -130,28 +134,30 @@ def _batches(
 ) -> tuple[list[list[Entry]], list[list[tuple[UUID, TapeAction]]]]:
     """Cut the timeline after each run of actions, so that they can be waited for."""
     batches: list[list[Entry]] = [[]]
-    splits: list[list[tuple[UUID, TapeAction]]] = [[]]
+    actions: list[list[tuple[UUID, TapeAction]]] = [[]]
     for entry, action in timeline:
-        if action is None and splits[-1]:
+        if action is None and actions[-1]:
             batches.append([])
-            splits.append([])
+            actions.append([])
         batches[-1].append(entry)
         if action is not None:
-            splits[-1].append(action)
-    if splits[-1]:
+            actions[-1].append(action)
+    if actions[-1]:
         batches.append([])
-        splits.append([])
-    return batches, splits
+        actions.append([])
+    return batches, actions
 
 
 def _action_entry(instrument_id: UUID, action: TapeAction) -> Entry:
+    if action.amount is None:
+        terms = {"kind": "split", "numerator": str(action.numerator), "denominator": str(action.denominator)}
+    else:
+        terms = {"kind": "dividend", "amount": str(action.amount)}
     return {
         "type": "action",
         "instrument_id": str(instrument_id),
         "action_id": str(action.action_id),
-        "kind": "split",
-        "numerator": str(action.numerator),
-        "denominator": str(action.denominator),
+        **terms,
         "at": _iso(action.effective_at),
     }
 

@@ -104,12 +104,13 @@ async def scale_of(reader: Reader, instrument_id: UUID) -> InstrumentScale:
 
 async def splits_of(reader: Reader, instrument_id: UUID) -> list[Split]:
     """The instrument's splits by date, effective from the session open of the ex-date."""
-    return await repository.splits(reader, instrument_id)
+    rows = await repository.actions(reader, instrument_id)
+    return [Split(r["effective_at"], r["numerator"], r["denominator"]) for r in rows if r["kind"] == "split"]
 
 
-async def corporate_actions(reader: Reader, instrument_ids: Sequence[UUID]) -> Sequence[asyncpg.Record]:
-    """Rows (id, instrument_id, kind, ex_date, numerator, denominator, amount, currency) by ex-date."""
-    return await repository.actions(reader, instrument_ids)
+async def corporate_actions(reader: Reader, instrument_id: UUID) -> Sequence[asyncpg.Record]:
+    """Rows (id, instrument_id, kind, ex_date, numerator, denominator, amount, currency, effective_at), in order."""
+    return await repository.actions(reader, instrument_id)
 
 
 async def trading_sessions(

@@ -115,5 +115,5 @@ async def _action(app: App, feed: str, fields: Mapping[str, str]) -> None:
             if fields["kind"] == "dividend":
                 await pay_dividends(tx, **what, amount=int(fields["amount"]))
             else:
-                ratio = {"numerator": int(fields["numerator"]), "denominator": int(fields["denominator"])}
-                await split_positions(tx, **what, **ratio)
+                numerator, denominator = int(fields["numerator"]), int(fields["denominator"])
+                await split_positions(tx, **what, numerator=numerator, denominator=denominator)

@@ -83,7 +83,7 @@ def test_the_whole_volume_of_a_bar_is_told_once() -> None:
 
 
 def action(at: datetime, number: int = 9) -> TapeAction:
-    return TapeAction(UUID(int=number), 2, 1, at - timedelta(hours=6, minutes=30), at.date())
+    return TapeAction(UUID(int=number), at - timedelta(hours=6, minutes=30), at.date(), 2, 1)
 
 
 def test_a_split_is_a_batch_of_its_own_before_the_first_price_of_its_session() -> None:
@@ -101,8 +101,24 @@ def test_a_split_is_a_batch_of_its_own_before_the_first_price_of_its_session() -
             "at": "2024-01-08T14:30:00Z",
         }
     ]
-    assert [[a.action_id.int for _, a in group] for group in monday.splits] == [[9], []]
-    assert not any(step(tape, FRIDAY - LENGTH, FRIDAY).splits)
+    assert [[a.action_id.int for _, a in group] for group in monday.actions] == [[9], []]
+    assert not any(step(tape, FRIDAY - LENGTH, FRIDAY).actions)
+
+
+def test_a_dividend_is_told_with_its_amount_before_the_first_price_of_its_ex_date() -> None:
+    dividend = TapeAction(UUID(int=8), MONDAY - timedelta(hours=6, minutes=30), MONDAY.date(), amount=2500)
+    monday = step(Tape.of([series(ONE, {FRIDAY: UP, MONDAY: UP}, action(MONDAY), dividend)]), FRIDAY, MONDAY)
+    told, prices = monday.batches
+    assert [e["kind"] for e in told] == ["split", "dividend"], "the dividend is one of the new shares"
+    assert told[1] == {
+        "type": "action",
+        "instrument_id": str(ONE),
+        "action_id": str(UUID(int=8)),
+        "kind": "dividend",
+        "amount": "2500",
+        "at": "2024-01-08T14:30:00Z",
+    }
+    assert kinds(prices)[0] == "price"
 
 
 def test_a_split_of_a_day_without_a_bar_is_not_lost() -> None:
