@@ -21,6 +21,7 @@ from app.platform.identity.service import KeyAuthenticator
 from app.platform.tenancy.routes import router as tenancy
 from app.trading.orders.routes import router as orders
 from app.trading.portfolio.routes import router as positions
+from app.trading.risk.routes import router as risk
 from app.trading.strategies.routes import router as strategies
 from app.web.context import Gateway
 from app.web.errors import install_errors
@@ -45,6 +46,7 @@ TAGS = [
     {"name": "Accounts", "description": "Accounts, balances, the ledger."},
     {"name": "Market data", "description": "Instruments and bars."},
     {"name": "Orders", "description": "Orders and fills."},
+    {"name": "Risk", "description": "What an account's orders may at most do."},
     {"name": "Portfolio", "description": "Positions."},
     {"name": "Strategies", "description": "Strategies and their deployments."},
     {"name": "Performance", "description": "What it earned, and at which risk."},
@@ -57,7 +59,7 @@ def _routers(settings: Settings) -> list[APIRouter]:
         instrument_routes(tx_requiring("instruments:read"), utc_clock),
         bar_routes(tx_requiring("bars:read"), utc_clock, settings.data_dir),
     )
-    trading = (orders, positions, strategies, performance)
+    trading = (orders, risk, positions, strategies, performance)
     return [health, tenancy, api_keys, account_routes(Books()), balances, *market, *trading, events]
 
 

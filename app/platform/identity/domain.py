@@ -22,6 +22,8 @@ PERMISSIONS: dict[str, str] = {
     "bars:read": "Read bars.",
     "orders:read": "Read orders and fills.",
     "orders:write": "Place and cancel orders.",
+    "risk:read": "Read risk limits.",
+    "risk:write": "Set and clear risk limits.",
     "positions:read": "Read positions.",
     "strategies:read": "Read strategies and deployments.",
     "strategies:write": "Create strategies; deploy, pause and stop them.",

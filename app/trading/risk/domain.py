@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
+from app.kernel.errors import DomainError
 from app.kernel.orders import OrderType, Side
 
 
@@ -37,7 +38,7 @@ class Exposure:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one rule said. `verdict` is `pass` or `deny`; `limit` and `value` are decimal strings."""
+    """What one rule said. `verdict` is `pass` or `deny`; `limit` and `value` are decimal strings where they count."""
 
     rule: str
     verdict: str
@@ -68,9 +69,30 @@ class Rule(Protocol):
     def check(self, exposure: Exposure, parameters: Any) -> Finding: ...
 
 
+@dataclass(frozen=True, slots=True)
+class AppliedLimit:
+    """What a rule applies to an account, and who said so: `account`, `tenant` or the rule's own `default`."""
+
+    rule: str
+    parameters: Mapping[str, Any]
+    source: str
+
+
 def evaluate(exposure: Exposure, limits: Mapping[str, Mapping[str, Any]], rules: Mapping[str, Rule]) -> list[Finding]:
     """Every rule's finding, by name; a rule without limits of its own applies its defaults."""
-    return [
-        rules[name].check(exposure, rules[name].Parameters.model_validate(limits.get(name, {})))
-        for name in sorted(rules)
-    ]
+    return [_finding(exposure, rules[name], limits.get(name, {})) for name in sorted(rules)]
+
+
+def _finding(exposure: Exposure, rule: Rule, stored: Mapping[str, Any]) -> Finding:
+    try:
+        return rule.check(exposure, rule.Parameters.model_validate(stored))
+    except (ValidationError, DomainError):
+        # Limits outlive the rule's version that took them. Nothing new is risked on one that cannot be read, and
+        # nobody is locked in.
+        return Finding(
+            rule=rule.name,
+            verdict="pass" if exposure.reduces else "deny",
+            limit="unreadable",
+            value="",
+            message="The stored limit does not fit the rule; set it again.",
+        )

@@ -1,17 +1,18 @@
 """The rules that are installed, and the limits that a tenant sets for them."""
 
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from pydantic import ValidationError
-from sqlmodel import col, select
 
+from app.custody.accounts.service import get_account
 from app.infra.database import Tx
 from app.kernel.errors import invalid
 from app.kernel.plugins import discover
-from app.trading.risk.domain import Rule
-from app.trading.risk.tables import RiskDecision, RiskLimit
+from app.trading.risk import repository
+from app.trading.risk.domain import AppliedLimit, Rule
+from app.trading.risk.tables import RiskDecision
 
 
 @lru_cache(maxsize=1)
@@ -20,36 +21,60 @@ def rules() -> dict[str, Rule]:
     return discover("app.trading.risk.rules")
 
 
-async def set_limit(tx: Tx, account_id: UUID | None, rule: str, parameters: dict[str, Any]) -> RiskLimit:
+async def limits(tx: Tx, account_id: UUID) -> list[AppliedLimit]:
+    """What every rule applies to the account: its own limit, the tenant's or the rule's defaults, by rule.
+
+    Raises `account_not_found`.
+    """
+    await get_account(tx, account_id)
+    stored = {row.rule: row for row in await repository.limits(tx, account_id)}
+    applied = []
+    for name, rule in rules().items():
+        row = stored.get(name)
+        source = "default" if row is None else "tenant" if row.account_id is None else "account"
+        parameters = rule.Parameters().model_dump(mode="json") if row is None else row.parameters
+        applied.append(AppliedLimit(name, parameters, source))
+    return applied
+
+
+async def set_limit(tx: Tx, account_id: UUID | None, rule: str, parameters: dict[str, Any]) -> AppliedLimit:
     """Set one rule's parameters for an account, or (None) for every account without limits of its own.
 
-    Raises `unknown_rule`, `invalid_limit` naming the parameter.
+    Holds for every order that is decided from now on. Raises `account_not_found`, `unknown_rule`, `invalid_limit`
+    naming the parameter.
     """
-    known = rules().get(rule)
-    if known is None:
-        raise invalid("unknown_rule", f"No rule is named {rule[:64]!r}; rules are {', '.join(rules())}.", param="rule")
+    if account_id is not None:
+        await get_account(tx, account_id)
+    known = _known(rule)
     try:
         checked = known.Parameters.model_validate(parameters).model_dump(mode="json")
     except ValidationError as error:
         first = error.errors()[0]
-        raise invalid("invalid_limit", f"{rule}: {first['msg']}", param=".".join(map(str, first["loc"]))) from None
-    row = cast(RiskLimit | None, (await tx.scalars(_one(tx, account_id, rule))).one_or_none())
-    if row is None:
-        row = RiskLimit(tenant_id=tx.tenant_id, account_id=account_id, rule=rule, parameters=checked)
-        tx.add(row)
-    row.parameters = checked
-    tx.emit("risk_limit.set", row.id, {"rule": rule, "parameters": checked}, account_id=account_id)
-    await tx.flush()
-    return row
+        param = ".".join(("parameters", *map(str, first["loc"])))
+        raise invalid("invalid_limit", f"{rule}: {first['msg']}.", param=param) from None
+    limit_id = await repository.upsert(tx, account_id, rule, checked)
+    await repository.decide_anew(tx, account_id)
+    tx.emit("risk_limit.set", limit_id, {"rule": rule, "parameters": checked}, account_id=account_id)
+    return AppliedLimit(rule, checked, "tenant" if account_id is None else "account")
 
 
-def _one(tx: Tx, account_id: UUID | None, rule: str) -> Any:
-    account = cast(Any, RiskLimit.account_id)
-    return select(RiskLimit).where(
-        col(RiskLimit.tenant_id) == tx.tenant_id,
-        col(RiskLimit.rule) == rule,
-        account.is_(None) if account_id is None else account == account_id,
-    )
+async def clear_limit(tx: Tx, account_id: UUID, rule: str) -> AppliedLimit:
+    """Take back the account's own limit; answers what holds now. Raises `account_not_found`, `unknown_rule`."""
+    before = await limits(tx, account_id)
+    _known(rule)
+    removed = await repository.remove(tx, account_id, rule)
+    if removed is None:
+        return next(limit for limit in before if limit.rule == rule)
+    await repository.decide_anew(tx, account_id)
+    tx.emit("risk_limit.cleared", removed, {"rule": rule}, account_id=account_id)
+    return next(limit for limit in await limits(tx, account_id) if limit.rule == rule)
+
+
+def _known(rule: str) -> Rule:
+    found = rules().get(rule)
+    if found is None:
+        raise invalid("unknown_rule", f"No rule is named {rule[:64]!r}; rules are {', '.join(rules())}.", param="rule")
+    return found
 
 
 async def decision_findings(tx: Tx, order_id: UUID) -> list[dict[str, Any]]:

@@ -120,10 +120,13 @@ class Shot:
 
 
 def _shots(app: FastAPI) -> Iterator[Shot]:
-    for method, path, operation in _operations(app):
-        body = _body(app, operation)
-        for parameter in operation.get("parameters", []):
-            if parameter["in"] in ("path", "query") and (parameter["in"] == "path" or _is_id(parameter["name"])):
+    for method, raw, operation in _operations(app):
+        body, path = _body(app, operation), raw
+        parameters = operation.get("parameters", [])
+        for other in (p for p in parameters if p["in"] == "path" and not _is_id(p["name"])):
+            path = path.replace("{" + other["name"] + "}", other["schema"]["examples"][0])
+        for parameter in parameters:
+            if parameter["in"] in ("path", "query") and _is_id(parameter["name"]):
                 yield Shot(method, path, parameter["in"], parameter["name"], body)
         for name in body or {}:
             if _is_id(name):

@@ -1,57 +1,18 @@
 """Orders through the API: the journey, and every kind of bad input."""
 
-from collections.abc import AsyncIterator
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
-import pytest_asyncio
-from asgi_lifespan import LifespanManager
 
 from app.bootstrap import App
-from app.infra.settings import Settings
 from app.infra.work.runner import drain
 from app.infra.work.tables import shard_of
 from app.kernel.ids import encode_id, uuid7
-from app.main import create_app
-from app.market.data.service import seed_reference
-from app.market.instruments.service import find_instrument
 from app.trading.orders.service import handlers
 from tests.factories.tenants import TenantWithKey, make_tenant
-from tests.integration.trading.conftest import AT, PRICE
-
-
-@pytest_asyncio.fixture
-async def api(app_settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    served = create_app(app_settings)
-    async with LifespanManager(served, startup_timeout=30, shutdown_timeout=30):
-        transport = httpx.ASGITransport(app=served)
-        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
-            yield client
-
-
-@pytest_asyncio.fixture
-async def tenant(app: App) -> TenantWithKey:
-    """A tenant with every scope; the replay feed shows AAPL at 20.00 on 2003-01-02."""
-    reference = app.database.reference
-    await seed_reference(reference, app.settings.data_dir)
-    instrument = await find_instrument(app.database.pool, "AAPL", "XNAS", now=AT)
-    await reference.execute(
-        "insert into feed_state (feed, interval, watermark, market_at, bars_published, last_stream_id, speed, status) "
-        "values ('replay', '1d', $1, $1, 0, '0-0', 0, 'running') on conflict (feed) do nothing",
-        AT,
-    )
-    await reference.execute(
-        "insert into last_prices (feed, instrument_id, price, market_at, session_date) "
-        "values ('replay', $1, $2, $3, $4) on conflict (feed, instrument_id) do nothing",
-        instrument.id,
-        PRICE,
-        AT,
-        date(2003, 1, 2),
-    )
-    return await make_tenant(app.database, now=datetime.now(UTC))
 
 
 async def _body(api: httpx.AsyncClient, tenant: TenantWithKey, **changes: Any) -> dict[str, Any]:

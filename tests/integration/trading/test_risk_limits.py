@@ -1,9 +1,12 @@
 """Limits as they are set and as the order path obeys them."""
 
+import asyncio
+
 import pytest
+from sqlalchemy import text
 
 from app.kernel.errors import DomainError
-from app.kernel.orders import OrderStatus, OrderType
+from app.kernel.orders import OrderStatus, OrderType, Side
 from app.trading.risk.service import set_limit
 from tests.integration.trading.conftest import PRICE, Venue
 
@@ -45,9 +48,28 @@ async def test_a_limit_that_makes_no_sense_is_refused(
     assert await venue.rows("select 1 from risk_limits") == []
 
 
-async def test_a_day_that_lost_too_much_denies_entries_and_lets_exits_pass(venue: Venue) -> None:
-    from app.kernel.orders import Side
+async def test_an_order_decided_on_the_old_limit_is_decided_again(venue: Venue) -> None:
+    versions = "select version from accounts"
+    before = (await venue.rows(versions))[0]["version"]
+    for account, grown in ((venue.account_id, 1), (None, 2)):
+        async with venue.app.database.tx(venue.tenant_id) as tx:
+            await set_limit(tx, account, "max_open_orders", {"limit": 5})
+        assert (await venue.rows(versions))[0]["version"] == before + grown
 
+
+async def test_a_stored_limit_that_no_longer_fits_stops_entries_and_lets_exits_pass(venue: Venue) -> None:
+    await venue.order(quantity=10)
+    await venue.work()
+    await venue.show(PRICE)
+    async with venue.app.database.tx(venue.tenant_id) as tx:
+        await set_limit(tx, None, "max_order_value", {"limit": "100000.00"})
+        await tx.execute(text("""update risk_limits set parameters = '{"limit": "a lot"}'"""))
+    denied = (await venue.order(quantity=1)).reasons
+    assert [(r.rule, r.limit) for r in denied] == [("max_order_value", "unreadable")]
+    assert (await venue.order(quantity=10, side=Side.SELL)).status is OrderStatus.ACCEPTED
+
+
+async def test_a_day_that_lost_too_much_denies_entries_and_lets_exits_pass(venue: Venue) -> None:
     async with venue.app.database.tx(venue.tenant_id) as tx:
         await set_limit(tx, None, "max_daily_loss", {"limit": "50.00"})
     await venue.order(quantity=100)
@@ -61,8 +83,6 @@ async def test_a_day_that_lost_too_much_denies_entries_and_lets_exits_pass(venue
 
 
 async def test_50_racing_orders_never_exceed_the_position_limit(venue: Venue) -> None:
-    import asyncio
-
     async with venue.app.database.tx(venue.tenant_id) as tx:
         await set_limit(tx, None, "max_position", {"limit": "600.00"})
     asked = [venue.order(quantity=10, order_type=OrderType.LIMIT, limit_price=PRICE) for _ in range(50)]

@@ -23,3 +23,13 @@ CREATE OR REPLACE FUNCTION accounts_lock(p_account uuid) RETURNS bigint LANGUAGE
     WHERE a.tenant_id = current_setting('app.tenant_id')::uuid AND a.id = p_account
     FOR NO KEY UPDATE
 $$;
+
+-- Takes the turn of one account, or (null) of all of the tenant's, in one order: what was read of them is stale now.
+CREATE OR REPLACE FUNCTION accounts_advance_all(p_account uuid) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM FROM accounts a
+    WHERE a.tenant_id = current_setting('app.tenant_id')::uuid AND (p_account IS NULL OR a.id = p_account)
+    ORDER BY a.id FOR NO KEY UPDATE;
+    UPDATE accounts a SET version = a.version + 1
+    WHERE a.tenant_id = current_setting('app.tenant_id')::uuid AND (p_account IS NULL OR a.id = p_account);
+END $$;

@@ -1,6 +1,6 @@
 """No more working orders than a person or a program can mean. Reductions pass."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from app.trading.risk.domain import Exposure, Finding
 
@@ -9,7 +9,7 @@ class Limit(BaseModel):
     """`limit` counts the account's working orders, the new one included."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    limit: int = Field(default=50, ge=0, le=1_000_000)
+    limit: StrictInt = Field(default=50, ge=0, le=1_000_000)
 
 
 class MaxOpenOrders:

@@ -1,6 +1,6 @@
 """No limit price far from the market: a slip of the finger should not buy at ten times the price."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from app.kernel.money import Rounding, divide, format_scaled
 from app.kernel.orders import Side
@@ -11,11 +11,12 @@ class Limit(BaseModel):
     """`limit_bps`: the largest distance from the last price, in hundredths of a per cent."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    limit_bps: int = Field(default=2_000, ge=0, le=10_000)
+    limit_bps: StrictInt = Field(default=2_000, ge=0, le=10_000)
 
 
 class PriceCollar:
-    """Only the harmful direction counts: a buy far above the last price, a sell far below it. Reductions obey too."""
+    """Only the harmful direction counts: a buy far above the last price, a sell far below it. Reductions obey too: a
+    market order is the way out. Figures are in per cent of the last price."""
 
     name = "price_collar"
     Parameters = Limit
@@ -30,8 +31,8 @@ class PriceCollar:
         return Finding(
             rule=self.name,
             verdict="deny" if denied else "pass",
-            limit=f"{format_scaled(parameters.limit_bps, 2)} %",
-            value=f"{format_scaled(away, 2)} %",
+            limit=format_scaled(parameters.limit_bps, 2),
+            value=format_scaled(away, 2),
             message="The limit price is too far from the last price; move it closer." if denied else "",
         )
 

@@ -111,3 +111,24 @@ def test_a_larger_order_is_never_better_off(one: int, other: int, held: int, ope
         return {finding.rule for finding in evaluate(exposure, limits, rules()) if finding.verdict == "deny"}
 
     assert denied(small) <= denied(large)
+
+
+@given(st.integers(1, 10**12), st.integers(1, 10**12), st.integers(0, 10_000), st.sampled_from(Side))
+def test_a_collar_is_exact_in_hundredths_of_a_per_cent(last: int, limit_price: int, bps: int, side: Side) -> None:
+    found = verdict("price_collar", {"limit_bps": bps}, side=side, last_price=last, limit_price=limit_price)
+    worse = limit_price - last if side is Side.BUY else last - limit_price
+    assert (found.verdict == "deny") == (worse * 10_000 > bps * last)
+
+
+@given(st.sampled_from(sorted(rules())), st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5)))
+def test_a_stored_limit_that_does_not_fit_denies_entries_and_never_exits(rule: str, stored: dict[str, Any]) -> None:
+    unfit = {"no such parameter": 1, **stored}
+    assert verdict(rule, unfit).verdict == "deny"
+    exit_ = verdict(rule, unfit, side=Side.SELL, position_quantity=10, reduces=True)
+    assert (exit_.verdict, exit_.limit) == ("pass", "unreadable")
+
+
+@pytest.mark.parametrize("rule", sorted(rules()))
+def test_defaults_are_parameters_of_the_rule(rule: str) -> None:
+    parameters = rules()[rule].Parameters
+    assert parameters.model_validate(parameters().model_dump(mode="json")) == parameters()

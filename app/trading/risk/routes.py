@@ -1,0 +1,33 @@
+"""`/v1/accounts/{id}/risk_limits`."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path
+
+from app.kernel.ids import decode_id
+from app.trading.risk import service
+from app.trading.risk.schemas import RiskLimitList, RiskLimitOut, SetRiskLimit
+from app.web.auth import requires
+from app.web.transaction import OpenTx
+
+router = APIRouter(prefix="/v1/accounts/{id}/risk_limits", tags=["Risk"])
+_WRITE = [Depends(requires("risk:write"))]
+_Rule = Annotated[str, Path(max_length=64, examples=["max_order_value"])]
+
+
+@router.get("", summary="List an account's risk limits", dependencies=[Depends(requires("risk:read"))])
+async def list_all(id: str, tx: OpenTx) -> RiskLimitList:
+    """What every rule applies to the account's orders."""
+    return RiskLimitList(data=[RiskLimitOut.of(one) for one in await service.limits(tx, decode_id("acc", id))])
+
+
+@router.put("/{rule}", summary="Set a risk limit", dependencies=_WRITE)
+async def replace(id: str, rule: _Rule, body: SetRiskLimit, tx: OpenTx) -> RiskLimitOut:
+    """It holds for every order decided from now on, also for those that are being decided."""
+    return RiskLimitOut.of(await service.set_limit(tx, decode_id("acc", id), rule, body.parameters))
+
+
+@router.delete("/{rule}", summary="Clear a risk limit", dependencies=_WRITE)
+async def clear(id: str, rule: _Rule, tx: OpenTx) -> RiskLimitOut:
+    """Back to the tenant's limit, or the rule's default; the answer says which."""
+    return RiskLimitOut.of(await service.clear_limit(tx, decode_id("acc", id), rule))
