@@ -12,7 +12,7 @@ _SAFE = 9.0e18
 def multiply_divide(a: int, b: int, c: int, half_up: bool) -> int:
     """|a| × b / c with the sign of `a`: towards zero, or to the nearest with halves away from zero.
 
-    b >= 0, c > 0 and below 2^62. The product may exceed 64 bits; the quotient must not.
+    b >= 0, c > 0 and below 2^62. The product may exceed 64 bits. Raises OverflowError where the quotient nears 2^63.
     """
     magnitude = -a if a < 0 else a
     estimate = float(magnitude) * float(b)
@@ -30,6 +30,8 @@ def multiply_divide(a: int, b: int, c: int, half_up: bool) -> int:
         quotient = product // c
         remainder = product - quotient * c
     else:
+        if estimate / float(c) > _SAFE:
+            raise OverflowError("an amount does not fit into 64 bits")
         step, rest = magnitude // c, magnitude % c
         quotient, remainder = 0, 0
         for bit in range(62, -1, -1):

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.engine.apply import Position, Scale, apply_dividend, apply_fill, apply_split
@@ -43,8 +43,12 @@ def back(state: Any) -> Position:
 @given(st.integers(-(2**62), 2**62), st.integers(0, 2**62), st.integers(1, 2**61), st.booleans())
 def test_multiply_divide_is_exact_beyond_64_bits(a: int, b: int, c: int, half_up: bool) -> None:
     expected = divide(a * b, c, Rounding.HALF_UP if half_up else Rounding.DOWN)
-    if abs(expected) < 2**63:
+    try:
         assert integers.multiply_divide(a, b, c, half_up) == expected
+    except OverflowError:
+        assert abs(expected) > 8.9e18
+    else:
+        assert abs(expected) < 2**63
 
 
 @given(st.dates(date(1, 3, 1), date(9990, 1, 1)))
@@ -55,14 +59,19 @@ def test_calendar_months_agree_with_the_standard_library(day: date) -> None:
 
 
 @given(held, st.sampled_from(Side), st.integers(1, 10**9), st.integers(0, 10**9), scales)
+@example(Position(0, 0, 0), Side.BUY, 303698844, 303701256, (0, 0))  # a cost beyond 64 bits
 def test_fills_change_positions_identically(
     position: Position, side: Side, quantity: int, price: int, exps: tuple[int, int]
 ) -> None:
     scale, static = slot(*exps)
     plain = apply_fill(position, side=side, quantity=quantity, price=price, scale=scale)
     state = row(position)
-    assert positions.apply_fill(state, static, side.sign, quantity, price) == plain.cash
-    assert back(state) == plain.position
+    try:
+        assert positions.apply_fill(state, static, side.sign, quantity, price) == plain.cash
+    except OverflowError:
+        assert abs(plain.cash) > 8.9e18
+    else:
+        assert back(state) == plain.position
 
 
 @given(held, st.integers(1, 1000), st.integers(1, 1000), st.integers(0, 10**9), scales)
