@@ -60,7 +60,7 @@ def _routers(settings: Settings) -> list[APIRouter]:
         bar_routes(tx_requiring("bars:read"), utc_clock, settings.data_dir),
     )
     trading = (orders, risk, positions, strategies, performance)
-    return [health, tenancy, api_keys, account_routes(Books()), balances, *market, *trading, events]
+    return [*trading, health, tenancy, api_keys, account_routes(Books()), balances, *market, events]  # tried in turn
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -90,7 +90,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
         dependencies=[Depends(refuse_unknown_query)],
-        telemetry={"auto_configure": False, "logs": False},  # `infra.telemetry` owns providers and logs
+        # `infra.telemetry` owns providers and logs; a span for each dependency would cost more than the dependencies
+        telemetry={"auto_configure": False, "logs": False, "metrics": False, "operation_spans": False},
     )
     for router in _routers(used):
         app.include_router(router)

@@ -11,6 +11,7 @@ import structlog
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
 
 from app.infra.logs import configure_logging
@@ -46,7 +47,7 @@ def setup_telemetry(
     """Configure logs and traces of this process; call it once, first thing, after uvicorn's or Celery's own setup.
 
     `service` is the process's role (`gateway`, `worker`, `daemon`). `endpoint` is the base URL of an OTLP collector
-    (HTTP); without one, spans are made (log lines carry their ids) and never leave the process. On a terminal of the
+    (HTTP); without one, spans are ids for the log lines and record nothing. On a terminal of the
     environment `local`, log lines are for people; everywhere else they are JSON.
     """
     configure_logging(service, level=log_level, console=environment == "local" and sys.stderr.isatty())
@@ -61,9 +62,10 @@ def setup_telemetry(
 def make_tracer_provider(service: str, *, endpoint: str | None) -> TracerProvider:
     """A provider named `mandi-<service>`; it exports only when there is an `endpoint`."""
     provider = TracerProvider(
+        sampler=None if endpoint else ALWAYS_OFF,
         resource=Resource.create(
             {"service.name": f"mandi-{service}", "service.namespace": "mandi", "service.version": _version()}
-        )
+        ),
     )
     if endpoint:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter

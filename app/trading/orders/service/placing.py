@@ -132,7 +132,7 @@ async def _write(tx: Tx, order: dict[str, Any], context: Context, decision: Deci
             context.account["version"],
             json.dumps(order, default=str),
             json.dumps([finding.as_dict() for finding in decision.findings]),
-            context.session_day,
+            context.session_day if context.opening_equity is None else None,
             context.equity,
             json.dumps(event),
             who.key_id if who else None,

@@ -44,8 +44,9 @@ BEGIN
         'opening_equity', risk_opening_equity(p_account, s.day), 'limits', risk_limits_for(p_account));
 END $$;
 
--- Writes a decided order with its risk decision; an accepted one with its hold and its row of work. Answers when it
--- was written. Null: the account changed since p_version was read.
+-- Writes a decided order with its risk decision; an accepted one with its hold and its row of work. p_session_day is
+-- the trading day to open, if that was not done before. Answers when it was written. Null: the account changed since
+-- p_version was read.
 CREATE OR REPLACE FUNCTION orders_write(p_tenant uuid, p_version bigint, p_order jsonb, p_findings jsonb,
                                         p_session_day date, p_equity bigint, p_event jsonb, p_key uuid,
                                         p_source_ip text, p_request_id text)
