@@ -15,6 +15,7 @@ from app.infra.settings import Settings, load_settings
 from app.infra.telemetry import observe_request, setup_telemetry
 from app.insight.analytics.routes import router as performance
 from app.market.data.routes import bar_routes
+from app.market.data.service import market_time
 from app.market.instruments.routes import instrument_routes
 from app.platform.identity.routes import router as api_keys
 from app.platform.identity.service import KeyAuthenticator
@@ -60,7 +61,16 @@ def _routers(settings: Settings) -> list[APIRouter]:
         bar_routes(tx_requiring("bars:read"), utc_clock, settings.data_dir),
     )
     trading = (orders, risk, positions, strategies, performance)
-    return [*trading, health, tenancy, api_keys, account_routes(Books()), balances, *market, events]  # tried in turn
+    return [
+        *trading,
+        health,
+        tenancy,
+        api_keys,
+        account_routes(Books(), market_time),
+        balances,
+        *market,
+        events,
+    ]  # tried in turn
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

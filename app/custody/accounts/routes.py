@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 
 from app.custody.accounts import service
-from app.custody.accounts.ports import Books
+from app.custody.accounts.ports import Books, MarketTime
 from app.custody.accounts.schemas import AccountOut, CreateAccount
 from app.kernel.ids import decode_id
 from app.web.auth import requires
@@ -15,14 +15,15 @@ from app.web.pagination import Page, Paged
 from app.web.transaction import OpenTx
 
 
-def account_routes(books: Books) -> APIRouter:
-    """The routes. `books` is the ledger, which lies above accounts."""
+def account_routes(books: Books, market_time: MarketTime) -> APIRouter:
+    """The routes. Ledger and market lie above accounts."""
     router = APIRouter(prefix="/v1/accounts", tags=["Accounts"])
 
     @router.post("", summary="Open an account", status_code=201, dependencies=[Depends(requires("accounts:write"))])
     async def create(body: CreateAccount, tx: OpenTx, at: Annotated[datetime, Depends(now)]) -> AccountOut:
-        """A paper account, funded with virtual money by an entry in the ledger."""
-        return AccountOut.of(await service.create_account(tx, body.command(), books=books, now=at))
+        """A paper account, funded with virtual money by an entry in the ledger, dated by its feed's clock."""
+        dated = await market_time(tx, body.feed) or at
+        return AccountOut.of(await service.create_account(tx, body.command(), books=books, now=dated))
 
     @router.get("", summary="List accounts", dependencies=[Depends(requires("accounts:read"))])
     async def list_all(tx: OpenTx, page: Paged) -> Page[AccountOut]:

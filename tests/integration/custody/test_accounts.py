@@ -20,6 +20,7 @@ from app.kernel.ids import encode_id, uuid7
 from app.kernel.money import Money
 from app.kernel.orders import Mode
 from app.kernel.principal import Principal
+from app.market.data.service import market_time
 from app.web.auth import authenticated
 from app.web.context import now
 from app.web.transaction import open_tx
@@ -46,7 +47,7 @@ async def client(books: Books) -> AsyncIterator[httpx.AsyncClient]:
         return JSONResponse({"code": error.code, "param": error.param, "detail": error.message}, status_code=status)
 
     api = FastAPI()
-    api.include_router(account_routes(LedgerBooks()))
+    api.include_router(account_routes(LedgerBooks(), market_time))
     api.include_router(balance_router)
     api.add_exception_handler(DomainError, problem)
     api.dependency_overrides = {authenticated: lambda: caller, open_tx: tx, now: lambda: NOW}

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from app.bootstrap import App
 from app.infra.work.runner import drain
@@ -55,6 +56,16 @@ async def test_an_order_is_placed_found_listed_and_cancelled(
     await drain(app.database.dispatch, handlers(app), "execution", shard_of(tenant.tenant_id), holder="t")
     assert (await api.get(f"/v1/orders/{order['id']}", headers=tenant.headers)).json()["status"] == "cancelled"
     assert (await api.post(f"/v1/orders/{order['id']}/cancel", headers=tenant.headers)).status_code == 409
+
+
+async def test_an_account_is_funded_at_the_time_of_its_feed(
+    api: httpx.AsyncClient, app: App, tenant: TenantWithKey
+) -> None:
+    await _body(api, tenant)
+    clock = await app.database.pool.fetchval("select market_at from feed_state where feed = 'replay'")
+    async with app.database.tx(tenant.tenant_id) as tx:
+        dated = (await tx.scalars(text("select effective_at from ledger_transactions"))).all()
+    assert dated == [clock]
 
 
 async def test_the_same_idempotency_key_places_one_order(api: httpx.AsyncClient, tenant: TenantWithKey) -> None:

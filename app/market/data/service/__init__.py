@@ -2,7 +2,7 @@
 
 from app.market.data.service.bars import BarPage, list_bars, load_bars
 from app.market.data.service.importing import ImportReport, import_bars
-from app.market.data.service.replay import read_feed_state, run_replay, stream_key
+from app.market.data.service.replay import market_time, read_feed_state, run_replay, stream_key
 from app.market.data.service.seeding import seed_reference
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "import_bars",
     "list_bars",
     "load_bars",
+    "market_time",
     "read_feed_state",
     "run_replay",
     "seed_reference",

@@ -72,6 +72,12 @@ async def read_feed_state(reader: Reader, feed: str) -> FeedView | None:
     return None if row is None else FeedView(**dict(row))
 
 
+async def market_time(reader: Reader, feed: str) -> datetime | None:
+    """The feed's own clock, aware UTC; None when it never ran."""
+    state = await read_feed_state(reader, feed)
+    return None if state is None else state.market_at
+
+
 async def run_replay(
     reference: asyncpg.Pool,
     stream: Redis,
