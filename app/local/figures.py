@@ -78,6 +78,11 @@ class Summary:
         return bool(self.strategies) and all(strategy.fills > 0 for strategy in self.strategies)
 
     @property
+    def stalled(self) -> bool:
+        """Whether a strategy without a fill was paused or stopped: waiting for it is in vain."""
+        return any(strategy.fills == 0 and strategy.status != "running" for strategy in self.strategies)
+
+    @property
     def settled(self) -> bool:
         """Whether every order is terminal or resting at this moment."""
         return all(strategy.moving == 0 for strategy in self.strategies)

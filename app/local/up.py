@@ -107,7 +107,7 @@ def _check(stack: Stack, reader: SummaryReader, wait_s: float) -> int:
     seconds = {"ready": time.monotonic() - stack.began}
     looked = reader.read() or Summary()
     deadline = time.monotonic() + wait_s
-    while not (looked.trading or broken_invariants(looked)) and time.monotonic() < deadline:
+    while not (looked.trading or looked.stalled or broken_invariants(looked)) and time.monotonic() < deadline:
         if stack.supervisor.watch(0.1):
             return 130
         looked = reader.read() or looked
@@ -120,7 +120,7 @@ def _check(stack: Stack, reader: SummaryReader, wait_s: float) -> int:
         if stack.supervisor.watch(0.02):
             return 130
         looked = reader.read() or looked
-    failed = failures(looked, waited_s=wait_s)
+    failed = failures(looked, waited_s=seconds["all_filled"] - seconds["ready"])
     sys.stdout.write(json.dumps(report(looked, failed, seconds=seconds)) + "\n")
     sys.stdout.flush()
     return 1 if failed else 0

@@ -81,6 +81,12 @@ def test_a_strategy_without_fills_is_not_yet_trading() -> None:
     assert not Summary().trading
 
 
+def test_a_paused_strategy_without_a_fill_is_not_waited_for() -> None:
+    assert with_momentum(fills=0, status="paused").stalled
+    assert not with_momentum(fills=0).stalled
+    assert not with_momentum(fills=1, status="paused").stalled
+
+
 def test_the_picture_shows_what_a_newcomer_needs() -> None:
     console = Console(file=StringIO(), width=160)
     services: list[dict[str, Any]] = [
