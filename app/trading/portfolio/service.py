@@ -1,5 +1,6 @@
 """What is held, and what a corporate action makes of it."""
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -9,7 +10,7 @@ from sqlmodel import col, select
 
 from app.custody.accounts.service import get_account
 from app.custody.ledger.service import pay_cash_in_lieu, pay_dividend
-from app.engine.apply import Position, Scale, apply_dividend, apply_split
+from app.engine.apply import Applied, Position, Scale, apply_dividend, apply_split
 from app.infra.database import Tx
 from app.kernel.instrument import InstrumentScale
 from app.kernel.money import Money, currency_exponent, format_scaled, notional_minor
@@ -72,45 +73,25 @@ async def split_positions(
     The feed has already restated its last price, so that is the price a fraction is worth. Returns how many changed.
     """
     changed = 0
-    for row in await _held_rows(tx, instrument_id):
-        account = await get_account(tx, row.account_id)
-        if account.feed != feed or await _is_applied(tx, row.id, action_id):
-            continue
-        scale = (await scales_of(tx, [instrument_id]))[instrument_id]
+    async for row, currency, scale in _untouched(tx, feed, instrument_id, action_id):
         applied = apply_split(
             Position(row.quantity, row.cost_minor, row.realised_minor),
             numerator=numerator,
             denominator=denominator,
             price=await tx.fetchval(_LAST, feed, instrument_id) or 0,
-            scale=Scale(scale.price_exp, scale.qty_exp, currency_exponent(account.currency)),
+            scale=scale,
         )
-        tx.add(
-            PositionAction(
-                tenant_id=tx.tenant_id,
-                position_id=row.id,
-                account_id=row.account_id,
-                book_id=row.book_id,
-                instrument_id=instrument_id,
-                action_id=action_id,
-                kind="split",
-                numerator=numerator,
-                denominator=denominator,
-                quantity_before=row.quantity,
-                quantity_after=applied.position.quantity,
-                cash_minor=applied.cash,
-                effective_at=at,
-            )
-        )
+        ratio = {"numerator": numerator, "denominator": denominator}
+        tx.add(_note(row, action_id, "split", applied, at, **ratio))
         await pay_cash_in_lieu(
             tx,
             row.account_id,
-            Money(applied.cash, account.currency),
+            Money(applied.cash, currency),
             idempotency_key=f"split:{action_id}:{row.id}",
             effective_at=at,
             details={"action_id": str(action_id)},
         )
         _restate(row, applied.position)
-        ratio = {"numerator": numerator, "denominator": denominator}
         tx.emit("position.split", row.id, ratio, account_id=row.account_id)
         changed += 1
     return changed
@@ -122,43 +103,51 @@ async def pay_dividends(tx: Tx, *, feed: str, instrument_id: UUID, action_id: UU
     Returns how many were paid.
     """
     paid = 0
-    for row in await _held_rows(tx, instrument_id):
-        account = await get_account(tx, row.account_id)
-        if account.feed != feed or await _is_applied(tx, row.id, action_id):
-            continue
-        scale = (await scales_of(tx, [instrument_id]))[instrument_id]
-        applied = apply_dividend(
-            Position(row.quantity, row.cost_minor, row.realised_minor),
-            amount=amount,
-            scale=Scale(scale.price_exp, scale.qty_exp, currency_exponent(account.currency)),
-        )
-        tx.add(
-            PositionAction(
-                tenant_id=tx.tenant_id,
-                position_id=row.id,
-                account_id=row.account_id,
-                book_id=row.book_id,
-                instrument_id=instrument_id,
-                action_id=action_id,
-                kind="dividend",
-                quantity_before=row.quantity,
-                quantity_after=row.quantity,
-                cash_minor=applied.cash,
-                effective_at=at,
-            )
-        )
+    async for row, currency, scale in _untouched(tx, feed, instrument_id, action_id):
+        held = Position(row.quantity, row.cost_minor, row.realised_minor)
+        applied = apply_dividend(held, amount=amount, scale=scale)
+        tx.add(_note(row, action_id, "dividend", applied, at))
         await pay_dividend(
             tx,
             row.account_id,
-            Money(applied.cash, account.currency),
+            Money(applied.cash, currency),
             idempotency_key=f"dividend:{action_id}:{row.id}",
             effective_at=at,
             details={"action_id": str(action_id)},
         )
-        cash = format_scaled(applied.cash, currency_exponent(account.currency))
+        cash = format_scaled(applied.cash, currency_exponent(currency))
         tx.emit("position.dividend", row.id, {"cash": cash}, account_id=row.account_id)
         paid += 1
     return paid
+
+
+async def _untouched(
+    tx: Tx, feed: str, instrument_id: UUID, action_id: UUID
+) -> AsyncIterator[tuple[PositionRow, str, Scale]]:
+    """The tenant's open positions of accounts on `feed` that the action has not changed yet, currency and scale."""
+    for row in await _held_rows(tx, instrument_id):
+        account = await get_account(tx, row.account_id)
+        if account.feed != feed or await _is_applied(tx, row.id, action_id):
+            continue
+        one = (await scales_of(tx, [instrument_id]))[instrument_id]
+        yield row, account.currency, Scale(one.price_exp, one.qty_exp, currency_exponent(account.currency))
+
+
+def _note(row: PositionRow, action_id: UUID, kind: str, applied: Applied, at: datetime, **ratio: Any) -> PositionAction:
+    return PositionAction(
+        tenant_id=row.tenant_id,
+        position_id=row.id,
+        account_id=row.account_id,
+        book_id=row.book_id,
+        instrument_id=row.instrument_id,
+        action_id=action_id,
+        kind=kind,
+        quantity_before=row.quantity,
+        quantity_after=applied.position.quantity,
+        cash_minor=applied.cash,
+        effective_at=at,
+        **ratio,
+    )
 
 
 async def _held_rows(tx: Tx, instrument_id: UUID) -> list[PositionRow]:
