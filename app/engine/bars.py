@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.engine.layout import EVENT, FIELDS, PRICE_LIMIT, Event, Field, Kind
+from app.engine.layout import EVENT, FIELDS, PRICE_LIMIT, Field, Kind
 from app.kernel.errors import invalid
 
 Int64 = npt.NDArray[np.int64]
@@ -153,18 +153,16 @@ def _encode(event: AnyEvent, bars: Bars) -> tuple[int, ...]:
         raise invalid("invalid_event", f"{event} lies outside the {bars.rows} bars.", param="events")
     if event.slot is not None and not 0 <= event.slot < bars.slots:
         raise invalid("invalid_event", f"{event} names a slot that does not exist.", param="events")
-    row: dict[int, int] = {Event.ROW: event.row, Event.SLOT: -1 if event.slot is None else event.slot}
+    kind, a, b = Kind.SESSION_CLOSE, 0, 0
     match event:
         case Split(numerator=numerator, denominator=denominator):
             if not (0 < numerator < 2**31 and 0 < denominator < 2**31):
                 raise invalid("invalid_event", f"{event} needs a positive ratio.", param="events")
-            row |= {Event.KIND: Kind.SPLIT, Event.A: numerator, Event.B: denominator}
+            kind, a, b = Kind.SPLIT, numerator, denominator
         case Dividend(amount=amount):
             if not 0 <= amount < PRICE_LIMIT:
                 raise invalid("invalid_event", f"{event} has an amount out of range.", param="events")
-            row |= {Event.KIND: Kind.DIVIDEND, Event.A: amount}
-        case SessionClose():
-            row |= {Event.KIND: Kind.SESSION_CLOSE}
+            kind, a = Kind.DIVIDEND, amount
         case Expiry():
             raise invalid("unsupported_event", "The engine does not run contracts that expire yet.", param="events")
-    return tuple(int(row.get(column, 0)) for column in Event)
+    return event.row, int(kind), -1 if event.slot is None else event.slot, a, b  # as `layout.Event`

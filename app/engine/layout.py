@@ -161,6 +161,7 @@ class Setting(IntEnum):
     OFFSET_BPS = 3
     SLIPPAGE_BPS = 4
     TRADE_FROM = 5  # first row that may decide
+    UNITS = 6  # whole units of a full position; 0: a share of the equity
 
 
 SETTING = len(Setting)

@@ -42,6 +42,21 @@ class LimitOrders(BaseModel):
     offset_bps: int = Field(0, ge=0, le=5000)
 
 
+class EquitySizing(BaseModel):
+    """A full position is the whole equity: the target is the share of it to hold."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    type: Literal["equity"] = "equity"
+
+
+class UnitSizing(BaseModel):
+    """A full position is `units` whole units of each instrument: the target is the share of them to hold."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    type: Literal["units"]
+    units: StrictInt = Field(ge=1, le=1_000_000_000)
+
+
 class Document(BaseModel):
     """A strategy program, version 1: for each instrument a target weight, and when to trade towards it."""
 
@@ -51,7 +66,8 @@ class Document(BaseModel):
     parameters: dict[str, StrictInt | StrictFloat] = Field(
         default_factory=dict, max_length=64, description="Defaults, by name."
     )
-    target: Expression = Field(description="Share of the equity to hold in the instrument, clipped to 0…1 (long only).")
+    target: Expression = Field(description="Share of a full position to hold, clipped to 0…1 (long only).")
+    sizing: Annotated[EquitySizing | UnitSizing, Field(discriminator="type")] = EquitySizing()
     rebalance: Literal["on_change", "monthly"] = Field(
         description="on_change: when the target differs from the bar before; monthly: at the first bar of each month."
     )
@@ -148,6 +164,8 @@ def _assemble(document: Document, values: Mapping[str, Number], nodes: list[Node
     settings[Setting.ORDER_TYPE] = MARKET
     if isinstance(document.order, LimitOrders):
         settings[Setting.ORDER_TYPE], settings[Setting.OFFSET_BPS] = LIMIT_ORDER, document.order.offset_bps
+    if isinstance(document.sizing, UnitSizing):
+        settings[Setting.UNITS] = document.sizing.units
     rule = Rebalance[document.rebalance.upper()]
     canonical = {
         "engine": ENGINE_VERSION,

@@ -148,8 +148,8 @@ def _cuts(events: Int64 | None, start: int, end: int) -> list[tuple[int, tuple[i
     cuts: list[tuple[int, tuple[int, int, int] | None]] = []
     if events is not None and len(events):
         low, high = np.searchsorted(events[:, Event.ROW], [start, end])
-        for event in events[low:high]:
-            if event[Event.KIND] == Kind.SPLIT:
-                split = (int(event[Event.SLOT]), int(event[Event.A]), int(event[Event.B]))
-                cuts.append((int(event[Event.ROW]), split))
+        within = events[low:high]
+        for event in within[within[:, Event.KIND] == Kind.SPLIT]:
+            split = (int(event[Event.SLOT]), int(event[Event.A]), int(event[Event.B]))
+            cuts.append((int(event[Event.ROW]), split))
     return [*cuts, (end, None)]

@@ -5,7 +5,7 @@ import importlib
 import json
 from typing import TypedDict
 
-NAMES = ("orders",)
+NAMES = ("engine", "orders")
 
 
 class Figure(TypedDict):

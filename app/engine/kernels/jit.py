@@ -21,6 +21,11 @@ if not _settings.CACHE_DIR:
 
 
 def kernel(signature: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Compile for `signature`. Division by zero follows NumPy's rules; each kernel guards its own divisors."""
-    compiled = njit(signature, cache=True, fastmath=False, nogil=True, error_model="numpy")
+    """Compile for `signature`. Division by zero follows NumPy's rules; each kernel guards its own divisors.
+
+    Without numba's run time, views of arrays are not counted (that took half of the simulator's time) and a kernel that
+    would allocate memory does not compile.
+    """
+    options: dict[str, Any] = {"cache": True, "fastmath": False, "nogil": True, "error_model": "numpy", "_nrt": False}
+    compiled: Any = njit(signature, **options)
     return cast(Callable[[Callable[P, R]], Callable[P, R]], compiled)

@@ -50,10 +50,10 @@ INTENT_SLOT, INTENT_SIDE, INTENT_QUANTITY, INTENT_LIMIT, INTENT_REASON = (int(c)
 def drop(pool: np.ndarray, state: np.ndarray, counters: np.ndarray, index: int) -> None:
     """Take an order out of the pool, keeping the others' order, and free what it held open."""
     order = pool[index]
-    column = OPEN_BUY if order[ORDER_SIDE] > 0 else OPEN_SELL
-    state[order[ORDER_SLOT], column] -= order[REMAINING]
+    state[order[ORDER_SLOT], OPEN_BUY if order[ORDER_SIDE] > 0 else OPEN_SELL] -= order[REMAINING]
     for i in range(index, counters[POOL] - 1):
-        pool[i] = pool[i + 1]
+        for column in range(pool.shape[1]):  # a row assigned to a row would be copied through fresh memory
+            pool[i, column] = pool[i + 1, column]
     counters[POOL] -= 1
 
 
@@ -265,21 +265,24 @@ def simulate(
     """Run rows [start, end); weights and flags are (rows, slots) from row `base`. Returns the first row not run: less
     than `end` when the fill buffer must be emptied first, or -1 - row when the pool is too small."""
     row = start
+    slots = state.shape[0]
+    eventful = events[counters[NEXT_EVENT], EVENT_ROW] if counters[NEXT_EVENT] < events.shape[0] else end
     while row < end:
         if counters[FILLS] + counters[POOL] > fills.shape[0]:
             return row
-        if counters[NEXT_EVENT] < events.shape[0]:
+        if row == eventful:
             act(events, state, static, cash, pool, counters, row)
         if counters[POOL] > 0:
             trade(
                 fields, valid, row, days[row], settings[SLIPPAGE], state, static, cash, pool, counters, fills, rates,
                 units, amounts, totals,
             )  # fmt: skip
-        if counters[NEXT_EVENT] < events.shape[0]:
+        if row == eventful:
             close_sessions(events, state, pool, counters, row)
+            eventful = events[counters[NEXT_EVENT], EVENT_ROW] if counters[NEXT_EVENT] < events.shape[0] else end
         at = row - base
         worth, stirred = cash[0], False
-        for slot in range(state.shape[0]):
+        for slot in range(slots):
             if valid[slot, row] != 0:
                 state[slot, CLOSE] = fields[CLOSE_PRICE, slot, row]
             held, flag = state[slot, QUANTITY], flags[at, slot]

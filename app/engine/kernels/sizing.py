@@ -2,9 +2,9 @@
 
 A slot trades when its flag says REBALANCE; a target of zero with something held is sold again at every known bar until
 flat. Targets are shares of the equity at the last closes, less the reserve (room for charges, slippage and the gap to
-the next open), floored to lots. Working quantities count as done. Buys never exceed the spendable cash less the same
-reserve (proceeds of sales are not spent before they exist): if they would, all are scaled by one factor. A position is
-never sold short. Sells come first, each side in slot order.
+the next open), or of a fixed number of units; floored to lots. Working quantities count as done. Buys never exceed the
+spendable cash less the same reserve (proceeds of sales are not spent before they exist): if they would, all are scaled
+by one factor. A position is never sold short. Sells come first, each side in slot order.
 """
 
 import numpy as np
@@ -18,6 +18,7 @@ QUANTITY, CLOSE = int(State.QUANTITY), int(State.CLOSE)
 OPEN_BUY, OPEN_SELL = int(State.OPEN_BUY), int(State.OPEN_SELL)
 MULTIPLY, DIVIDE, TICK, LOT = int(Static.MULTIPLY), int(Static.DIVIDE), int(Static.TICK), int(Static.LOT)
 RESERVE, TOLERANCE = int(Setting.RESERVE_BPS), int(Setting.TOLERANCE_BPS)
+UNITS, UNIT = int(Setting.UNITS), int(Static.UNIT)
 ORDER_TYPE, OFFSET = int(Setting.ORDER_TYPE), int(Setting.OFFSET_BPS)
 SLOT, SIDE, AMOUNT, LIMIT, REASON = (int(c) for c in Intended)
 ENTER, INCREASE, REDUCE, EXIT = (int(r) for r in Reason)
@@ -57,9 +58,12 @@ def change_of(weight: int, flag: int, state: np.ndarray, static: np.ndarray, set
         return -free if free > 0 else 0
     if flag != REBALANCE:
         return 0
-    investable = multiply_divide(equity, BPS - settings[RESERVE], BPS, False)
-    budget = multiply_divide(investable, weight, WEIGHT, False)
-    wanted = multiply_divide(budget, static[DIVIDE], close * static[MULTIPLY], False)
+    if settings[UNITS] > 0:
+        wanted = multiply_divide(settings[UNITS] * static[UNIT], weight, WEIGHT, False)
+    else:
+        investable = multiply_divide(equity, BPS - settings[RESERVE], BPS, False)
+        budget = multiply_divide(investable, weight, WEIGHT, False)
+        wanted = multiply_divide(budget, static[DIVIDE], close * static[MULTIPLY], False)
     change: int = wanted - wanted % lot - (free + state[OPEN_BUY])
     size = -change if change < 0 else change
     if held > 0:

@@ -40,6 +40,16 @@ def test_an_entry_is_sized_in_lots_below_the_reserve(program_of: Documents, slot
     assert (intent.order_type, intent.limit_price, intent.leg) == (OrderType.MARKET, None, 0)
 
 
+def test_a_position_of_fixed_units_does_not_follow_the_equity(program_of: Documents, slots: Slots) -> None:
+    document = program_of(1) | {"sizing": {"type": "units", "units": 150}}
+    for weight, cash, wanted in ((1.0, 10_000_00, 150), (0.5, 10_000_00, 70), (1.0, 1_000_00, 90)):
+        said = signals((weight, Flag.REBALANCE))
+        (intent,) = ask(document, slots(1, lot=10), said, Holding(close=10_0000), cash=cash)
+        assert intent.quantity == wanted, "whole lots, as far as the cash goes"
+    (sale,) = ask(document, slots(1), signals((0.0, Flag.REBALANCE)), Holding(400, 10_0000))
+    assert (sale.side, sale.quantity) == (Side.SELL, 400)
+
+
 def test_sells_come_before_buys_and_legs_count_up(program_of: Documents, slots: Slots) -> None:
     said = signals((0.2, Flag.REBALANCE), (0.0, Flag.REBALANCE), (0.2, Flag.REBALANCE))
     book = [Holding(close=10_0000), Holding(50, 10_0000), Holding(100, 50_0000)]
