@@ -63,6 +63,10 @@ class Op(IntEnum):
     NOT = 48
     SELECT = 50
     LATCH = 51
+    EMA = 60
+    WILDER = 61
+    HIGHEST = 62
+    LOWEST = 63
 
 
 class Code(IntEnum):
@@ -96,6 +100,17 @@ class Window(IntEnum):
 WINDOW = len(Window)
 LIMB = 24
 """Bits of one limb of an exact sum of squares."""
+
+
+class Extreme(IntEnum):
+    """Integer state of a moving extreme; the times of its candidates follow."""
+
+    HEAD = 0
+    SIZE = 1
+    SEEN = 2
+
+
+EXTREME = len(Extreme)
 
 
 class Signal(IntEnum):

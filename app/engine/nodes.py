@@ -87,4 +87,14 @@ WORDS: dict[str, Word] = {
         Op.LATCH, "condition", "Off until `enter` holds, then on until `exit` holds (hysteresis).",
         (("enter", "condition"), ("exit", "condition")),
     ),
+    "ema": Word(
+        Op.EMA, "number", "y += 2/(window + 1) · (x − y), starting from the mean of the first `window` values.",
+        _OF, (_WINDOW,),
+    ),
+    "wilder": Word(
+        Op.WILDER, "number", "Wilder's smoothing: y += (x − y)/window, from the mean of the first `window` values.",
+        _OF, (_WINDOW,),
+    ),
+    "highest": Word(Op.HIGHEST, "number", "The largest of the last `window` values.", _OF, (_WINDOW,)),
+    "lowest": Word(Op.LOWEST, "number", "The smallest of the last `window` values.", _OF, (_WINDOW,)),
 }  # fmt: skip

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, ValidationError
 
 from app.engine.bars import Int64
-from app.engine.layout import ENGINE_VERSION, LIMIT_ORDER, MARKET, SETTING, WINDOW, Op, Rebalance, Setting
+from app.engine.layout import ENGINE_VERSION, EXTREME, LIMIT_ORDER, MARKET, SETTING, WINDOW, Op, Rebalance, Setting
 from app.engine.nodes import MAX_NODES
 from app.engine.translate import Node, translate
 from app.kernel.errors import DomainError, invalid
@@ -158,6 +158,10 @@ def _assemble(document: Document, values: Mapping[str, Number], nodes: list[Node
                 ints += 1
             case Op.MONTH_CHANGED:
                 ints += 2
+            case Op.EMA | Op.WILDER:
+                ints, floats = ints + 1, floats + 1
+            case Op.HIGHEST | Op.LOWEST:
+                ints, floats = ints + EXTREME + node.i0, floats + node.i0
     constants = [node.constant for node in nodes]
     settings = np.zeros(SETTING, np.int64)
     settings[Setting.RESERVE_BPS], settings[Setting.TOLERANCE_BPS] = document.reserve_bps, document.tolerance_bps

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.engine.layout import Field, Op
+from app.engine.macros import MACROS, Macro, Made
 from app.engine.nodes import FIELD_WORDS, MAX_DEPTH, MAX_NODES, WORDS, Argument, Kind, Word
 from app.kernel.errors import DomainError, invalid
 
 _SAME_UNIT = {Op.ADD, Op.SUB, Op.MIN, Op.MAX, Op.GT, Op.GE, Op.LT, Op.LE, Op.EQ, Op.NE, Op.SELECT}
-_KEEPS_UNIT = {Op.SMA, Op.STDDEV, Op.LAG, Op.NEG, Op.ABS}
+_KEEPS_UNIT = {Op.SMA, Op.STDDEV, Op.LAG, Op.NEG, Op.ABS, Op.EMA, Op.WILDER, Op.HIGHEST, Op.LOWEST}
+_LOOKS_BACK = {Op.EMA, Op.WILDER, Op.HIGHEST, Op.LOWEST}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,13 @@ class Node:
 
 def fault(path: str, reason: str) -> DomainError:
     return invalid("invalid_program", f"{path}: {reason}", param=path)
+
+
+def _only(value: Mapping[str, Any], word: Word | Macro, name: str, path: str) -> None:
+    allowed = {"op", *(i for i, _ in word.inputs), *(a.name for a in word.arguments)}
+    for key in value:
+        if key not in allowed:
+            raise fault(f"{path}.{key}", f"{name!r} has no such argument")
 
 
 def translate(target: Any, parameters: Mapping[str, int | float]) -> tuple[list[Node], int]:
@@ -59,6 +68,8 @@ class _Walker:
         return register
 
     def _any(self, value: Any, path: str, depth: int) -> int:
+        if isinstance(value, Made):
+            return value.register
         if isinstance(value, int | float) and not isinstance(value, bool):
             return self._constant(value, path)
         if not isinstance(value, Mapping):
@@ -66,6 +77,8 @@ class _Walker:
         if "param" in value:
             return self._constant(self._parameter(value, path), path)
         name = value.get("op")
+        if isinstance(name, str) and name in MACROS:
+            return self._macro(name, MACROS[name], value, path, depth)
         if not isinstance(name, str) or name not in WORDS:
             raise fault(f"{path}.op", f"unknown operation {str(name)[:40]!r}")
         return self._operation(name, WORDS[name], value, path, depth)
@@ -85,11 +98,22 @@ class _Walker:
             raise fault(f"{path}.param", f"unknown parameter {str(name)[:40]!r}")
         return self.parameters[name]
 
+    def _macro(self, name: str, macro: Macro, value: Mapping[str, Any], path: str, depth: int) -> int:
+        _only(value, macro, name, path)
+        given: dict[str, Any] = {a.name: self._argument(a, value, path) for a in macro.arguments}
+        for key, kind in macro.inputs:
+            part = value.get(key, macro.defaults.get(key))
+            if part is None:
+                raise fault(f"{path}.{key}", f"{name!r} needs it")
+            given[key] = Made(self.expression(part, f"{path}.{key}", kind, depth + 1))
+        try:
+            return self._any(macro.expand(**given), path, 1)
+        except DomainError as error:
+            # The author wrote the macro, not its expansion: name that place.
+            raise fault(path, f"{name!r}: {error.message.partition(': ')[2]}") from None
+
     def _operation(self, name: str, word: Word, value: Mapping[str, Any], path: str, depth: int) -> int:
-        allowed = {"op", *(i for i, _ in word.inputs), *(a.name for a in word.arguments)}
-        for key in value:
-            if key not in allowed:
-                raise fault(f"{path}.{key}", f"{name!r} has no such argument")
+        _only(value, word, name, path)
         if word.op is Op.FIELD:
             field = FIELD_WORDS[name]
             unit = -1 if field is Field.VOLUME else 1
@@ -108,6 +132,7 @@ class _Walker:
         followed = self._unit(word.op, registers, path)
         lookback = max([self.nodes[r].lookback for r in registers], default=1)
         lookback += i0 if word.op is Op.LAG else 1 if word.op is Op.MONTH_CHANGED else 0
+        lookback += i0 - 1 if word.op in _LOOKS_BACK else 0
         a, b, c = (*registers, *(registers or [0])[:1] * 3)[:3]
         return self._node(Node(word.op, (a, b, c), i0, i1, 0.0, followed, word.kind, lookback))
 

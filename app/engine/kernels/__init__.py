@@ -6,7 +6,19 @@ import hashlib
 import importlib
 from pathlib import Path
 
-MODULES = ("integers", "charging", "positions", "matching", "windows", "machine", "sizing", "simulator")
+MODULES = (
+    "integers",
+    "charging",
+    "positions",
+    "matching",
+    "windows",
+    "recurrences",
+    "extremes",
+    "indicators",
+    "machine",
+    "sizing",
+    "simulator",
+)
 
 
 def source_digest() -> str:

@@ -7,8 +7,10 @@ not during warm-up, not on a missing bar, not where it is undefined (x / 0).
 
 import numpy as np
 
+from app.engine.kernels.indicators import indicator, restate
 from app.engine.kernels.integers import day_of_month, month_of
 from app.engine.kernels.jit import kernel
+from app.engine.kernels.recurrences import follow
 from app.engine.kernels.windows import deviation, holding_return, rescale, sma
 from app.engine.layout import WEIGHT, Code, Field, Flag, Op, Rebalance, Signal
 
@@ -219,6 +221,9 @@ def run(
                     word[I0])  # fmt: skip
             elif op == SELECT:
                 select(columns, known, word[A], word[B], word[C], out, ok)
+            elif op > LATCH:
+                indicator(word, fields[:, slot, start:end], scales[slot], days[start:end], live, columns, known, state,
+                    floats[slot, word[FLOATS] :], out, ok)  # fmt: skip
             else:
                 a, b = columns[word[A], :size], columns[word[B], :size]
                 a_ok, b_ok = known[word[A], :size], known[word[B], :size]
@@ -243,14 +248,9 @@ def split(code: np.ndarray, ints: np.ndarray, floats: np.ndarray, slot: int, num
             else:
                 rescale(state, size, denominator, numerator)
         elif word[OP] == LAG:
-            unit = word[UNIT]
-            for i in range(word[I0]):
-                value = floats[slot, word[FLOATS] + i]
-                for _ in range(unit):
-                    value = value * denominator / numerator
-                for _ in range(-unit):
-                    value = value * numerator / denominator
-                floats[slot, word[FLOATS] + i] = value
+            follow(floats[slot, word[FLOATS] :], word[I0], word[UNIT], numerator, denominator)
+        elif word[OP] > LATCH:
+            restate(word, ints[slot, word[STATE] :], floats[slot, word[FLOATS] :], numerator, denominator)
 
 
 @kernel("void(f8[:, :, ::1], u1[:, :, ::1], i8[::1], i8[:, ::1], i8[:, ::1], u1[:, ::1], i8, i8, i8, i8, i8)")

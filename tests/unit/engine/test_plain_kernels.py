@@ -131,6 +131,9 @@ def test_every_operation_gives_the_same_state_uncompiled(
         pair("div", window("stddev", "volume"), {"op": "lag", "of": {"op": "volume"}, "bars": 2}),
         pair("div", 1, 0),
         {"op": "return", "of": CLOSE, "bars": 5, "skip": 4},
+        pair("mul", window("ema"), window("wilder", "volume")),
+        pair("div", window("highest"), window("lowest")),
+        {"op": "highest", "of": window("zscore"), "window": 3},
     ]
     for target in targets:
         program = compile_program(program_of(target, rebalance="monthly"))
