@@ -77,8 +77,8 @@ _OF: tuple[tuple[str, Kind], ...] = (("of", "number"),)
 _WILDER = "J. W. Wilder, New Concepts in Technical Trading Systems, 1978"
 
 
-def _window(default: int, *, least: int = 1, name: str = "window", most: int = MAX_WINDOW) -> Argument:
-    return Argument(name, least, most, default)
+def _window(default: int) -> Argument:
+    return Argument("window", 1, MAX_WINDOW, default)
 
 
 MACROS: dict[str, Macro] = {
