@@ -120,7 +120,7 @@ def _check(stack: Stack, reader: SummaryReader, wait_s: float) -> int:
         if stack.supervisor.watch(0.02):
             return 130
         looked = reader.read() or looked
-    failed = failures(looked, waited_s=seconds["all_filled"] - seconds["ready"])
+    failed = failures(looked, waited_s=min(wait_s, seconds["all_filled"] - seconds["ready"]))
     sys.stdout.write(json.dumps(report(looked, failed, seconds=seconds)) + "\n")
     sys.stdout.flush()
     return 1 if failed else 0
