@@ -6,10 +6,13 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from app.kernel.orders import Product
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,9 +23,21 @@ app = typer.Typer(name="mandi", no_args_is_help=True, add_completion=False, help
 
 bars = typer.Typer(no_args_is_help=True, help="Stored market data.")
 app.add_typer(bars, name="bars")
+backtests = typer.Typer(no_args_is_help=True, help="Backtests on files of bars; no stack is needed.")
+app.add_typer(backtests, name="backtest")
+strategies = typer.Typer(no_args_is_help=True, help="Strategy programs.")
+app.add_typer(strategies, name="strategies")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="At most so many rows, the newest first.")]
+ProgramFile = Annotated[Path, typer.Option("--program", exists=True, dir_okay=False, help="A strategy program, JSON.")]
+BarFiles = Annotated[
+    list[Path], typer.Option("--bars", exists=True, dir_okay=False, help="A .csv or .parquet file; one per instrument.")
+]
+Given = Annotated[list[str] | None, typer.Option("--param", help="Override a parameter: name=number.")]
+Charges = Annotated[str, typer.Option(help="Charge schedule, for example nse_equity, us_equity, flat_bps or zero.")]
+Currency = Annotated[str, typer.Option(help="Of the bars and the cash.")]
+Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])]
 _PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True}
 _EX_CONFIG = 78
 
@@ -204,6 +219,100 @@ def import_bars(
         )
 
 
+@backtests.command("run")
+def run_backtest(
+    program: ProgramFile,
+    bars: BarFiles,
+    cash: Annotated[str, typer.Option(help="Starting cash, for example 100000.")],
+    charges: Charges = "zero",
+    currency: Currency = "INR",
+    param: Given = None,
+    start: Day = None,
+    end: Day = None,
+    tick: Annotated[str, typer.Option(help="Price step of orders.")] = "0.01",
+    lot: Annotated[int, typer.Option(min=1, help="Units of one lot.")] = 1,
+    product: Annotated[Product, typer.Option(help="What charges take it for.")] = Product.DELIVERY,
+    slippage_bps: Annotated[int, typer.Option(min=0, max=9999, help="Market orders pay so much.")] = 0,
+    report: Annotated[Path | None, typer.Option(dir_okay=False, help="Write the report page here.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run a program on bars: metrics, curve, fills, trades, charges. Bars before --start only warm it up."""
+    with _explained():
+        from app.insight.backtest.service import FileRun, report_page
+        from app.local import research
+
+        result = research.run(
+            FileRun(
+                research.read_program(program), bars, cash, charges, currency, research.parse_parameters(param or []),
+                tick, lot, product, slippage_bps, start and start.date(), end and end.date(),
+            )
+        )  # fmt: skip
+        if report is not None:
+            report.write_text(report_page(result), encoding="utf-8")
+        _show((result, research.result_table(result)), as_json)
+
+
+@strategies.command("validate")
+def validate_program(
+    program: Annotated[Path, typer.Argument(exists=True, dir_okay=False)], param: Given = None
+) -> None:
+    """Check a program; print its digest, size and warm-up as JSON. A refusal names the node."""
+    with _explained():
+        from app.local import research
+
+        found = research.examine(research.read_program(program), research.parse_parameters(param or []))
+        typer.echo(json.dumps(found))
+
+
+@strategies.command("schema")
+def program_schema() -> None:
+    """Print the JSON schema of strategy programs."""
+    from app.engine.schema import program_schema as schema
+
+    typer.echo(json.dumps(schema(), indent=2))
+
+
+@strategies.command("verify")
+def verify_program(
+    program: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
+    bars: BarFiles,
+    cash: Annotated[str, typer.Option(help="Starting cash.")] = "1000000",
+    charges: Charges = "zero",
+    currency: Currency = "INR",
+    param: Given = None,
+    as_json: Json = False,
+) -> None:
+    """Look for look-ahead: cut the history, shuffle the future, change the block size. Exit 1 when anything differs."""
+    with _explained():
+        from dataclasses import asdict
+
+        from app.insight.backtest.service import FileRun
+        from app.local import research
+
+        given = research.parse_parameters(param or [])
+        found = research.checks(FileRun(research.read_program(program), bars, cash, charges, currency, given))
+        rows = [{**asdict(check), "passed": check.passed} for check in found]
+        _show((rows, research.checks_table(found)), as_json)
+        if not all(check.passed for check in found):
+            raise typer.Exit(1)
+
+
+@app.command("charges")
+def charge_trades(
+    schedule: Annotated[str, typer.Option(help="For example nse_equity.")],
+    trades: Annotated[typer.FileText, typer.Argument(help="A JSON list of trades; - reads standard input.")] = "-",  # type: ignore[assignment]
+    currency: Currency = "INR",
+    as_json: Json = False,
+) -> None:
+    """Charges of trades, [{"side", "quantity", "price", "on", "product"}, …]: every head of each day's note."""
+    with _explained():
+        from app.local.charging import charge_notes
+        from app.local.research import charges_table
+
+        found = charge_notes(trades.read(), schedule, currency)
+        _show((found, charges_table(found)), as_json)
+
+
 @app.command()
 def orders(limit: Limit = 20, as_json: Json = False) -> None:
     """The demo tenant's newest orders."""
@@ -260,8 +369,8 @@ def _settings() -> dict[str, str]:
     return {str(key): str(value) for key, value in state.get("settings", {}).items()}
 
 
-def _show(found: "tuple[list[dict[str, Any]], Table]", as_json: bool) -> None:
-    """The rows as the API gave them, or the table."""
+def _show(found: "tuple[Any, Table]", as_json: bool) -> None:
+    """The rows as they came, or the table."""
     from rich.console import Console
 
     rows, table = found

@@ -11,6 +11,8 @@ Positions     `apply.apply_fill / apply_split / apply_dividend`, `apply.split_or
 Fill rule     `fills.match`, `fills.slipped`, `fills.bar_path`, `fills.SlippageModel`
 Charges       `schedule.charges` (one order), `schedule.note` (a day's trades), `schedule.schedule_named`
 Backtest      `simulation.backtest(program, bars, instruments=…, cash=…, schedule=…) -> Result`
+Firewall      `firewall.verify(run, bars, warm_up=…)`: does a decision depend on what comes later?
+Schema        `schema.program_schema()`: the strategy language as JSON schema
 Start-up      `warm()` compiles or loads every kernel; `cache_directory(path)` before numba is first imported
 """
 

@@ -1,7 +1,7 @@
 """The backtest: program and order simulator over the same timeline, block by block, with the result's assumptions."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,16 +106,21 @@ def backtest(
     sessions: Iterable[SessionClose] | None = None,
     trade_from: int = 0,
     block: int = BLOCK,
+    on_block: Callable[[int], None] | None = None,
 ) -> Result:
     """Run `program` on `bars` from `cash` (minor units of the instruments' one currency).
 
     `events`: splits and dividends. `sessions`: where DAY orders expire, by default after the last bar of each trading
-    date. Rows before `trade_from` only warm the program up. The result does not depend on `block`.
+    date. Rows before `trade_from` only warm the program up. The result does not depend on `block`. `on_block` is told
+    the rows done after each block; what it raises ends the run.
     Raises `invalid_bars`, `invalid_event`, `unsupported_…`, `invalid_cash`, `too_few_bars`, `charges_unknown`.
     """
     run = _Run(program, bars, instruments, cash, schedule, slippage, events, sessions, trade_from, block)
     for start in range(0, bars.rows, block):
-        run.block(start, min(start + block, bars.rows))
+        done = min(start + block, bars.rows)
+        run.block(start, done)
+        if on_block is not None:
+            on_block(done)
     return run.result()
 
 

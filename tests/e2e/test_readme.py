@@ -33,7 +33,7 @@ def commands() -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A running stack, its folder in place of the project's: `.mandi` and `.venv` lie in it as the README says."""
+    """A running stack, its folder in place of the project's: `.mandi`, `.venv` and `app` lie in it as the README says."""
 
     folder: Path
     environ: dict[str, str]
@@ -70,6 +70,7 @@ def stack() -> Iterator[Stack]:
     shim.parent.mkdir(parents=True)
     shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m app.cli "$@"\n')
     shim.chmod(0o755)
+    (folder / "app").symlink_to(ROOT / "app")
     environ = {key: value for key, value in os.environ.items() if key not in _HIDDEN}
     environ |= {"MANDI_HOME": str(folder / ".mandi"), "PYTHONPATH": str(ROOT), "COLUMNS": "160"}
     made = Stack(folder, environ)

@@ -1,6 +1,6 @@
 """Decides what a bar is, which bars are refused, and how a split restates them. Pure; int64 at fixed scales."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
@@ -165,10 +165,10 @@ def check_bars(bars: Bars) -> None:
             raise bad_cell(int(np.argmax(wrong)) + 1, column, problem)
 
 
-def parse_times(values: Sequence[Any], *, session_closes: Mapping[date, datetime] | None) -> list[datetime]:
+def parse_times(values: Sequence[Any], *, session_close: Callable[[date], datetime | None] | None) -> list[datetime]:
     """Close times in UTC from text, dates or aware datetimes.
 
-    A bare date is a session's close, so it needs `session_closes` (daily bars of a venue with a calendar). Raises
+    A bare date is a session's close, so it needs `session_close` (daily bars; None for a date without one). Raises
     `invalid_bars` for a time without an offset, a date that is no session, or text that is neither.
     """
     times: list[datetime] = []
@@ -179,11 +179,12 @@ def parse_times(values: Sequence[Any], *, session_closes: Mapping[date, datetime
                 raise bad_cell(row, "at", f"{moment} has no UTC offset; write 2024-01-02T21:00:00Z.")
             times.append(moment.astimezone(UTC))
         elif isinstance(moment, date):
-            if session_closes is None:
+            if session_close is None:
                 raise bad_cell(row, "at", f"{moment} is a date; bars of this interval need the close time.")
-            if moment not in session_closes:
+            close = session_close(moment)
+            if close is None:
                 raise bad_cell(row, "at", f"{moment} is not a trading day in the venue's calendar.")
-            times.append(session_closes[moment])
+            times.append(close)
         else:
             raise bad_cell(row, "at", f"{moment!r} is not a time.")
     return times

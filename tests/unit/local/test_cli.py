@@ -10,7 +10,10 @@ from typer.testing import CliRunner
 
 from app.cli import app
 
-VERBS = ["up", "down", "status", "doctor", "migrate", "seed", "performance", "orders", "positions", "daemon", "bench"]
+VERBS = [
+    "up", "down", "status", "doctor", "migrate", "seed", "performance", "orders", "positions", "backtest", "strategies",
+    "charges", "daemon", "bench",
+]  # fmt: skip
 
 
 @pytest.fixture

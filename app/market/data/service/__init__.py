@@ -1,6 +1,7 @@
-"""What other slices call: bars by series, imports, the replay feed, its state, and the seed."""
+"""What other slices call: bars by series, bars of a file, imports, the replay feed, its state, and the seed."""
 
 from app.market.data.service.bars import BarPage, list_bars, load_bars
+from app.market.data.service.files import read_bars
 from app.market.data.service.importing import ImportReport, import_bars
 from app.market.data.service.replay import market_time, read_feed_state, run_replay, stream_key
 from app.market.data.service.seeding import seed_reference
@@ -12,6 +13,7 @@ __all__ = [
     "list_bars",
     "load_bars",
     "market_time",
+    "read_bars",
     "read_feed_state",
     "run_replay",
     "seed_reference",

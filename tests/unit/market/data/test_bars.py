@@ -102,11 +102,11 @@ def test_times_must_increase(order: list[int], row: int, word: str) -> None:
 
 def test_a_date_becomes_the_close_of_its_session() -> None:
     closes = {date(2024, 1, 2): DAY}
-    assert parse_times(["2024-01-02", date(2024, 1, 2)], session_closes=closes) == [DAY, DAY]
+    assert parse_times(["2024-01-02", date(2024, 1, 2)], session_close=closes.get) == [DAY, DAY]
 
 
 def test_a_time_becomes_utc() -> None:
-    assert parse_times(["2024-01-02T16:00:00-05:00"], session_closes=None) == [DAY]
+    assert parse_times(["2024-01-02T16:00:00-05:00"], session_close=None) == [DAY]
 
 
 @pytest.mark.parametrize(
@@ -121,13 +121,13 @@ def test_a_time_becomes_utc() -> None:
 )
 def test_a_bad_time_is_named_by_its_row(value: object, words: str) -> None:
     with pytest.raises(DomainError, match="row 2, column at") as caught:
-        parse_times(["2024-01-02", value], session_closes={date(2024, 1, 2): DAY})
+        parse_times(["2024-01-02", value], session_close={date(2024, 1, 2): DAY}.get)
     assert words in caught.value.message
 
 
 def test_a_date_needs_a_calendar() -> None:
     with pytest.raises(DomainError, match="need the close time"):
-        parse_times(["2024-01-02"], session_closes=None)
+        parse_times(["2024-01-02"], session_close=None)
 
 
 def test_an_unknown_interval_is_refused_with_the_known_ones() -> None:

@@ -1,0 +1,1 @@
+"""What a history of trading earned, and at which risk."""

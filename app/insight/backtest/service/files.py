@@ -1,0 +1,151 @@
+"""Runs a program on files of bars: no database, no network, nothing but this process."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+
+from app.engine.bars import Bars, align, day_number
+from app.engine.fills import SlippageModel
+from app.engine.firewall import Check, verify
+from app.engine.instruments import Instrument
+from app.engine.layout import BLOCK
+from app.engine.program import Number, Program, compile_program
+from app.engine.schedule import Schedule, schedule_named
+from app.engine.simulation import Result, backtest
+from app.insight.backtest.domain import Source, result_document
+from app.kernel.errors import invalid
+from app.kernel.money import currency_exponent, parse_scaled
+from app.kernel.orders import Product
+from app.market.data.service import read_bars
+
+PRICE_EXP = 4
+_DAY_US = 86_400_000_000
+_SEED = 7
+
+
+@dataclass(frozen=True, slots=True)
+class FileRun:
+    """What to run. `files`: one instrument each, named by the file. `cash` and `tick` are decimal text.
+
+    Rows before `start` only warm the program up; rows after `end` are left out; both are trading dates.
+    """
+
+    program: Mapping[str, Any]
+    files: Sequence[Path]
+    cash: str
+    charges: str = "zero"
+    currency: str = "INR"
+    parameters: Mapping[str, Number] = field(default_factory=dict)
+    tick: str = "0.01"
+    lot: int = 1
+    product: Product = Product.DELIVERY
+    slippage_bps: int = 0
+    start: date | None = None
+    end: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    program: Program
+    bars: Bars
+    instruments: list[Instrument]
+    sources: list[Source]
+    cash: int
+    schedule: Schedule
+    slippage: SlippageModel
+    first_row: int
+
+    def run(self, bars: Bars, *, block: int = BLOCK, on_block: Callable[[int], None] | None = None) -> Result:
+        return backtest(
+            self.program, bars, instruments=self.instruments, cash=self.cash, schedule=self.schedule,
+            slippage=self.slippage, trade_from=min(self.first_row, bars.rows), block=block, on_block=on_block,
+        )  # fmt: skip
+
+
+def run_files(run: FileRun, on_rows: Callable[[int, int], None] | None = None) -> dict[str, Any]:
+    """The result document. `on_rows(done, of)` follows the run.
+
+    Raises `invalid_program`, `invalid_bars`, `unreadable_file`, `invalid_range`, `invalid_cash`, `too_few_bars`,
+    `charge_schedule_not_found`, `charges_unknown`; each names the field.
+    """
+    ready = _prepare(run)
+    rows = ready.bars.rows
+    result = ready.run(ready.bars, on_block=None if on_rows is None else lambda done: on_rows(done, rows))
+    return result_document(
+        ready.program,
+        ready.bars,
+        result,
+        instruments=ready.instruments,
+        sources=ready.sources,
+        first_row=ready.first_row,
+    )
+
+
+def verify_files(run: FileRun) -> Iterator[Check]:
+    """The look-ahead tests of `app.engine.firewall` on these files. Raises what `run_files` raises."""
+    ready = _prepare(run)
+    return verify(
+        lambda bars, block: ready.run(bars, block=block),
+        ready.bars,
+        warm_up=ready.program.warm_up,
+        permutation=np.random.default_rng(_SEED).permutation,
+    )
+
+
+def _prepare(run: FileRun) -> _Prepared:
+    program = compile_program(run.program, run.parameters)
+    schedule = schedule_named(run.charges)
+    if run.start is not None and run.end is not None and run.end < run.start:
+        raise invalid("invalid_range", f"The end {run.end} is before the start {run.start}.", param="end")
+    if not run.files:
+        raise invalid("invalid_bars", "A backtest needs at least one file of bars.", param="bars")
+    cash = parse_scaled(run.cash, currency_exponent(run.currency), param="cash")
+    tick = parse_scaled(run.tick, PRICE_EXP, param="tick")
+    symbols = _symbols(run.files)
+    bars = _cut(align([_series(file) for file in run.files]), run.end)
+    first = 0 if run.start is None else int(np.searchsorted(bars.days, day_number(run.start)))
+    if first >= bars.rows:
+        raise invalid("invalid_range", "No bar lies in the range from start to end.", param="start")
+    instruments = [
+        Instrument(UUID(int=slot + 1), run.currency, PRICE_EXP, tick=tick, lot=run.lot, product=run.product)
+        for slot in range(len(run.files))
+    ]
+    sources = [
+        Source(symbol, file.name, hashlib.sha256(file.read_bytes()).hexdigest())
+        for symbol, file in zip(symbols, run.files, strict=True)
+    ]
+    return _Prepared(program, bars, instruments, sources, cash, schedule, SlippageModel(run.slippage_bps), first)
+
+
+def _symbols(files: Sequence[Path]) -> list[str]:
+    names = [file.stem for file in files]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise invalid("invalid_bars", f"Two files are named {twice!r}; each is an instrument.", param="bars")
+    return names
+
+
+def _series(file: Path) -> dict[str, Any]:
+    found = read_bars(file, price_exp=PRICE_EXP, qty_exp=0, session_close=_end_of_day)
+    columns = {name: getattr(found, name) for name in ("open", "high", "low", "close", "volume")}
+    return {"times": found.at_us, "days": found.at_us // _DAY_US, **columns}
+
+
+def _end_of_day(day: date) -> datetime:
+    """A bare date closes with the day: no calendar is known of a file."""
+    return datetime.combine(day, time.max, UTC)
+
+
+def _cut(bars: Bars, end: date | None) -> Bars:
+    """Without the bars after `end`."""
+    if end is None:
+        return bars
+    rows = int(np.searchsorted(bars.days, day_number(end), side="right"))
+    fields, valid = np.ascontiguousarray(bars.fields[:, :, :rows]), np.ascontiguousarray(bars.valid[:, :rows])
+    return Bars(bars.times[:rows], bars.days[:rows], fields, valid)

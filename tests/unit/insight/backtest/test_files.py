@@ -1,0 +1,184 @@
+"""A program on a file of bars: the result document, its repetition, its refusals and its page."""
+
+import json
+from datetime import date
+from decimal import Decimal
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.insight.backtest.service import FileRun, report_page, run_files, verify_files
+from app.kernel.errors import DomainError
+
+LIBRARY = Path(__file__).parents[4] / "app/market/data/library"
+GOOG = next(LIBRARY.glob("GOOG-*.parquet"))
+
+
+def cross(**changes: Any) -> dict[str, Any]:
+    def mean(name: str) -> dict[str, Any]:
+        return {"op": "sma", "of": {"op": "close"}, "window": {"param": name}}
+
+    above = {"op": "gt", "left": mean("fast"), "right": mean("slow")}
+    return {
+        "version": 1,
+        "name": "cross <&>",
+        "parameters": {"fast": 10, "slow": 30},
+        "target": {"op": "select", "when": above, "then": 1, "else": 0},
+        "rebalance": "on_change",
+        **changes,
+    }
+
+
+def mean(window: int) -> dict[str, Any]:
+    return {"op": "sma", "of": {"op": "close"}, "window": window}
+
+
+def request(**changes: Any) -> FileRun:
+    options: dict[str, Any] = {
+        "program": cross(), "files": [GOOG], "cash": "100000", "charges": "us_equity", "currency": "USD",
+    }  # fmt: skip
+    return FileRun(**options | changes)
+
+
+def csv(folder: Path, *rows: str) -> Path:
+    file = folder / "ONE.csv"
+    file.write_text("\n".join(("date,open,high,low,close,volume", *rows)) + "\n")
+    return file
+
+
+def test_the_same_run_gives_the_same_bytes() -> None:
+    first, second = (json.dumps(run_files(request())) for _ in range(2))
+    assert first == second
+
+
+def test_the_money_of_the_document_adds_up() -> None:
+    result = run_files(request())
+    cash = Decimal(result["initial_cash"])
+    charges = Decimal(0)
+    for fill in result["fills"]:
+        sign = -1 if fill["side"] == "buy" else 1
+        cash += sign * Decimal(fill["notional"]) - Decimal(fill["charges"])
+        charges += Decimal(fill["charges"])
+        assert cash == Decimal(fill["cash_after"])
+    assert cash == Decimal(result["final_cash"])
+    assert charges == Decimal(result["charges"]["total"])
+    profit = sum(Decimal(trade["profit"]) for trade in result["trades"])
+    held = next(one for one in result["positions"] if one["quantity"] != "0")
+    open_charges = Decimal(result["fills"][-1]["charges"])
+    assert cash == Decimal(result["initial_cash"]) + profit - Decimal(held["cost"]) - open_charges
+    assert Decimal(result["final_equity"]) == Decimal(result["equity"][-1]["equity"])
+    assert result["orders"]["sent"] == result["orders"]["filled"] + result["orders"]["unaffordable"]
+
+
+def test_progress_reaches_the_last_bar() -> None:
+    seen: list[tuple[int, int]] = []
+    run_files(request(), lambda done, of: seen.append((done, of)))
+    assert seen[-1] == (2148, 2148)
+
+
+def test_a_start_warms_up_and_an_end_cuts() -> None:
+    result = run_files(request(start=date(2006, 1, 1), end=date(2007, 12, 31)))
+    assert result["equity"][0] == {"date": "2006-01-03", "equity": "100000.00"}
+    assert result["equity"][-1]["date"] == "2007-12-31"
+    assert result["fills"][0]["at"] >= "2006-01-03"
+
+
+def test_parameters_of_the_caller_replace_the_defaults() -> None:
+    changed = run_files(request(parameters={"fast": 5}))
+    assert changed["program"]["parameters"] == {"fast": 5, "slow": 30}
+    assert changed["sha256"] != run_files(request())["sha256"]
+
+
+def test_every_check_passes_on_files() -> None:
+    assert all(check.passed for check in verify_files(request()))
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "param"),
+    [
+        ({"cash": "0"}, "invalid_cash", "cash"),
+        ({"cash": "ten"}, "invalid_decimal", "cash"),
+        ({"charges": "nowhere"}, "charge_schedule_not_found", None),
+        ({"charges": "nse_equity"}, "charges_unknown", "charges"),
+        ({"files": []}, "invalid_bars", "bars"),
+        ({"files": [GOOG, GOOG]}, "invalid_bars", "bars"),
+        ({"program": {"version": 1}}, "invalid_program", "name"),
+        ({"program": cross(target=mean(0))}, "invalid_program", "target.window"),
+        ({"program": cross(target={"op": "magic"})}, "invalid_program", "target.op"),
+        ({"parameters": {"fast": 4999, "slow": 5000}}, "too_few_bars", "bars"),
+    ],
+)  # fmt: skip
+def test_what_cannot_run_is_refused_with_its_place(changes: dict[str, Any], code: str, param: str | None) -> None:
+    with pytest.raises(DomainError) as refused:
+        run_files(request(**changes))
+    assert refused.value.code == code
+    assert param is None or refused.value.param == param
+
+
+def test_an_end_before_the_start_is_refused() -> None:
+    with pytest.raises(DomainError, match="before the start") as refused:
+        run_files(request(start=date(2008, 1, 1), end=date(2007, 1, 1)))
+    assert refused.value.param == "end"
+    with pytest.raises(DomainError, match="No bar lies"):
+        run_files(request(start=date(2030, 1, 1)))
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("2024-01-03,nan,2,1,2,5", "row 2, column open"),
+        ("2024-01-02,1,2,1,2,5", "repeats"),
+        ("2024-01-01,1,2,1,2,5", "is before"),
+        ("2024-01-03,1,2,3,2,5", "high is below low"),
+        ("2024-01-03,,2,1,2,5", "is empty"),
+        ("2024-01-03,1,2,1,2", "row 2 has 5 cells"),
+    ],
+)
+def test_faulty_bars_name_row_and_column(tmp_path: Path, row: str, reason: str) -> None:
+    file = csv(tmp_path, "2024-01-02,1,2,1,2,5", row)
+    with pytest.raises(DomainError, match=reason):
+        run_files(request(files=[file], charges="zero"))
+
+
+def test_bare_dates_are_trading_dates(tmp_path: Path) -> None:
+    rows = [f"2024-{month:02}-{day:02},100,101,99,100,5" for month in (1, 2) for day in range(1, 29)]
+    result = run_files(request(files=[csv(tmp_path, *rows)], charges="zero"))
+    assert [point["date"] for point in result["equity"]][::55] == ["2024-01-01", "2024-02-28"]
+    assert {point["equity"] for point in result["equity"]} == {"100000.00"}
+    assert result["metrics"]["sharpe"] is None
+    assert "do not vary" in result["undefined"]["sharpe"]
+
+
+class _Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
+        if tag not in ("meta", "line"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.mark.parametrize("months", [0, 1])
+def test_the_page_is_whole_alone_and_escaped(tmp_path: Path, months: int) -> None:
+    result = run_files(request())
+    if not months:
+        result = result | {"trades": [], "fills": [], "equity": result["equity"][:1]}
+    page = report_page(result)
+    tags = _Tags()
+    tags.feed(page)
+    assert tags.open == []
+    assert tags.links == []
+    assert "<script" not in page and "http" not in page
+    assert "cross &lt;&amp;&gt;" in page and "cross <&>" not in page
+    assert result["sha256"] in page
