@@ -3,6 +3,7 @@
 Import from the modules; nothing is loaded until used, and only `app.engine.kernels.*` loads numba.
 
 Programs      `program.compile_program(document, parameters) -> Program` (digest, warm_up, cost), `program.Document`
+Expressions   `expression.parse_expression(text, parameters, path)`: the written form as JSON
 Bars          `bars.Bars`, `bars.align`, `bars.Split / Dividend / SessionClose`, `bars.timeline`, `bars.daily_sessions`
 Instruments   `instruments.Instrument`
 Signals       `runtime.ProgramRuntime(program, instruments)`: `warm_up(bars, events)`, `on_bar(day, rows, splits)`

@@ -1,6 +1,7 @@
 """Decides what a strategy program is: a versioned JSON document in, a register program with a digest out.
 
-An expression is a number, `{"param": name}`, or `{"op": word, …}` with the words of `app.engine.nodes`. Everything is
+An expression is a number, `{"param": name}`, or `{"op": word, …}` with the words of `app.engine.nodes`; or a string
+that says the same (`app.engine.expression`). Everything is
 checked here, before anything runs: size, depth, windows, kinds, units. A refusal is `invalid_program` and names the
 JSON path. Equal sub-expressions become one node; the digest is over the register program, so documents that compute
 the same have the same digest.
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, ValidationError
 
 from app.engine.bars import Int64
+from app.engine.expression import parse_expression
 from app.engine.layout import ENGINE_VERSION, EXTREME, LIMIT_ORDER, MARKET, SETTING, WINDOW, Op, Rebalance, Setting
 from app.engine.nodes import MAX_NODES
 from app.engine.translate import Node, translate
@@ -26,7 +28,7 @@ Number = int | float
 MAX_NUMBER = 1e15
 """Bound of parameters: every whole number below it is exact as a float."""
 Expression = Any
-"""JSON: a number, {"param": name} or {"op": …}; checked by `compile_program`."""
+"""JSON: a number, {"param": name}, {"op": …}, or all of it as a string; checked by `compile_program`."""
 
 
 class MarketOrders(BaseModel):
@@ -137,7 +139,10 @@ def compile_program(document: Mapping[str, Any] | Document, parameters: Mapping[
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not -MAX_NUMBER < value < MAX_NUMBER:
             raise refused(f"parameters.{name}", "must be a number of moderate size")
-    nodes, target = translate(parsed.target, values)
+    target_tree = parsed.target
+    if isinstance(target_tree, str):
+        target_tree = parse_expression(target_tree, values, "target")
+    nodes, target = translate(target_tree, values)
     if len(nodes) > MAX_NODES:
         raise refused("target", f"{len(nodes)} nodes; at most {MAX_NODES} are allowed")
     return _assemble(parsed, values, nodes, target)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from app.engine.expression import MAX_LENGTH
 from app.engine.layout import ENGINE_VERSION
 from app.engine.macros import MACROS, Macro
 from app.engine.nodes import MAX_DEPTH, MAX_NODES, WORDS, Argument, Word
@@ -19,10 +20,8 @@ def program_schema() -> dict[str, Any]:
     schema = Document.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = f"Mandi strategy program, engine {ENGINE_VERSION}"
-    schema["properties"]["target"] = {
-        "$ref": "#/$defs/number",
-        "description": schema["properties"]["target"]["description"],
-    }
+    written = {"type": "string", "maxLength": MAX_LENGTH, "description": "The written form: close / sma(close, 50)."}
+    schema["properties"]["target"] |= {"anyOf": [{"$ref": "#/$defs/number"}, written]}
     words: dict[str, Word | Macro] = {**WORDS, **MACROS}
     conditions = [name for name, word in words.items() if _kind(name, word) == "condition"]
     numbers = [name for name in words if name not in conditions]

@@ -33,7 +33,7 @@ def commands() -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A running stack, its folder in place of the project's: `.mandi`, `.venv` and `app` lie in it as the README says."""
+    """A running stack, its folder in place of the project's, with `.mandi`, `.venv` and `app` in it."""
 
     folder: Path
     environ: dict[str, str]
