@@ -1,13 +1,17 @@
 """Seeded bars for library strategies."""
 
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 import numpy as np
+import pandas as pd  # type: ignore[import-untyped]
 import pytest
 
 from app.engine.bars import Bars
 from app.engine.instruments import Instrument
+from app.engine.program import compile_program
+from app.engine.runtime import ProgramRuntime
 
 
 def walk(rows: int, slots: int, seed: int) -> Bars:
@@ -33,3 +37,21 @@ def walks() -> Callable[[int, int, int], Bars]:
 @pytest.fixture(scope="session")
 def shares() -> Callable[[int], list[Instrument]]:
     return lambda count: [Instrument(UUID(int=i + 1), "USD", 4, tick=100) for i in range(count)]
+
+
+@pytest.fixture(scope="session")
+def follow(shares: Callable[[int], list[Instrument]]) -> Callable[..., tuple[pd.DataFrame, np.ndarray]]:
+    """Run a strategy bar by bar on one instrument: its bars in cents, and whether it wants to hold after each."""
+
+    def run(strategy: Any, **parameters: Any) -> tuple[pd.DataFrame, np.ndarray]:
+        bars = walk(800, 1, 11)
+        program = compile_program(strategy.build(strategy.parse(parameters), 1))
+        runtime = ProgramRuntime(program, shares(1))
+        held = []
+        for row in range(bars.rows):
+            said = runtime.on_bar(int(bars.days[row]), [tuple(bars.fields[:, 0, row].tolist())])
+            held.append(said.weights[0] > 0)
+        columns = dict(zip(("open", "high", "low", "close", "volume"), bars.fields[:, 0], strict=True))
+        return pd.DataFrame(columns), np.array(held)
+
+    return run
