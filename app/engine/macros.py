@@ -23,7 +23,8 @@ class Made:
 class Macro:
     """A word that `expand` turns into an expression of words, given its inputs (`Made`) and integers by name.
 
-    `defaults`: expressions for inputs that may be left out. The summary names the formula's source.
+    `defaults`: expressions for inputs that may be left out. `kind`: of the expansion. The summary names the formula's
+    source.
     """
 
     summary: str
@@ -31,6 +32,7 @@ class Macro:
     inputs: tuple[tuple[str, Kind], ...] = ()
     arguments: tuple[Argument, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    kind: Kind = "number"
 
 
 def _pair(op: str, left: Any, right: Any) -> dict[str, Any]:
@@ -82,8 +84,8 @@ def _window(default: int) -> Argument:
 
 
 MACROS: dict[str, Macro] = {
-    "cross_above": Macro("left > right, and left ≤ right the bar before.", _crosses("gt", "le"), _PAIR),
-    "cross_below": Macro("left < right, and left ≥ right the bar before.", _crosses("lt", "ge"), _PAIR),
+    "cross_above": Macro("left > right, and left ≤ right a bar ago.", _crosses("gt", "le"), _PAIR, kind="condition"),
+    "cross_below": Macro("left < right, and left ≥ right a bar ago.", _crosses("lt", "ge"), _PAIR, kind="condition"),
     "true_range": Macro(
         f"The larger of high and previous close, less the smaller of low and previous close ({_WILDER}).", _true_range
     ),

@@ -23,7 +23,7 @@ def program_schema() -> dict[str, Any]:
     written = {"type": "string", "maxLength": MAX_LENGTH, "description": "The written form: close / sma(close, 50)."}
     schema["properties"]["target"] |= {"anyOf": [{"$ref": "#/$defs/number"}, written]}
     words: dict[str, Word | Macro] = {**WORDS, **MACROS}
-    conditions = [name for name, word in words.items() if _kind(name, word) == "condition"]
+    conditions = [name for name, word in words.items() if word.kind == "condition"]
     numbers = [name for name in words if name not in conditions]
     schema["$defs"] |= {
         "parameter": {
@@ -45,11 +45,6 @@ def program_schema() -> dict[str, Any]:
         **{f"word_{name}": _word(name, word) for name, word in words.items()},
     }
     return schema
-
-
-def _kind(name: str, word: Word | Macro) -> str:
-    # A macro is what its expansion is; only crossings are conditions.
-    return word.kind if isinstance(word, Word) else ("condition" if name.startswith("cross_") else "number")
 
 
 def _word(name: str, word: Word | Macro) -> dict[str, Any]:
