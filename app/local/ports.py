@@ -1,10 +1,12 @@
 """Decides which loopback port a server gets: the preferred one, the next free one, or any."""
 
 import socket
+import time
 from collections.abc import Callable
 
 LOOPBACK = "127.0.0.1"
 _ATTEMPTS = 100
+_KEEP_S = 10.0
 
 Say = Callable[[str], None]
 
@@ -53,3 +55,16 @@ def pick_port(preferred: int | None, what: str, say: Say = silent, *, free: Call
                 say(f"port {preferred} is busy: {what} listens on {port}")
             return port
     raise PortError(f"no free port for {what} between {preferred} and {last - 1}; free one, or name another range")
+
+
+def keep_port(port: int, what: str, *, free: Callable[[int], bool] = is_free, seconds: float = _KEEP_S) -> int:
+    """`port`, once it is free again: a server that others were told of must not move.
+
+    Raises `PortError` when another process holds it for `seconds`.
+    """
+    deadline = time.monotonic() + seconds
+    while not free(port):
+        if time.monotonic() >= deadline:
+            raise PortError(f"another process took port {port} while {what} was away; end it, and start again")
+        time.sleep(0.05)
+    return port

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.local import binaries
-from app.local.ports import LOOPBACK, Say, StartError, pick_port, silent
+from app.local.ports import LOOPBACK, Say, StartError, keep_port, pick_port, silent
 from app.local.process import Running, command_of, die_with_parent, tail
 
 _START_S = 60.0
@@ -70,6 +70,7 @@ class EmbeddedPostgres:
         self.data_dir = data_dir.absolute()
         self.log = self.data_dir / "postgres.log"
         self.port: int | None = None
+        self._served: int | None = None  # the port that others were told
         self._preferred = port
         self._durable = durable
         self._ends_with_parent = ends_with_parent
@@ -100,6 +101,7 @@ class EmbeddedPostgres:
             return self.dsn
         self.data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
         if self._adopt():
+            self._served = self.port
             return self.dsn
         account = binaries.server_account(self.cluster)
         found = binaries.postgres_bin()
@@ -195,7 +197,11 @@ class EmbeddedPostgres:
     def _launch(self, bin_dir: Path, account: binaries.Account) -> None:
         deadline = time.monotonic() + _CRASH_RETRY_S
         while True:
-            self.port = pick_port(self.port or self._preferred, "PostgreSQL", self._say)
+            self.port = (
+                pick_port(self.port or self._preferred, "PostgreSQL", self._say)
+                if self._served is None
+                else keep_port(self._served, "PostgreSQL")
+            )
             settings = _SETTINGS | ({} if self._durable else _NOT_DURABLE) | {"port": str(self.port)}
             options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
             offset = self.log.stat().st_size if self.log.exists() else 0
@@ -214,6 +220,7 @@ class EmbeddedPostgres:
                     )
                 )
             if self._wait_ready():
+                self._served = self.port
                 return
             with self.log.open("rb") as log:
                 log.seek(offset)

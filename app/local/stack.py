@@ -128,17 +128,21 @@ class Stack:
             self._stage("using the PostgreSQL server of DATABASE_URL")
         else:
             self._stage("starting PostgreSQL")
-            postgres = EmbeddedPostgres(self.home.postgres, port=POSTGRES_PORT, say=self._say)
+            postgres = EmbeddedPostgres(self.home.postgres, port=self._preferred(POSTGRES_PORT), say=self._say)
             self.supervisor.start(postgres)
             admin_url = postgres.dsn
         if redis_url:
             self._stage("using the server of REDIS_URL")
         else:
             self._stage("starting Valkey")
-            valkey = EmbeddedValkey(self.home.valkey, port=VALKEY_PORT, say=self._say)
+            valkey = EmbeddedValkey(self.home.valkey, port=self._preferred(VALKEY_PORT), say=self._say)
             self.supervisor.start(valkey)
             redis_url = valkey.url
         return admin_url, redis_url
+
+    def _preferred(self, port: int) -> int | None:
+        """A second stack, beside one at the usual address, must not take a port while its server restarts."""
+        return port if self.options.port == GATEWAY_PORT else None
 
     def _database(self, admin_url: str, redis_url: str, warm: threading.Thread) -> None:
         warm.join()

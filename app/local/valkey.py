@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.local import binaries
-from app.local.ports import LOOPBACK, Say, StartError, pick_port, silent
+from app.local.ports import LOOPBACK, Say, StartError, keep_port, pick_port, silent
 from app.local.process import Running, die_with_parent, tail
 
 _START_S = 30.0
@@ -43,6 +43,7 @@ class EmbeddedValkey:
         self.data_dir = data_dir.absolute()
         self.log = self.data_dir / "valkey.log"
         self.port: int | None = None
+        self._served: int | None = None  # the port that others were told
         self._preferred = port
         self._durable = durable
         self._ends_with_parent = ends_with_parent
@@ -65,10 +66,16 @@ class EmbeddedValkey:
             return self.url
         self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._adopt():
+            self._served = self.port
             return self.url
         for _ in range(5):  # another process may take the port between the look and the bind
-            self.port = pick_port(self.port or self._preferred, "Valkey", self._say)
+            self.port = (
+                pick_port(self.port or self._preferred, "Valkey", self._say)
+                if self._served is None
+                else keep_port(self._served, "Valkey")
+            )
             if self._launch():
+                self._served = self.port
                 return self.url
         raise ValkeyError(f"Valkey did not start; {self.log} ends with:\n{tail(self.log)}")
 

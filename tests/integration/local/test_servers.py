@@ -4,7 +4,9 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,6 +139,24 @@ def test_a_busy_port_moves_the_server_to_the_next(folder: Path) -> None:
         second.destroy()
     finally:
         first.destroy()
+
+
+def test_a_server_that_comes_back_waits_for_its_port(folder: Path) -> None:
+    """Its users have the address: it must not move, though somebody takes the port while it is away."""
+    servers = EmbeddedPostgres(folder / "p", durable=False), EmbeddedValkey(folder / "v", durable=False)
+    try:
+        for server in servers:
+            url = server.start()
+            kill(server)
+            intruder = socket.socket()
+            intruder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            intruder.bind(("127.0.0.1", server.port or 0))
+            intruder.listen()
+            threading.Timer(1.0, intruder.close).start()
+            assert server.start() == url
+    finally:
+        for server in servers:
+            server.destroy()
 
 
 def test_the_binaries_run_from_a_copy(folder: Path) -> None:
