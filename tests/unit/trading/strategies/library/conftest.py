@@ -55,3 +55,17 @@ def follow(shares: Callable[[int], list[Instrument]]) -> Callable[..., tuple[pd.
         return pd.DataFrame(columns), np.array(held)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def latched() -> Callable[[pd.Series, pd.Series], list[bool]]:
+    """Off until `enter`, then on until `leave`, bar by bar."""
+
+    def run(enter: pd.Series, leave: pd.Series) -> list[bool]:
+        on, found = False, []
+        for buy, sell in zip(enter, leave, strict=True):
+            on = not sell if on else bool(buy)
+            found.append(on)
+        return found
+
+    return run

@@ -8,17 +8,10 @@ import pandas as pd  # type: ignore[import-untyped]
 from app.trading.strategies.library.bollinger_reversion import PLUGIN
 
 Follow = Callable[..., tuple[pd.DataFrame, np.ndarray]]
+Latched = Callable[[pd.Series, pd.Series], list[bool]]
 
 
-def latched(enter: pd.Series, leave: pd.Series) -> list[bool]:
-    on, found = False, []
-    for buy, sell in zip(enter, leave, strict=True):
-        on = not sell if on else bool(buy)
-        found.append(on)
-    return found
-
-
-def test_it_buys_below_the_lower_band_and_sells_at_the_middle(follow: Follow) -> None:
+def test_it_buys_below_the_lower_band_and_sells_at_the_middle(follow: Follow, latched: Latched) -> None:
     bars, held = follow(PLUGIN, window=15, width=1.5)
     middle = bars["close"].rolling(15).mean()
     enter = bars["close"] < middle - 1.5 * bars["close"].rolling(15).std(ddof=0)

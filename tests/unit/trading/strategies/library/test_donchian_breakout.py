@@ -8,17 +8,10 @@ import pandas as pd  # type: ignore[import-untyped]
 from app.trading.strategies.library.donchian_breakout import PLUGIN
 
 Follow = Callable[..., tuple[pd.DataFrame, np.ndarray]]
+Latched = Callable[[pd.Series, pd.Series], list[bool]]
 
 
-def latched(enter: pd.Series, leave: pd.Series) -> list[bool]:
-    on, found = False, []
-    for buy, sell in zip(enter, leave, strict=True):
-        on = not sell if on else bool(buy)
-        found.append(on)
-    return found
-
-
-def test_it_buys_above_the_channel_and_sells_below_it(follow: Follow) -> None:
+def test_it_buys_above_the_channel_and_sells_below_it(follow: Follow, latched: Latched) -> None:
     bars, held = follow(PLUGIN, entry=15, exit=6)
     enter = bars["close"] > bars["high"].rolling(15).max().shift(1)
     leave = bars["close"] < bars["low"].rolling(6).min().shift(1)

@@ -8,17 +8,10 @@ import pandas as pd  # type: ignore[import-untyped]
 from app.trading.strategies.library.rsi2 import PLUGIN
 
 Follow = Callable[..., tuple[pd.DataFrame, np.ndarray]]
+Latched = Callable[[pd.Series, pd.Series], list[bool]]
 
 
-def latched(enter: pd.Series, leave: pd.Series) -> list[bool]:
-    on, found = False, []
-    for buy, sell in zip(enter, leave, strict=True):
-        on = not sell if on else bool(buy)
-        found.append(on)
-    return found
-
-
-def test_it_buys_a_fall_in_a_rise_and_sells_the_recovery(follow: Follow) -> None:
+def test_it_buys_a_fall_in_a_rise_and_sells_the_recovery(follow: Follow, latched: Latched) -> None:
     bars, held = follow(PLUGIN, trend=50, entry=20.0)
     close = bars["close"]
     change = close.diff().iloc[1:]
