@@ -2,7 +2,7 @@
 
 Import from the modules; nothing is loaded until used, and only `app.engine.kernels.*` loads numba.
 
-Programs      `program.compile_program(document, parameters) -> Program` (digest, warm_up, cost), `program.Document`
+Programs      `program.compile_program(document, parameters) -> Program` (digest, warm_up, cost), `document.Document`
 Expressions   `expression.parse_expression(text, parameters, path)`: the written form as JSON
 Bars          `bars.Bars`, `bars.align`, `bars.Split / Dividend / SessionClose`, `bars.timeline`, `bars.daily_sessions`
 Instruments   `instruments.Instrument`
@@ -11,7 +11,7 @@ Decision      `decision.decide(program, instruments, signals, book) -> list[Inte
 Positions     `apply.apply_fill / apply_split / apply_dividend`, `apply.split_order`, `apply.Position / Scale`
 Fill rule     `fills.match`, `fills.slipped`, `fills.bar_path`, `fills.SlippageModel`
 Charges       `schedule.charges` (one order), `schedule.note` (a day's trades), `schedule.schedule_named`
-Backtest      `simulation.backtest(program, bars, instruments=…, cash=…, schedule=…) -> Result`
+Backtest      `simulation.backtest(program, bars, instruments=…, cash=…, schedule=…, terms=…) -> Result`, `terms.Terms`
 Firewall      `firewall.verify(run, bars, warm_up=…)`: does a decision depend on what comes later?
 Schema        `schema.program_schema()`: the strategy language as JSON schema
 Start-up      `warm()` compiles or loads every kernel; `cache_directory(path)` before numba is first imported

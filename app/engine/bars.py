@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.engine.layout import EVENT, FIELDS, PRICE_LIMIT, Field, Kind
+from app.engine.columns import EVENT, Kind
+from app.engine.layout import FIELDS, PRICE_LIMIT, Field
 from app.kernel.errors import invalid
 
 Int64 = npt.NDArray[np.int64]

@@ -10,8 +10,8 @@ from functools import lru_cache
 import numpy as np
 
 from app.engine.bars import Int64
+from app.engine.columns import INTENDED, LIMIT_ORDER, STATE, Intended, Reason, Setting, State
 from app.engine.instruments import Instrument, static_array
-from app.engine.layout import INTENDED, LIMIT_ORDER, STATE, Intended, Reason, Setting, State
 from app.engine.program import Program
 from app.engine.runtime import Signals
 from app.kernel.errors import invalid

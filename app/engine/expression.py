@@ -1,6 +1,6 @@
 """Decides the written form of an expression, and turns it into the JSON form: one language, one digest.
 
-Python's grammar of expressions, a closed part of it: numbers, names, + - * /, comparisons, `and or not`,
+Python's grammar of expressions, a closed part of it: numbers, names, + - * / %, comparisons, `and or not`,
 `x if condition else y`, and calls of words. `close > sma(close, slow)` reads parameters and bar fields by name; the
 inputs of a word come first, then its integers, in the order of the language's schema, or by keyword. Nothing is ever
 evaluated here.
@@ -16,7 +16,9 @@ from app.kernel.errors import DomainError, invalid
 
 MAX_LENGTH = 4000
 _UNARY: dict[type[ast.unaryop], str] = {ast.USub: "neg", ast.Not: "not"}
-_BINARY: dict[type[ast.operator], str] = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div"}
+_BINARY: dict[type[ast.operator], str] = {
+    ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.Mod: "mod",
+}  # fmt: skip
 _COMPARE: dict[type[ast.cmpop], str] = {
     ast.Gt: "gt", ast.GtE: "ge", ast.Lt: "lt", ast.LtE: "le", ast.Eq: "eq", ast.NotEq: "ne",
 }  # fmt: skip

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from app.engine.bars import Bars, Int64
-from app.engine.layout import BLOCK, Field, FillColumn
+from app.engine.columns import FillColumn
+from app.engine.layout import BLOCK, Field
 from app.engine.simulation import Result
 
 BLOCKS = (BLOCK, 7, 1)

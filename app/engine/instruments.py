@@ -8,7 +8,8 @@ import numpy as np
 
 from app.engine.apply import Scale
 from app.engine.bars import Int64
-from app.engine.layout import FIELDS, STATIC, Field, Static
+from app.engine.columns import STATIC, Static
+from app.engine.layout import FIELDS, Field
 from app.kernel.errors import invalid
 from app.kernel.money import currency_exponent
 from app.kernel.orders import Product
@@ -56,7 +57,10 @@ def static_array(instruments: Sequence[Instrument]) -> Int64:
         static[slot, Static.TICK], static[slot, Static.LOT] = one.tick, one.lot
         static[slot, Static.UNIT] = 10**one.qty_exp
         static[slot, Static.PRODUCT] = list(Product).index(one.product)
-        static[slot, Static.PRICE_SCALE] = 10**one.price_exp
+        static[slot, Static.PRICE_SCALE], static[slot, Static.MONEY_SCALE] = (
+            10**one.price_exp,
+            10**one.scale.money_exp,
+        )
     return static
 
 

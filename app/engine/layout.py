@@ -39,6 +39,8 @@ class Op(IntEnum):
     DAY = 3
     WEEKDAY = 4
     MONTH_CHANGED = 5
+    DATE_NUMBER = 6
+    BAR_OF_DAY = 7
     SMA = 10
     STDDEV = 11
     ZSCORE = 12
@@ -52,6 +54,8 @@ class Op(IntEnum):
     MAX = 35
     NEG = 36
     ABS = 37
+    MOD = 38
+    SQRT = 39
     GT = 40
     GE = 41
     LT = 42
@@ -67,6 +71,16 @@ class Op(IntEnum):
     WILDER = 61
     HIGHEST = 62
     LOWEST = 63
+    VOLATILITY = 64
+    OPENING_HIGH = 65
+    OPENING_LOW = 66
+    RANK = 69
+    FLAT = 90  # of the position: from here on evaluated row by row, with the book
+    LONG = 91
+    SHORT = 92
+    BARS_HELD = 93
+    ENTRY_PRICE = 94
+    OPEN_PROFIT = 95
 
 
 class Code(IntEnum):
@@ -135,172 +149,22 @@ class Flag(IntEnum):
 class Rebalance(IntEnum):
     ON_CHANGE = 0
     MONTHLY = 1
+    WHEN = 2
 
 
-class Static(IntEnum):
-    """Per slot, fixed for the run. notional = quantity × price × MULTIPLY / DIVIDE."""
+class Output(IntEnum):
+    """What a program of trades says: a node each, -1 where it says nothing."""
 
-    MULTIPLY = 0
-    DIVIDE = 1
-    TICK = 2
-    LOT = 3
-    UNIT = 4  # one whole unit of quantity: 10^qty_exp
-    PRODUCT = 5  # index in Product
-    CURRENCY = 6  # index of the cash array
-    PRICE_SCALE = 7  # 10^price_exp
-
-
-STATIC = len(Static)
-
-
-class State(IntEnum):
-    """Per slot, changing. The first three are `apply.Position`."""
-
-    QUANTITY = 0
-    COST = 1
-    REALISED = 2
-    CLOSE = 3  # last valid close; 0: never traded
-    OPEN_BUY = 4  # working quantities
-    OPEN_SELL = 5
+    ENTER_LONG = 0
+    EXIT_LONG = 1
+    ENTER_SHORT = 2
+    EXIT_SHORT = 3
+    SHARE = 4
+    PRICE = 5  # limit of a limit entry, trigger of a stop entry
+    LIMIT = 6  # of a stop-limit entry
+    STOP = 7
+    TAKE = 8
+    TRAIL = 9
 
 
-STATE = len(State)
-
-
-class Setting(IntEnum):
-    """The run's settings."""
-
-    RESERVE_BPS = 0
-    TOLERANCE_BPS = 1
-    ORDER_TYPE = 2
-    OFFSET_BPS = 3
-    SLIPPAGE_BPS = 4
-    TRADE_FROM = 5  # first row that may decide
-    UNITS = 6  # whole units of a full position; 0: a share of the equity
-
-
-SETTING = len(Setting)
-
-
-class Kind(IntEnum):
-    """Events of the one timeline, in the order in which they happen within a row. Every row has its BAR (not stored)
-    and ends with the decision."""
-
-    SPLIT = 0
-    DIVIDEND = 1
-    EXPIRY = 2
-    BAR = 10
-    FILL = 20
-    SESSION_CLOSE = 30
-
-
-class Event(IntEnum):
-    ROW = 0
-    KIND = 1
-    SLOT = 2  # -1: every slot
-    A = 3  # split: numerator; dividend: amount per unit at price_exp
-    B = 4  # split: denominator
-
-
-EVENT = len(Event)
-
-
-class Order(IntEnum):
-    """The order pool, one row per working order, oldest first."""
-
-    ID = 0
-    SLOT = 1
-    SIDE = 2  # +1 buy, -1 sell
-    TYPE = 3  # index in ORDER_TYPES
-    LIMIT = 4
-    QUANTITY = 5
-    REMAINING = 6
-    VALIDITY = 7  # 0 day, 1 good till cancelled
-    GROUP = 8  # one cancels the other
-    PARENT = 9  # id of the order whose fill activates this one
-    ROLE = 10
-    SEEN = 11  # it has met a price
-    REASON = 12
-    ROW = 13  # decided after this row
-
-
-ORDER = len(Order)
-MARKET, LIMIT_ORDER = 0, 1
-
-
-class FillColumn(IntEnum):
-    ROW = 0
-    SLOT = 1
-    SIDE = 2
-    QUANTITY = 3
-    PRICE = 4
-    NOTIONAL = 5
-    CHARGES = 6
-    ORDER = 7
-    REASON = 8
-    CAUSE = 9
-    CASH = 10
-
-
-FILL = len(FillColumn)
-
-
-class Reason(IntEnum):
-    """Why an order exists."""
-
-    ENTER = 0
-    INCREASE = 1
-    REDUCE = 2
-    EXIT = 3
-
-
-class Cause(IntEnum):
-    """Why a price filled it."""
-
-    MARKET = 0
-    GAP = 1
-    TRADE_THROUGH = 2
-
-
-class Counter(IntEnum):
-    EVENT = 0
-    ORDERS = 1  # issued so far
-    POOL = 2  # working now
-    FILLS = 3  # in the buffer
-    EXPIRED = 4
-    UNAFFORDABLE = 5
-
-
-COUNTER = len(Counter)
-
-
-class Intended(IntEnum):
-    """One intent out of the sizing kernel."""
-
-    SLOT = 0
-    SIDE = 1
-    QUANTITY = 2
-    LIMIT = 3
-    REASON = 4
-
-
-INTENDED = len(Intended)
-
-
-class RateColumn(IntEnum):
-    """A charge schedule as rows; -1 in MAXIMUM and LIMIT means none; OF, SIDES and PRODUCTS are bit masks."""
-
-    HEAD = 0
-    BASE = 1
-    RATE = 2
-    SIDES = 3  # 1 buy, 2 sell
-    PRODUCTS = 4
-    MINIMUM = 5
-    MAXIMUM = 6
-    LIMIT = 7
-    OF = 8
-    SINCE = 9  # days since 1970-01-01
-    UNTIL = 10
-
-
-RATE_COLUMNS = len(RateColumn)
+OUTPUT = len(Output)

@@ -47,6 +47,8 @@ WORDS: dict[str, Word] = {
     "month": Word(Op.MONTH, "number", "Month of the trading date, 1 to 12."),
     "day": Word(Op.DAY, "number", "Day of the month of the trading date, 1 to 31."),
     "weekday": Word(Op.WEEKDAY, "number", "Day of the week, Monday 1 to Sunday 7."),
+    "date_number": Word(Op.DATE_NUMBER, "number", "The trading date as days since 1970-01-01."),
+    "bar_of_day": Word(Op.BAR_OF_DAY, "number", "How many bars of the trading date have closed, this one included."),
     "month_changed": Word(Op.MONTH_CHANGED, "condition", "The first bar of another month than the bar before."),
     "sma": Word(Op.SMA, "number", "Mean of the last `window` values of a field.", _OF, (_WINDOW,), True),
     "stddev": Word(
@@ -70,6 +72,8 @@ WORDS: dict[str, Word] = {
     "max": Word(Op.MAX, "number", "The larger.", _PAIR),
     "neg": Word(Op.NEG, "number", "−of", _OF),
     "abs": Word(Op.ABS, "number", "|of|", _OF),
+    "mod": Word(Op.MOD, "number", "left − right × ⌊left / right⌋; unknown where right is 0.", _PAIR),
+    "sqrt": Word(Op.SQRT, "number", "√of; unknown below 0.", _OF),
     "gt": Word(Op.GT, "condition", "left > right", _PAIR),
     "ge": Word(Op.GE, "condition", "left ≥ right", _PAIR),
     "lt": Word(Op.LT, "condition", "left < right", _PAIR),
@@ -97,4 +101,28 @@ WORDS: dict[str, Word] = {
     ),
     "highest": Word(Op.HIGHEST, "number", "The largest of the last `window` values.", _OF, (_WINDOW,)),
     "lowest": Word(Op.LOWEST, "number", "The smallest of the last `window` values.", _OF, (_WINDOW,)),
+    "volatility": Word(
+        Op.VOLATILITY, "number", "Sample deviation of the last `window` returns of a field, times √`periods` (a year).",
+        _OF, (Argument("window", 2, 500), Argument("periods", 1, 200_000, default=252)), True,
+    ),
+    "opening_high": Word(
+        Op.OPENING_HIGH, "number", "Highest high of the first `bars` bars of the trading date; known once they closed.",
+        (), (Argument("bars", 1, 1500),),
+    ),
+    "opening_low": Word(
+        Op.OPENING_LOW, "number", "Lowest low of the first `bars` bars of the trading date; known once they closed.",
+        (), (Argument("bars", 1, 1500),),
+    ),
+    "rank": Word(
+        Op.RANK, "number", "Place of `of` among the run's instruments, 1 for the largest; ties in their order.",
+        _OF,
+    ),
+    "flat": Word(Op.FLAT, "condition", "There is no position."),
+    "long": Word(Op.LONG, "condition", "The position is long."),
+    "short": Word(Op.SHORT, "condition", "The position is short."),
+    "bars_held": Word(Op.BARS_HELD, "number", "Closed bars since the position was opened; 0 while flat."),
+    "entry_price": Word(Op.ENTRY_PRICE, "number", "Average price of the open position; the close while flat."),
+    "open_profit": Word(
+        Op.OPEN_PROFIT, "number", "Profit of the open position at the close, in % of its cost; 0 while flat."
+    ),
 }  # fmt: skip

@@ -1,89 +1,74 @@
-"""Decides what a strategy program is: a versioned JSON document in, a register program with a digest out.
+"""Decides what a strategy program is: a document in (`app.engine.document`), a register program with a digest out.
 
 An expression is a number, `{"param": name}`, or `{"op": word, …}` with the words of `app.engine.nodes`; or a string
-that says the same (`app.engine.expression`). Everything is
-checked here, before anything runs: size, depth, windows, kinds, units. A refusal is `invalid_program` and names the
-JSON path. Equal sub-expressions become one node; the digest is over the register program, so documents that compute
-the same have the same digest.
+that says the same (`app.engine.expression`). Everything is checked here, before anything runs: size, depth, windows,
+kinds, units. A refusal is `invalid_program` and names the JSON path. Equal sub-expressions become one node; the digest
+is over the register program, so documents that compute the same have the same digest.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, ValidationError
 
 from app.engine.bars import Int64
+from app.engine.columns import (
+    LIMIT_ORDER,
+    MARKET,
+    SETTING,
+    SETTINGS_OF_PROGRAM,
+    STOP_LIMIT,
+    STOP_ORDER,
+    Setting,
+    Sizing,
+    Validity,
+)
+from app.engine.document import (
+    CashSizing,
+    Distance,
+    Document,
+    EquitySizing,
+    LimitOrders,
+    MarketEntry,
+    RiskSizing,
+    Rule,
+    StopLimitEntry,
+    Trades,
+    UnitSizing,
+    VolatilitySizing,
+    parse_document,
+    refused,
+)
 from app.engine.expression import parse_expression
-from app.engine.layout import ENGINE_VERSION, EXTREME, LIMIT_ORDER, MARKET, SETTING, WINDOW, Op, Rebalance, Setting
-from app.engine.nodes import MAX_NODES
-from app.engine.translate import Node, translate
-from app.kernel.errors import DomainError, invalid
+from app.engine.layout import ENGINE_VERSION, EXTREME, OUTPUT, WINDOW, Op, Output, Rebalance
+from app.engine.nodes import MAX_NODES, Kind
+from app.engine.translate import Node, Walker, late_last
 
 Number = int | float
 MAX_NUMBER = 1e15
 """Bound of parameters: every whole number below it is exact as a float."""
-Expression = Any
-"""JSON: a number, {"param": name}, {"op": …}, or all of it as a string; checked by `compile_program`."""
-
-
-class MarketOrders(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    type: Literal["market"] = "market"
-
-
-class LimitOrders(BaseModel):
-    """Limits `offset_bps` hundredths of a percent better than the close of the deciding bar."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    type: Literal["limit"]
-    offset_bps: int = Field(0, ge=0, le=5000)
-
-
-class EquitySizing(BaseModel):
-    """A full position is the whole equity: the target is the share of it to hold."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    type: Literal["equity"] = "equity"
-
-
-class UnitSizing(BaseModel):
-    """A full position is `units` whole units of each instrument: the target is the share of them to hold."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    type: Literal["units"]
-    units: StrictInt = Field(ge=1, le=1_000_000_000)
-
-
-class Document(BaseModel):
-    """A strategy program, version 1: for each instrument a target weight, and when to trade towards it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    version: Literal[1]
-    name: str = Field(min_length=1, max_length=80)
-    parameters: dict[str, StrictInt | StrictFloat] = Field(
-        default_factory=dict, max_length=64, description="Defaults, by name."
-    )
-    target: Expression = Field(description="Share of a full position to hold, clipped to 0…1 (long only).")
-    sizing: Annotated[EquitySizing | UnitSizing, Field(discriminator="type")] = EquitySizing()
-    rebalance: Literal["on_change", "monthly"] = Field(
-        description="on_change: when the target differs from the bar before; monthly: at the first bar of each month."
-    )
-    order: Annotated[MarketOrders | LimitOrders, Field(discriminator="type")] = MarketOrders()
-    reserve_bps: int = Field(100, ge=0, le=5000, description="Share of equity and cash left for charges and slippage.")
-    tolerance_bps: int = Field(0, ge=0, le=5000, description="Adjustments below this share of the equity are left out.")
+_ENTRIES = {"market": MARKET, "limit": LIMIT_ORDER, "stop": STOP_ORDER, "stop_limit": STOP_LIMIT}
+_VALID = {"bar": Validity.BAR, "day": Validity.DAY, "till_cancelled": Validity.TILL_CANCELLED}
+_PROTECTION = {"stop_loss": Output.STOP, "take_profit": Output.TAKE, "trailing_stop": Output.TRAIL}
+_RELATIVE = {
+    "stop_loss": Setting.STOP_RELATIVE,
+    "take_profit": Setting.TAKE_RELATIVE,
+    "trailing_stop": Setting.TRAIL_RELATIVE,
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
     """A compiled program: arrays the machine runs, for any number of instruments.
 
-    `code` i8 (nodes, CODE), `constants` f8 (nodes,); per slot `ints` and `floats` numbers of state. `warm_up`: bars
-    before the target can be known. `nodes` × bars × instruments is the cost of a run, known before it.
+    `code` i8 (nodes, CODE), `constants` f8 (nodes,); per slot `ints` and `floats` numbers of state. The first `early`
+    nodes depend on bars alone, the others on the position too. A program of trades says its `outputs` i8 (OUTPUT,),
+    one of targets `target` and, for a rule, `when` (registers; -1: none). `warm_up`: bars before anything can be known.
+    `nodes` × bars × instruments is the cost of a run, known before it.
     """
 
     name: str
@@ -91,7 +76,10 @@ class Program:
     parameters: Mapping[str, Number]
     code: Int64
     constants: npt.NDArray[np.float64]
+    early: int
     target: int
+    when: int
+    outputs: Int64
     ints: int
     floats: int
     warm_up: int
@@ -101,6 +89,22 @@ class Program:
     @property
     def nodes(self) -> int:
         return len(self.code)
+
+    @property
+    def rule(self) -> int:
+        """When to trade, as the kernels take it: the register of a condition, or a negative number."""
+        return self.when if self.when >= 0 else -1 - int(self.rebalance)
+
+    @property
+    def trades(self) -> bool:
+        """It says entries and exits, not targets."""
+        return self.target < 0
+
+    @property
+    def live(self) -> bool:
+        """Deployments can run it: they know long targets of bars, and not yet trades, shorts or the position."""
+        at_fill, short = self.settings[Setting.AT_FILL], self.settings[Setting.SHORT]
+        return not self.trades and self.early == self.nodes and at_fill == 0 and short == 0
 
     def cost(self, *, bars: int, instruments: int) -> int:
         """Node evaluations of a run."""
@@ -113,24 +117,19 @@ class Program:
         return hash(self.digest)
 
 
-def parse_document(document: Mapping[str, Any]) -> Document:
-    """The outer shape. Raises `invalid_program` with the path of the first fault."""
-    try:
-        return Document.model_validate(document)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        path = ".".join(str(part) for part in first["loc"]) or "program"
-        raise refused(path, first["msg"]) from None
-
-
-def refused(path: str, reason: str) -> DomainError:
-    return invalid("invalid_program", f"{path}: {reason}", param=path)
-
-
 def compile_program(document: Mapping[str, Any] | Document, parameters: Mapping[str, Number] | None = None) -> Program:
     """Check and translate. `parameters` override the document's defaults by name. Raises `invalid_program`."""
     parsed = document if isinstance(document, Document) else parse_document(document)
-    values: dict[str, Number] = dict(parsed.parameters)
+    compiler = _Compiler(parsed, _values(parsed, parameters))
+    if parsed.trades is None:
+        compiler.targets()
+    else:
+        compiler.entries(parsed.trades)
+    return compiler.program()
+
+
+def _values(document: Document, parameters: Mapping[str, Number] | None) -> dict[str, Number]:
+    values: dict[str, Number] = dict(document.parameters)
     for name, value in (parameters or {}).items():
         if name not in values:
             known = ", ".join(sorted(values)) or "none"
@@ -139,19 +138,155 @@ def compile_program(document: Mapping[str, Any] | Document, parameters: Mapping[
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not -MAX_NUMBER < value < MAX_NUMBER:
             raise refused(f"parameters.{name}", "must be a number of moderate size")
-    target_tree = parsed.target
-    if isinstance(target_tree, str):
-        target_tree = parse_expression(target_tree, values, "target")
-    nodes, target = translate(target_tree, values)
-    if len(nodes) > MAX_NODES:
-        raise refused("target", f"{len(nodes)} nodes; at most {MAX_NODES} are allowed")
-    return _assemble(parsed, values, nodes, target)
+    return values
 
 
-def _assemble(document: Document, values: Mapping[str, Number], nodes: list[Node], target: int) -> Program:
+class _Compiler:
+    def __init__(self, document: Document, values: Mapping[str, Number]) -> None:
+        self.document, self.values = document, values
+        self.walker = Walker(values)
+        self.roots: dict[str, int] = {}
+        self.outputs: dict[Output, int] = {}
+        self.settings = np.zeros(SETTING, np.int64)
+
+    def root(self, tree: Any, path: str, kind: Kind = "number", unit: int | None = None) -> int:
+        """The register of one expression; `unit` 1: it must be a price."""
+        if isinstance(tree, str):
+            tree = parse_expression(tree, self.values, path)
+        register = self.walker.expression(tree, path, kind)
+        if unit is not None and self.walker.nodes[register].unit not in (unit, None):
+            raise refused(path, "must be a price or a distance of prices")
+        if len(self.walker.nodes) > MAX_NODES:
+            raise refused(path, f"{len(self.walker.nodes)} nodes; at most {MAX_NODES} are allowed")
+        return register
+
+    def targets(self) -> None:
+        document = self.document
+        self.roots["target"] = self.root(self._sized(document.target, "target"), "target")
+        if isinstance(document.rebalance, Rule):
+            self.roots["when"] = self.root(document.rebalance.when, "rebalance.when", "condition")
+        if isinstance(document.sizing, RiskSizing):
+            raise refused("sizing", "risk sizing needs trades with a stop-loss")
+        self.settings[Setting.ORDER_TYPE] = MARKET
+        if isinstance(document.order, LimitOrders):
+            self.settings[Setting.ORDER_TYPE], self.settings[Setting.OFFSET_BPS] = (
+                LIMIT_ORDER,
+                document.order.offset_bps,
+            )
+        self.settings[Setting.SHORT] = document.short
+
+    def entries(self, trades: Trades) -> None:
+        if isinstance(self.document.order, LimitOrders):
+            raise refused("order", "trades say their order as trades.entry")
+        sides = {"long": (trades.long, Output.ENTER_LONG), "short": (trades.short, Output.ENTER_SHORT)}
+        for name, (side, enter) in sides.items():
+            if side is None:
+                continue
+            self.outputs[enter] = self.root(side.enter, f"trades.{name}.enter", "condition")
+            if side.exit is not None:
+                self.outputs[Output(enter + 1)] = self.root(side.exit, f"trades.{name}.exit", "condition")
+        self.outputs[Output.SHARE] = self.root(self._sized(trades.share, "trades.share"), "trades.share")
+        entry = trades.entry
+        self.settings[Setting.ORDER_TYPE] = _ENTRIES[entry.type]
+        if not isinstance(entry, MarketEntry):
+            self.outputs[Output.PRICE] = self.root(entry.price, "trades.entry.price", unit=1)
+            self.settings[Setting.VALIDITY] = _VALID[entry.valid]
+        if isinstance(entry, StopLimitEntry):
+            self.outputs[Output.LIMIT] = self.root(entry.limit, "trades.entry.limit", unit=1)
+        for name, output in _PROTECTION.items():
+            self._protection(name, output, getattr(trades, name))
+        self.settings[Setting.TIME_EXIT] = trades.time_exit or 0
+        self.settings[Setting.SHORT] = trades.short is not None
+        if isinstance(self.document.sizing, RiskSizing) and not {Output.STOP, Output.TRAIL} & set(self.outputs):
+            raise refused("sizing", "risk sizing needs a stop_loss or a trailing_stop")
+
+    def _protection(self, name: str, output: Output, given: Distance | None) -> None:
+        if given is None:
+            return
+        if given.percent is not None:
+            self.outputs[output] = self.root(given.percent, f"trades.{name}.percent")
+            self.settings[_RELATIVE[name]] = 1
+        else:
+            self.outputs[output] = self.root(given.distance, f"trades.{name}.distance", unit=1)
+
+    def _sized(self, share: Any, path: str) -> Any:
+        """The share of a full position, with what a volatility target makes of it."""
+        sizing = self.document.sizing
+        if not isinstance(sizing, VolatilitySizing):
+            return share
+        if isinstance(share, str):
+            share = parse_expression(share, self.values, path)
+        found = {"op": "volatility", "of": {"op": "close"}, "window": sizing.window, "periods": sizing.periods}
+        ratio = {"op": "div", "left": sizing.target, "right": found}
+        return {"op": "mul", "left": share, "right": {"op": "min", "left": 1, "right": ratio}}
+
+    def _sizing(self) -> None:
+        sizing = self.document.sizing
+        self.settings[Setting.RESERVE_BPS] = self.document.reserve_bps
+        self.settings[Setting.TOLERANCE_BPS] = self.document.tolerance_bps
+        match sizing:
+            case UnitSizing():
+                self.settings[Setting.UNITS] = sizing.units
+            case CashSizing():
+                self.settings[Setting.AMOUNT], self.settings[Setting.SIZING] = sizing.cash, Sizing.CASH
+            case RiskSizing():
+                self.settings[Setting.AMOUNT], self.settings[Setting.SIZING] = sizing.risk_bps * 100, Sizing.RISK
+            case EquitySizing(at="fill"):
+                self.settings[Setting.AT_FILL] = 1
+
+    def program(self) -> Program:
+        self._sizing()
+        nodes, place, early = late_last(self.walker.nodes)
+        code, ints, floats = _code(nodes)
+        roots = {name: place[register] for name, register in self.roots.items()}
+        outputs = np.full(OUTPUT, -1, np.int64)
+        for output, register in self.outputs.items():
+            outputs[output] = place[register]
+        used = [*roots.values(), *(int(register) for register in outputs if register >= 0)]
+        rule = self.document.rebalance
+        rebalance = Rebalance[rule.upper()] if isinstance(rule, str) else Rebalance.WHEN
+        constants = [node.constant for node in nodes]
+        canonical = {
+            "engine": ENGINE_VERSION,
+            "code": code,
+            "constants": [value.hex() for value in constants],
+            "target": roots.get("target", -1),
+            "rebalance": int(rebalance),
+            "settings": self._settings(),
+        }
+        if len(roots) != 1:  # what older documents cannot say adds to the digest only where it is said
+            canonical |= {"when": roots.get("when", -1), "outputs": outputs.tolist()}
+        text = json.dumps(canonical, sort_keys=True, separators=(",", ":"))
+        return Program(
+            name=self.document.name,
+            digest=hashlib.sha256(text.encode()).hexdigest(),
+            parameters=dict(self.values),
+            code=np.array(code, dtype=np.int64),
+            constants=np.array(constants, dtype=np.float64),
+            early=early,
+            target=roots.get("target", -1),
+            when=roots.get("when", -1),
+            outputs=outputs,
+            ints=max(ints, 2),
+            floats=max(floats, 1),
+            warm_up=max(nodes[register].lookback for register in used),
+            rebalance=rebalance,
+            settings=self.settings,
+        )
+
+    def _settings(self) -> list[int]:
+        """The settings without the zeros at the end that say nothing."""
+        found: list[int] = self.settings.tolist()
+        while len(found) > SETTINGS_OF_PROGRAM and found[-1] == 0:
+            found.pop()
+        return found
+
+
+def _code(nodes: list[Node]) -> tuple[list[list[int]], int, int]:
+    """Rows of `layout.Code`, and how many integers and floats of state they need."""
     rows, ints, floats = [], 0, 0
     for node in nodes:
-        rows.append([node.op, *node.inputs, node.i0, node.i1, ints, floats, node.unit or 0])
+        rows.append([int(cell) for cell in (node.op, *node.inputs, node.i0, node.i1, ints, floats, node.unit or 0)])
         match node.op:
             case Op.SMA | Op.STDDEV | Op.ZSCORE:
                 ints += WINDOW + node.i0
@@ -161,40 +296,14 @@ def _assemble(document: Document, values: Mapping[str, Number], nodes: list[Node
                 ints, floats = ints + 2, floats + node.i0
             case Op.LATCH:
                 ints += 1
-            case Op.MONTH_CHANGED:
+            case Op.MONTH_CHANGED | Op.BAR_OF_DAY:
                 ints += 2
             case Op.EMA | Op.WILDER:
                 ints, floats = ints + 1, floats + 1
             case Op.HIGHEST | Op.LOWEST:
                 ints, floats = ints + EXTREME + node.i0, floats + node.i0
-    constants = [node.constant for node in nodes]
-    settings = np.zeros(SETTING, np.int64)
-    settings[Setting.RESERVE_BPS], settings[Setting.TOLERANCE_BPS] = document.reserve_bps, document.tolerance_bps
-    settings[Setting.ORDER_TYPE] = MARKET
-    if isinstance(document.order, LimitOrders):
-        settings[Setting.ORDER_TYPE], settings[Setting.OFFSET_BPS] = LIMIT_ORDER, document.order.offset_bps
-    if isinstance(document.sizing, UnitSizing):
-        settings[Setting.UNITS] = document.sizing.units
-    rule = Rebalance[document.rebalance.upper()]
-    canonical = {
-        "engine": ENGINE_VERSION,
-        "code": [[int(cell) for cell in row] for row in rows],
-        "constants": [value.hex() for value in constants],
-        "target": target,
-        "rebalance": int(rule),
-        "settings": settings.tolist(),
-    }
-    text = json.dumps(canonical, sort_keys=True, separators=(",", ":"))
-    return Program(
-        name=document.name,
-        digest=hashlib.sha256(text.encode()).hexdigest(),
-        parameters=dict(values),
-        code=np.array(rows, dtype=np.int64),
-        constants=np.array(constants, dtype=np.float64),
-        target=target,
-        ints=max(ints, 2),
-        floats=max(floats, 1),
-        warm_up=nodes[target].lookback,
-        rebalance=rule,
-        settings=settings,
-    )
+            case Op.VOLATILITY:
+                ints, floats = ints + 3, floats + node.i0
+            case Op.OPENING_HIGH | Op.OPENING_LOW:
+                ints += 3
+    return rows, ints, floats

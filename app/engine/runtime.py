@@ -7,16 +7,22 @@ that lost it builds a new runtime and warms it up on the same bars, and gets the
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from app.engine.bars import Bars, Int64, day_number
+from app.engine.columns import EVENT, Event, Kind, Setting
 from app.engine.instruments import Instrument, scales, static_array
-from app.engine.layout import BLOCK, FIELDS, SIGNAL, WEIGHT, Event, Flag, Kind
+from app.engine.layout import BLOCK, FIELDS, SIGNAL, WEIGHT, Flag
 from app.engine.program import Program
 from app.kernel.errors import invalid
 
+if TYPE_CHECKING:
+    from app.engine.kernels.book import Machine, Market
+
+_NO_EVENTS = np.zeros((0, EVENT), np.int64)
 Row = Sequence[int]
 """Open, high, low, close at `price_exp`, volume at `qty_exp`."""
 
@@ -53,13 +59,21 @@ class ProgramRuntime:
         self._day = np.zeros(1, np.int64)
         self._weights = np.zeros((1, slots), np.int64)
         self._flags = np.zeros((1, slots), np.uint8)
-        self._one = self._registers(1)
-        self._many: tuple[npt.NDArray[np.float64], npt.NDArray[np.uint8]] | None = None
         self._block = block
+        self._machines: dict[int, Machine] = {}
 
-    def _registers(self, size: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint8]]:
-        shape = (self.slots, self.program.nodes, size)
-        return np.zeros(shape, np.float64), np.zeros(shape, np.uint8)
+    def machine(self, size: int) -> "Machine":
+        """The program and its state, with columns for blocks of `size` rows."""
+        from app.engine.kernels.book import Machine
+
+        found = self._machines.get(size)
+        if found is None:
+            program, shape = self.program, (self.slots, self.program.nodes, size)
+            found = self._machines[size] = Machine(
+                program.code, program.constants, program.outputs, self._scales, self._ints, self._floats, self._signal,
+                np.zeros(shape, np.float64), np.zeros(shape, np.uint8),
+            )  # fmt: skip
+        return found
 
     def warm_up(self, bars: Bars, events: Int64 | None = None) -> Signals:
         """Take in closed bars (and the splits of their `timeline`); the signals after the last one."""
@@ -82,24 +96,16 @@ class ProgramRuntime:
         `splits`: (slot, numerator, denominator) effective before this bar, each given once.
         """
         from app.engine.kernels import machine
+        from app.engine.kernels.book import Market
 
         for slot, numerator, denominator in splits:
-            machine.split(self.program.code, self._ints, self._floats, slot, numerator, denominator)
+            machine.split(self.machine(1), 0, self.program.early, slot, numerator, denominator)
         for slot, row in enumerate(rows):
             self._valid[slot, 0] = row is not None
             if row is not None:
                 self._fields[:, slot, 0] = row
         self._day[0] = day_number(day) if isinstance(day, date) else day
-        registers, known = self._one
-        program = self.program
-        machine.run(
-            program.code, program.constants, self._scales, self._fields, self._valid, self._day, self._ints,
-            self._floats, registers, known, 0, 1,
-        )  # fmt: skip
-        machine.signals(
-            registers, known, self._day, self._signal, self._weights, self._flags, program.target,
-            int(program.rebalance), 0, 1, 0,
-        )  # fmt: skip
+        self._compute(1, Market(self._fields, self._valid, self._day, _NO_EVENTS), self._weights, self._flags, 0, 1, 0)
         return Signals(tuple(self._weights[0].tolist()), tuple(self._flags[0].tolist()))
 
     def advance(
@@ -110,25 +116,28 @@ class ProgramRuntime:
         A split cuts the block in two: what the state remembers is restated between them.
         """
         from app.engine.kernels import machine
+        from app.engine.kernels.book import Market
 
-        if self._many is None:
-            self._many = self._registers(self._block)
-        registers, known = self._many
-        program = self.program
+        market = Market(bars.fields, bars.valid, bars.days, _NO_EVENTS)
         at = start
         for stop, split in _cuts(events, start, end):
             if stop > at:
-                machine.run(
-                    program.code, program.constants, self._scales, bars.fields, bars.valid, bars.days, self._ints,
-                    self._floats, registers, known, at, stop,
-                )  # fmt: skip
-                machine.signals(
-                    registers, known, bars.days, self._signal, weights, flags, program.target,
-                    int(program.rebalance), at, stop, start,
-                )  # fmt: skip
+                self._compute(self._block, market, weights, flags, at, stop, start)
                 at = stop
             if split is not None:
-                machine.split(program.code, self._ints, self._floats, *split)
+                machine.split(self.machine(self._block), 0, self.program.early, *split)
+
+    def _compute(
+        self, size: int, market: "Market", weights: Int64, flags: npt.NDArray[np.uint8], start: int, end: int, base: int
+    ) -> None:
+        """The nodes that depend on bars alone; the signals too, where they do."""
+        from app.engine.kernels import machine
+
+        program, columns = self.program, self.machine(size)
+        machine.run(columns, market, 0, program.early, start, end, base)
+        if program.early == program.nodes and not program.trades:
+            least = -int(program.settings[Setting.SHORT])
+            machine.signals(columns, market, weights, flags, program.target, program.rule, least, start, end, base)
 
     def state(self) -> bytes:
         """The whole signal state, for comparing two runtimes or moving one between processes of one machine type."""

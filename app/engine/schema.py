@@ -1,12 +1,14 @@
 """Writes the strategy language as JSON schema, from the words themselves: what it admits is what the compiler reads."""
 
+from collections.abc import Iterator
 from typing import Any
 
+from app.engine.document import Document
 from app.engine.expression import MAX_LENGTH
 from app.engine.layout import ENGINE_VERSION
 from app.engine.macros import MACROS, Macro
 from app.engine.nodes import MAX_DEPTH, MAX_NODES, WORDS, Argument, Word
-from app.engine.program import MAX_NUMBER, Document
+from app.engine.program import MAX_NUMBER
 
 _NUMBER, _CONDITION, _PARAMETER = ({"$ref": f"#/$defs/{name}"} for name in ("number", "condition", "parameter"))
 
@@ -21,7 +23,8 @@ def program_schema() -> dict[str, Any]:
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = f"Mandi strategy program, engine {ENGINE_VERSION}"
     written = {"type": "string", "maxLength": MAX_LENGTH, "description": "The written form: close / sma(close, 50)."}
-    schema["properties"]["target"] |= {"anyOf": [{"$ref": "#/$defs/number"}, written]}
+    for place, name, kind in _expressions(schema):
+        place[name] |= {"anyOf": [kind, written]}
     words: dict[str, Word | Macro] = {**WORDS, **MACROS}
     conditions = [name for name, word in words.items() if word.kind == "condition"]
     numbers = [name for name in words if name not in conditions]
@@ -45,6 +48,24 @@ def program_schema() -> dict[str, Any]:
         **{f"word_{name}": _word(name, word) for name, word in words.items()},
     }
     return schema
+
+
+def _expressions(schema: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, dict[str, str]]]:
+    """Where a document holds expressions: the properties, the name in them, and the kind."""
+    parts = schema["$defs"]
+    yield schema["properties"], "target", _NUMBER
+    yield parts["Rule"]["properties"], "when", _CONDITION
+    for name in ("enter", "exit"):
+        yield parts["Side"]["properties"], name, _CONDITION
+    for part, names in (
+        ("LimitEntry", ["price"]),
+        ("StopEntry", ["price"]),
+        ("StopLimitEntry", ["price", "limit"]),
+        ("Distance", ["distance", "percent"]),
+        ("Trades", ["share"]),
+    ):
+        for name in names:
+            yield parts[part]["properties"], name, _NUMBER
 
 
 def _word(name: str, word: Word | Macro) -> dict[str, Any]:

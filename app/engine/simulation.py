@@ -8,27 +8,15 @@ import numpy as np
 
 from app.engine.apply import Position
 from app.engine.bars import AnyEvent, Bars, Int64, SessionClose, daily_sessions, timeline
+from app.engine.columns import COUNTER, FILL, INTENDED, ORDER, STATE, Cause, Counter, FillColumn, Reason, Setting, State
 from app.engine.fills import NO_SLIPPAGE, SlippageModel
 from app.engine.instruments import Instrument, static_array
-from app.engine.layout import (
-    BLOCK,
-    COUNTER,
-    ENGINE_VERSION,
-    FILL,
-    INTENDED,
-    ORDER,
-    STATE,
-    Cause,
-    Counter,
-    FillColumn,
-    Reason,
-    Setting,
-    State,
-)  # fmt: skip
+from app.engine.layout import BLOCK, ENGINE_VERSION
 from app.engine.program import Program
 from app.engine.runtime import ProgramRuntime
 from app.engine.schedule import Schedule
 from app.engine.tariff import rate_table
+from app.engine.terms import CASH_ACCOUNT, Terms
 from app.kernel.errors import conflict, invalid
 from app.kernel.orders import Side
 
@@ -66,6 +54,10 @@ class Result:
     orders: int
     expired_orders: int
     unaffordable_orders: int
+    cancelled_orders: int
+    ambiguous_bars: int
+    margin_calls: int
+    borrow_cost: int
     charges: dict[str, int]
     assumptions: dict[str, str]
 
@@ -102,6 +94,7 @@ def backtest(
     cash: int,
     schedule: Schedule,
     slippage: SlippageModel = NO_SLIPPAGE,
+    terms: Terms = CASH_ACCOUNT,
     events: Iterable[AnyEvent] = (),
     sessions: Iterable[SessionClose] | None = None,
     trade_from: int = 0,
@@ -115,7 +108,7 @@ def backtest(
     the rows done after each block; what it raises ends the run.
     Raises `invalid_bars`, `invalid_event`, `unsupported_…`, `invalid_cash`, `too_few_bars`, `charges_unknown`.
     """
-    run = _Run(program, bars, instruments, cash, schedule, slippage, events, sessions, trade_from, block)
+    run = _Run(program, bars, instruments, cash, schedule, slippage, terms, events, sessions, trade_from, block)
     for start in range(0, bars.rows, block):
         done = min(start + block, bars.rows)
         run.block(start, done)
@@ -133,6 +126,7 @@ class _Run:
         cash: int,
         schedule: Schedule,
         slippage: SlippageModel,
+        terms: Terms,
         events: Iterable[AnyEvent],
         sessions: Iterable[SessionClose] | None,
         trade_from: int,
@@ -161,13 +155,16 @@ class _Run:
         self.runtime = ProgramRuntime(program, instruments, block=block)
         self.settings = program.settings.copy()
         self.settings[Setting.SLIPPAGE_BPS], self.settings[Setting.TRADE_FROM] = slippage.bps, trade_from
+        self.terms = terms
+        terms.apply(self.settings)
         self.cash = np.array([cash], np.int64)
         self.state = np.zeros((slots, STATE), np.int64)
-        self.pool = np.zeros((4 * slots + 64, ORDER), np.int64)
+        self.pool = np.zeros((16 * slots + 64, ORDER), np.int64)
         self.counters = np.zeros(COUNTER, np.int64)
-        self.buffer = np.zeros((max(2048, len(self.pool)), FILL), np.int64)
+        self.buffer = np.zeros((max(2048, 4 * len(self.pool)), FILL), np.int64)
         self.intents = np.zeros((slots, INTENDED), np.int64)
         self.amounts, self.totals = np.zeros((2, len(self.units)), np.int64)
+        self.block_size = block
         self.equity = np.empty(bars.rows, np.int64)
         self.weights = np.zeros((min(block, bars.rows), slots), np.int64)
         self.flags = np.zeros((min(block, bars.rows), slots), np.uint8)
@@ -175,14 +172,20 @@ class _Run:
 
     def block(self, start: int, end: int) -> None:
         from app.engine.kernels import simulator
+        from app.engine.kernels.book import Book, Market
 
-        self.runtime.advance(self.bars, self.events, start, end, self.weights, self.flags)
-        row = start
+        program, bars = self.program, self.bars
+        self.runtime.advance(bars, self.events, start, end, self.weights, self.flags)
+        market = Market(bars.fields, bars.valid, bars.days, self.events)
+        book = Book(
+            self.state, self.static, self.settings, self.cash, self.pool, self.counters, self.buffer, self.intents,
+            self.rates, self.units, self.amounts, self.totals,
+        )  # fmt: skip
+        machine, row = self.runtime.machine(self.block_size), start
         while row < end:
             row = simulator.simulate(
-                self.bars.fields, self.bars.valid, self.bars.days, self.events, self.weights, self.flags, self.state,
-                self.static, self.settings, self.cash, self.pool, self.counters, self.buffer, self.intents, self.rates,
-                self.units, self.amounts, self.totals, self.equity, row, end, start,
+                book, market, machine, self.weights, self.flags, self.equity, program.early, program.target,
+                program.rule, row, end, start,
             )  # fmt: skip
             if row < 0:
                 raise conflict("too_many_orders", f"More than {len(self.pool)} orders work at once.")
@@ -200,13 +203,19 @@ class _Run:
             orders=int(self.counters[Counter.ORDERS]),
             expired_orders=int(self.counters[Counter.EXPIRED]),
             unaffordable_orders=int(self.counters[Counter.UNAFFORDABLE]),
+            cancelled_orders=int(self.counters[Counter.CANCELLED]),
+            ambiguous_bars=int(self.counters[Counter.AMBIGUOUS]),
+            margin_calls=int(self.counters[Counter.MARGIN_CALLS]),
+            borrow_cost=int(self.counters[Counter.BORROW]),
             charges=dict(zip(self.schedule.heads, self.totals.tolist(), strict=True)),
             assumptions={
                 "engine": str(ENGINE_VERSION),
                 "fills": "orders meet their first price on the next bar; limits fill on trade-through only",
                 "slippage": f"market orders pay {self.slippage.bps} bps, rounded against them to the tick",
                 "charges": f"{self.schedule.name}, assessed and rounded per fill",
-                "volume": "not limited",
-                "splits": "positions follow them; working orders of the instrument are cancelled",
-            },
+                "splits": "positions and their exits follow them; other working orders of the instrument are cancelled",
+                "sessions": "day orders expire at the end of each trading date; intraday positions are squared off at"
+                " its last close",
+            }
+            | self.terms.assumptions(),
         )

@@ -3,7 +3,7 @@
 import numpy as np
 
 from app.engine.bars import EPOCH, Bars, Int64
-from app.engine.layout import RATE_COLUMNS
+from app.engine.columns import RATE_COLUMNS
 from app.engine.schedule import Schedule
 from app.kernel.errors import invalid
 from app.kernel.orders import Product, Side

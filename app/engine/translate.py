@@ -5,7 +5,7 @@ literal, which takes any. It says how a lagged value is restated, and refuses su
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app.engine.layout import Field, Op
@@ -15,6 +15,7 @@ from app.kernel.errors import DomainError, invalid
 
 _SAME_UNIT = {Op.ADD, Op.SUB, Op.MIN, Op.MAX, Op.GT, Op.GE, Op.LT, Op.LE, Op.EQ, Op.NE, Op.SELECT}
 _KEEPS_UNIT = {Op.SMA, Op.STDDEV, Op.LAG, Op.NEG, Op.ABS, Op.EMA, Op.WILDER, Op.HIGHEST, Op.LOWEST}
+_PRICES = {Op.OPENING_HIGH, Op.OPENING_LOW, Op.ENTRY_PRICE}
 _LOOKS_BACK = {Op.EMA, Op.WILDER, Op.HIGHEST, Op.LOWEST}
 
 
@@ -28,6 +29,8 @@ class Node:
     unit: int | None
     kind: Kind
     lookback: int
+    reads: tuple[int, ...] = ()
+    """Registers; `inputs` may also be bar fields."""
 
 
 def fault(path: str, reason: str) -> DomainError:
@@ -41,21 +44,17 @@ def _only(value: Mapping[str, Any], word: Word | Macro, name: str, path: str) ->
             raise fault(f"{path}.{key}", f"{name!r} has no such argument")
 
 
-def translate(target: Any, parameters: Mapping[str, int | float]) -> tuple[list[Node], int]:
-    """The nodes in evaluation order and the register of the target. Raises `invalid_program`."""
-    walker = _Walker(parameters)
-    register = walker.expression(target, "target", "number", 1)
-    return walker.nodes, register
+class Walker:
+    """Collects the nodes of one program, in evaluation order; `expression` gives each root its register."""
 
-
-class _Walker:
     def __init__(self, parameters: Mapping[str, int | float]) -> None:
         self.parameters = parameters
         self.nodes: list[Node] = []
         self.known: dict[Node, int] = {}
         self.visited = 0
 
-    def expression(self, value: Any, path: str, wanted: Kind, depth: int) -> int:
+    def expression(self, value: Any, path: str, wanted: Kind, depth: int = 1) -> int:
+        """The register of an expression. Raises `invalid_program`."""
         self.visited += 1
         if depth > MAX_DEPTH:
             raise fault(path, f"nested deeper than {MAX_DEPTH} levels")
@@ -129,19 +128,21 @@ class _Walker:
             registers.append(self.expression(value[key], f"{path}.{key}", kind, depth + 1))
         if word.field_of:
             return self._window(word, registers[0], i0, i1, f"{path}.of", name)
+        if word.op in _PRICES:
+            return self._node(Node(word.op, (0, 0, 0), i0, i1, 0.0, 1, word.kind, i0 if word.arguments else 1))
         followed = self._unit(word.op, registers, path)
         lookback = max([self.nodes[r].lookback for r in registers], default=1)
         lookback += i0 if word.op is Op.LAG else 1 if word.op is Op.MONTH_CHANGED else 0
         lookback += i0 - 1 if word.op in _LOOKS_BACK else 0
         a, b, c = (*registers, *(registers or [0])[:1] * 3)[:3]
-        return self._node(Node(word.op, (a, b, c), i0, i1, 0.0, followed, word.kind, lookback))
+        return self._node(Node(word.op, (a, b, c), i0, i1, 0.0, followed, word.kind, lookback, tuple(registers)))
 
     def _window(self, word: Word, register: int, i0: int, i1: int, path: str, name: str) -> int:
         source = self.nodes[register]
         if source.op is not Op.FIELD:
             raise fault(path, f"{name!r} is exact on bar fields only: one of {', '.join(FIELD_WORDS)}")
         unit = source.unit if word.op in _KEEPS_UNIT else 0
-        lookback = i0 + 1 if word.op is Op.RETURN else i0
+        lookback = i0 + 1 if word.op in (Op.RETURN, Op.VOLATILITY) else i0
         return self._node(Node(word.op, (source.inputs[0], 0, 0), i0, i1, 0.0, unit, "number", lookback))
 
     def _argument(self, argument: Argument, value: Mapping[str, Any], path: str) -> int:
@@ -175,6 +176,10 @@ class _Walker:
             if units == [None, None]:
                 return None
             return (units[0] or 0) + (1 if op is Op.MUL else -1) * (units[1] or 0)
+        if op is Op.MOD:
+            return units[0]
+        if op is Op.SQRT and (units[0] or 0) % 2 == 0:
+            return None if units[0] is None else units[0] // 2
         return 0
 
     def _node(self, node: Node) -> int:
@@ -182,3 +187,20 @@ class _Walker:
             self.known[node] = len(self.nodes)
             self.nodes.append(node)
         return self.known[node]
+
+
+def late_last(nodes: list[Node]) -> tuple[list[Node], dict[int, int], int]:
+    """The nodes with those that depend on the position behind the others; new registers by old; how many come first."""
+    late: set[int] = set()
+    for register, node in enumerate(nodes):
+        if node.op >= Op.FLAT or late.intersection(node.reads):
+            late.add(register)
+    order = [*(r for r in range(len(nodes)) if r not in late), *sorted(late)]
+    place = {register: at for at, register in enumerate(order)}
+    moved = []
+    for node in (nodes[register] for register in order):
+        if node.reads:
+            a, b, c = (place[register] for register in node.inputs)
+            node = replace(node, inputs=(a, b, c), reads=tuple(place[register] for register in node.reads))
+        moved.append(node)
+    return moved, place, len(nodes) - len(late)

@@ -7,6 +7,7 @@ import importlib
 from pathlib import Path
 
 MODULES = (
+    "book",
     "integers",
     "charging",
     "positions",
@@ -14,9 +15,14 @@ MODULES = (
     "windows",
     "recurrences",
     "extremes",
+    "sessions",
+    "volatility",
     "indicators",
     "machine",
+    "pool",
     "sizing",
+    "execution",
+    "trading",
     "simulator",
 )
 
@@ -25,7 +31,8 @@ def source_digest() -> str:
     """Of all kernels and their layout. numba notices a change of a kernel's own file only, not of those it calls, so
     compiled code must lie in a folder that this digest names."""
     here = Path(__file__)
-    sources = [here.parents[1] / "layout.py", *sorted(here.parent.glob("*.py"))]
+    shared = [here.parents[1] / name for name in ("layout.py", "columns.py")]
+    sources = [*shared, *sorted(here.parent.glob("*.py"))]
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
 
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from app.engine.columns import RateColumn
 from app.engine.kernels.integers import multiply_divide
 from app.engine.kernels.jit import kernel
-from app.engine.layout import FINE, RATE, RateColumn
+from app.engine.layout import FINE, RATE
 
 HEAD, BASE, PER = int(RateColumn.HEAD), int(RateColumn.BASE), int(RateColumn.RATE)
 SIDES, PRODUCTS = int(RateColumn.SIDES), int(RateColumn.PRODUCTS)

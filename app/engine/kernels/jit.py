@@ -20,7 +20,7 @@ if not _settings.CACHE_DIR:
     _settings.CACHE_DIR = str(Path(__file__).parent / "__pycache__" / source_digest())
 
 
-def kernel(signature: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def kernel(signature: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Compile for `signature`. Division by zero follows NumPy's rules; each kernel guards its own divisors.
 
     Without numba's run time, views of arrays are not counted (that took half of the simulator's time) and a kernel that

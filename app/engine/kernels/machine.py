@@ -7,12 +7,13 @@ not during warm-up, not on a missing bar, not where it is undefined (x / 0).
 
 import numpy as np
 
+from app.engine.kernels.book import I8, KNOWN_T, MACHINE_T, MARKET_T, ROWS_T, VOID, Machine, Market
 from app.engine.kernels.indicators import indicator, restate
 from app.engine.kernels.integers import day_of_month, month_of
 from app.engine.kernels.jit import kernel
 from app.engine.kernels.recurrences import follow
 from app.engine.kernels.windows import deviation, holding_return, rescale, sma
-from app.engine.layout import WEIGHT, Code, Field, Flag, Op, Rebalance, Signal
+from app.engine.layout import WEIGHT, Code, Field, Flag, Op, Signal
 
 OP, A, B, C = int(Code.OP), int(Code.A), int(Code.B), int(Code.C)
 I0, I1, STATE, FLOATS, UNIT = int(Code.I0), int(Code.I1), int(Code.STATE), int(Code.FLOATS), int(Code.UNIT)
@@ -24,8 +25,12 @@ NEG, ABS, GT, GE, LT, LE = int(Op.NEG), int(Op.ABS), int(Op.GT), int(Op.GE), int
 EQ, NE, AND, OR, NOT = int(Op.EQ), int(Op.NE), int(Op.AND), int(Op.OR), int(Op.NOT)
 SELECT, LATCH, VOLUME = int(Op.SELECT), int(Op.LATCH), int(Field.VOLUME)
 KNOWN, LAST, LAST_MONTH = int(Signal.KNOWN), int(Signal.WEIGHT), int(Signal.MONTH)
-UNKNOWN, HOLD, REBALANCE, MONTHLY = int(Flag.UNKNOWN), int(Flag.HOLD), int(Flag.REBALANCE), int(Rebalance.MONTHLY)
+UNKNOWN, HOLD, REBALANCE = int(Flag.UNKNOWN), int(Flag.HOLD), int(Flag.REBALANCE)
+RANK, FLAT, MOD, SQRT, DATE, BAR_OF_DAY = (
+    int(o) for o in (Op.RANK, Op.FLAT, Op.MOD, Op.SQRT, Op.DATE_NUMBER, Op.BAR_OF_DAY)
+)
 WEIGHT_SCALE = WEIGHT
+BY_CHANGE, BY_MONTH = -1, -2
 
 
 @kernel("void(i8, f8, f8, i8[::1], i8[::1], u1[::1], i8[::1], f8[::1], u1[::1])")
@@ -55,6 +60,12 @@ def source(
             out[i] = float(day_of_month(days[i]))
         elif op == WEEKDAY:
             out[i] = float((days[i] + 3) % 7 + 1)
+        elif op == DATE:
+            out[i] = float(days[i])
+        elif op == BAR_OF_DAY:
+            state[1] = state[1] + 1 if state[0] == days[i] else 1
+            state[0] = days[i]
+            out[i] = float(state[1])
         else:
             month = month_of(days[i])
             out[i] = 1.0 if state[0] == 1 and state[1] != month else 0.0
@@ -107,6 +118,10 @@ def arithmetic(
             value = max(a[i], b[i])
         elif op == NEG:
             value = -a[i]
+        elif op == MOD:
+            value = a[i] - b[i] * np.floor(a[i] / b[i]) if b[i] != 0.0 else np.inf
+        elif op == SQRT:
+            value = np.sqrt(a[i]) if a[i] >= 0.0 else np.inf
         else:
             value = abs(a[i])
         out[i] = value
@@ -163,128 +178,157 @@ def latch(
         out[i] = float(state[0])
 
 
-@kernel("void(f8[:, ::1], u1[:, ::1], i8, i8, i8, f8[::1], u1[::1])")
+@kernel("void(f8[:, ::1], u1[:, ::1], i8, i8, i8, i8, f8[::1], u1[::1])")
 def select(
-    registers: np.ndarray, oks: np.ndarray, when: int, then: int, other: int, out: np.ndarray, ok: np.ndarray
+    columns: np.ndarray,
+    known: np.ndarray,
+    when: int,
+    then: int,
+    other: int,
+    first: int,
+    out: np.ndarray,
+    ok: np.ndarray,
 ) -> None:
-    """`then` where `when` holds, else `other`; only the chosen side must be known."""
+    """`then` where `when` holds, else `other`; only the chosen side must be known. Reads from place `first` on."""
     for i in range(out.shape[0]):
-        chosen = then if registers[when, i] != 0.0 else other
-        out[i] = registers[chosen, i]
-        ok[i] = oks[when, i] & oks[chosen, i]
+        at = first + i
+        chosen = then if columns[when, at] != 0.0 else other
+        out[i] = columns[chosen, at]
+        ok[i] = known[when, at] & known[chosen, at]
 
 
-@kernel(
-    "void(i8[:, ::1], f8[::1], f8[:, ::1], i8[:, :, ::1], u1[:, ::1], i8[::1], i8[:, ::1], f8[:, ::1],"
-    " f8[:, :, ::1], u1[:, :, ::1], i8, i8)"
-)
-def run(
-    code: np.ndarray,
-    constants: np.ndarray,
-    scales: np.ndarray,
-    fields: np.ndarray,
-    valid: np.ndarray,
-    days: np.ndarray,
-    ints: np.ndarray,
-    floats: np.ndarray,
-    registers: np.ndarray,
-    oks: np.ndarray,
-    start: int,
-    end: int,
-) -> None:
-    """Fill registers[slot, node, 0:end − start]. Shapes: code (nodes, CODE), scales (slots, FIELDS), fields
-    (FIELDS, slots, rows), valid (slots, rows), ints and floats (slots, …)."""
-    size = end - start
-    for slot in range(valid.shape[0]):
-        live = valid[slot, start:end]
-        columns, known = registers[slot], oks[slot]
-        for node in range(code.shape[0]):
-            word = code[node]
-            op, state = word[OP], ints[slot, word[STATE] :]
-            out, ok = columns[node, :size], known[node, :size]
-            if op < SMA:
-                field = word[A]
-                source(
-                    op, constants[node], scales[slot, field], fields[field, slot, start:end], days[start:end], live,
-                    state, out, ok,
-                )  # fmt: skip
-            elif op < LAG:
-                values, scale = fields[word[A], slot, start:end], scales[slot, word[A]]
-                if op == SMA:
-                    sma(state, values, live, out, ok, word[I0], scale)
-                elif op == RETURN:
-                    holding_return(state, values, live, out, ok, word[I0], word[I1])
-                else:
-                    deviation(op, state, values, live, out, ok, word[I0], word[I1], scale)
-            elif op == LAG:
-                lag(columns[word[A], :size], known[word[A], :size], live, state, floats[slot, word[FLOATS] :], out, ok,
-                    word[I0])  # fmt: skip
-            elif op == SELECT:
-                select(columns, known, word[A], word[B], word[C], out, ok)
-            elif op > LATCH:
-                indicator(word, fields[:, slot, start:end], scales[slot], days[start:end], live, columns, known, state,
-                    floats[slot, word[FLOATS] :], out, ok)  # fmt: skip
-            else:
-                a, b = columns[word[A], :size], columns[word[B], :size]
-                a_ok, b_ok = known[word[A], :size], known[word[B], :size]
-                if op == LATCH:
-                    latch(a, b, a_ok, b_ok, state, out, ok)
-                elif op < GT:
-                    arithmetic(op, a, b, a_ok, b_ok, out, ok)
-                else:
-                    logic(op, a, b, a_ok, b_ok, out, ok)
+@kernel(VOID(MACHINE_T, MARKET_T, I8, I8, I8, I8, I8))
+def instruction(machine: Machine, market: Market, slot: int, node: int, start: int, end: int, base: int) -> None:
+    """Fill columns[slot, node] for rows [start, end), at places row − base."""
+    word, first, last = machine.code[node], start - base, end - base
+    op, state, scales = word[OP], machine.ints[slot, word[STATE] :], machine.scales[slot]
+    columns, known, live = machine.columns[slot], machine.known[slot], market.valid[slot, start:end]
+    out, ok = columns[node, first:last], known[node, first:last]
+    if op < SMA:
+        field = word[A]
+        source(
+            op, machine.constants[node], scales[field], market.fields[field, slot, start:end], market.days[start:end],
+            live, state, out, ok,
+        )  # fmt: skip
+    elif op < LAG:
+        values, scale = market.fields[word[A], slot, start:end], scales[word[A]]
+        if op == SMA:
+            sma(state, values, live, out, ok, word[I0], scale)
+        elif op == RETURN:
+            holding_return(state, values, live, out, ok, word[I0], word[I1])
+        else:
+            deviation(op, state, values, live, out, ok, word[I0], word[I1], scale)
+    elif op == LAG:
+        lag(columns[word[A], first:last], known[word[A], first:last], live, state,
+            machine.floats[slot, word[FLOATS] :], out, ok, word[I0])  # fmt: skip
+    elif op == SELECT:
+        select(columns, known, word[A], word[B], word[C], first, out, ok)
+    elif op > LATCH:
+        indicator(
+            word, market.fields[:, slot, start:end], scales, market.days[start:end], live, columns, known, first,
+            state, machine.floats[slot, word[FLOATS] :], out, ok,
+        )  # fmt: skip
+    else:
+        a, b = columns[word[A], first:last], columns[word[B], first:last]
+        a_ok, b_ok = known[word[A], first:last], known[word[B], first:last]
+        if op == LATCH:
+            latch(a, b, a_ok, b_ok, state, out, ok)
+        elif op < GT:
+            arithmetic(op, a, b, a_ok, b_ok, out, ok)
+        else:
+            logic(op, a, b, a_ok, b_ok, out, ok)
 
 
-@kernel("void(i8[:, ::1], i8[:, ::1], f8[:, ::1], i8, i8, i8)")
-def split(code: np.ndarray, ints: np.ndarray, floats: np.ndarray, slot: int, numerator: int, denominator: int) -> None:
-    """Before the first row after a split: restate what the slot's state remembers of prices and volumes."""
-    for node in range(code.shape[0]):
-        word = code[node]
+@kernel(VOID(MACHINE_T, I8, I8, I8))
+def rank(machine: Machine, node: int, first: int, last: int) -> None:
+    """1 + the number of instruments whose value is larger, or equal and in an earlier slot; at places [first, last)."""
+    given, slots = machine.code[node, A], machine.columns.shape[0]
+    columns, known = machine.columns, machine.known
+    for at in range(first, last):
+        for slot in range(slots):
+            known[slot, node, at] = known[slot, given, at]
+            if known[slot, given, at] == 0:
+                continue
+            value, before = columns[slot, given, at], 1
+            for other in range(slots):
+                if known[other, given, at] == 1:
+                    rival = columns[other, given, at]
+                    if rival > value or (rival == value and other < slot):
+                        before += 1
+            columns[slot, node, at] = float(before)
+
+
+@kernel(VOID(MACHINE_T, MARKET_T, I8, I8, I8, I8, I8))
+def run(machine: Machine, market: Market, first: int, last: int, start: int, end: int, base: int) -> None:
+    """Run nodes [first, last) over rows [start, end) into places row − base. A rank needs every slot's value, so it
+    divides the nodes into stages; position nodes are the simulator's."""
+    while first < last:
+        stop = first
+        while stop < last and machine.code[stop, OP] != RANK:
+            stop += 1
+        for slot in range(market.valid.shape[0]):
+            for node in range(first, stop):
+                if machine.code[node, OP] < FLAT:
+                    instruction(machine, market, slot, node, start, end, base)
+        if stop < last:
+            rank(machine, stop, start - base, end - base)
+        first = stop + 1
+
+
+@kernel(VOID(MACHINE_T, I8, I8, I8, I8, I8))
+def split(machine: Machine, first: int, last: int, slot: int, numerator: int, denominator: int) -> None:
+    """Before the first row after a split: restate what nodes [first, last) remember of prices and volumes."""
+    for node in range(first, last):
+        word = machine.code[node]
+        state, memory = machine.ints[slot, word[STATE] :], machine.floats[slot, word[FLOATS] :]
         if SMA <= word[OP] < LAG:
             size = word[I0] + 1 if word[OP] == RETURN else word[I0]
-            state = ints[slot, word[STATE] :]
             if word[A] == VOLUME:
                 rescale(state, size, numerator, denominator)
             else:
                 rescale(state, size, denominator, numerator)
         elif word[OP] == LAG:
-            follow(floats[slot, word[FLOATS] :], word[I0], word[UNIT], numerator, denominator)
-        elif word[OP] > LATCH:
-            restate(word, ints[slot, word[STATE] :], floats[slot, word[FLOATS] :], numerator, denominator)
+            follow(memory, word[I0], word[UNIT], numerator, denominator)
+        elif LATCH < word[OP] < RANK or RANK < word[OP] < FLAT:
+            restate(word, state, memory, numerator, denominator)
 
 
-@kernel("void(f8[:, :, ::1], u1[:, :, ::1], i8[::1], i8[:, ::1], i8[:, ::1], u1[:, ::1], i8, i8, i8, i8, i8)")
+@kernel(VOID(MACHINE_T, MARKET_T, ROWS_T, KNOWN_T, I8, I8, I8, I8, I8, I8))
 def signals(
-    registers: np.ndarray,
-    oks: np.ndarray,
-    days: np.ndarray,
-    state: np.ndarray,
+    machine: Machine,
+    market: Market,
     weights: np.ndarray,
     flags: np.ndarray,
     target: int,
     rule: int,
+    least: int,
     start: int,
     end: int,
     base: int,
 ) -> None:
-    """Turn the target column into weights (scale `WEIGHT`, clipped to 0…1) and flags, at rows row − base of the
+    """Turn the target column into weights (scale `WEIGHT`, clipped to least…1) and flags, at rows row − base of the
     (rows, slots) outputs.
 
     ON_CHANGE: rebalance when the weight differs from the last known one. MONTHLY: at the first known bar of a month
-    after one of another month. The first known weight trades nothing.
+    after one of another month. Under both, the first known weight trades nothing. A `rule` that is not negative is a
+    condition's register: rebalance where it holds.
     """
-    for slot in range(state.shape[0]):
-        own = state[slot]
+    for slot in range(machine.signal.shape[0]):
+        own = machine.signal[slot]
         for row in range(start, end):
-            i = row - start
+            at = row - base
             flag = UNKNOWN
-            if oks[slot, target, i] == 1:
-                value = min(max(registers[slot, target, i], 0.0), 1.0)
+            if machine.known[slot, target, at] == 1:
+                value = min(max(machine.columns[slot, target, at], float(least)), 1.0)
                 weight = int(np.floor(value * WEIGHT_SCALE + 0.5))
-                month = month_of(days[row]) if rule == MONTHLY else 0
+                month = month_of(market.days[row]) if rule == BY_MONTH else 0
                 flag = HOLD
-                if own[KNOWN] == 1 and (own[LAST_MONTH] != month if rule == MONTHLY else own[LAST] != weight):
+                if rule >= 0:
+                    asked = machine.known[slot, rule, at] == 1 and machine.columns[slot, rule, at] != 0.0
+                else:
+                    asked = own[KNOWN] == 1 and (own[LAST_MONTH] != month if rule == BY_MONTH else own[LAST] != weight)
+                if asked:
                     flag = REBALANCE
                 own[KNOWN], own[LAST], own[LAST_MONTH] = 1, weight, month
-            weights[row - base, slot] = own[LAST]
-            flags[row - base, slot] = flag
+            weights[at, slot] = own[LAST]
+            flags[at, slot] = flag

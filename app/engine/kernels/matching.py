@@ -1,10 +1,11 @@
-"""The compiled form of `app.engine.fills.match`: same integers."""
+"""When a price fills an order, and at what price. Market and limit: the compiled form of `app.engine.fills.match`."""
 
+from app.engine.columns import MARKET, Cause
 from app.engine.kernels.integers import multiply_divide
 from app.engine.kernels.jit import kernel
-from app.engine.layout import BPS, MARKET, Cause
+from app.engine.layout import BPS
 
-AT_MARKET, GAP, THROUGH = int(Cause.MARKET), int(Cause.GAP), int(Cause.TRADE_THROUGH)
+AT_MARKET, GAP, THROUGH, AT_STOP = int(Cause.MARKET), int(Cause.GAP), int(Cause.TRADE_THROUGH), int(Cause.STOP)
 
 
 @kernel("i8(i8, i8, i8, i8)")
@@ -33,3 +34,17 @@ def match(
     if first or first_after_arrival:
         return price, GAP
     return limit, THROUGH
+
+
+@kernel("UniTuple(i8, 2)(i8, i8, i8, b1, i8, i8)")
+def triggered(side: int, trigger: int, price: int, first: bool, tick: int, bps: int) -> tuple[int, int]:
+    """(price, cause) at which a stop order trades once `price` was shown; price 0: it is not triggered.
+
+    A touch triggers. It trades at its trigger, or at a bar's opening price that lies beyond it (a gap), slipped as
+    market orders are.
+    """
+    if price <= 0 or (price - trigger) * side < 0:
+        return 0, AT_STOP
+    if first:
+        return slipped(price, side, tick, bps), GAP
+    return slipped(trigger, side, tick, bps), AT_STOP

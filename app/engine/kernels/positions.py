@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from app.engine.columns import State, Static
 from app.engine.kernels.integers import multiply_divide
 from app.engine.kernels.jit import kernel
-from app.engine.layout import State, Static
 
 QUANTITY, COST, REALISED = int(State.QUANTITY), int(State.COST), int(State.REALISED)
 MULTIPLY, DIVIDE = int(Static.MULTIPLY), int(Static.DIVIDE)

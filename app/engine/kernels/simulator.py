@@ -6,297 +6,321 @@ decision on the closed bar. An order therefore meets its first price on the next
 
 import numpy as np
 
-from app.engine.kernels.charging import charge
-from app.engine.kernels.integers import multiply_divide
-from app.engine.kernels.jit import kernel
-from app.engine.kernels.matching import match
-from app.engine.kernels.positions import apply_dividend, apply_fill, apply_split, notional_of
-from app.engine.kernels.sizing import decide
-from app.engine.layout import (
+from app.engine.columns import (
     LIMIT_ORDER,
-    MARKET,
     Counter,
     Event,
-    Field,
-    FillColumn,
-    Flag,
     Intended,
     Kind,
     Order,
+    Reason,
+    Role,
     Setting,
     State,
     Static,
-)  # fmt: skip
+    Validity,
+)
+from app.engine.kernels.book import (
+    B1,
+    BOOK_T,
+    I8,
+    KNOWN_T,
+    MACHINE_T,
+    MARKET_T,
+    ROWS_T,
+    VECTOR_T,
+    VOID,
+    Book,
+    Machine,
+    Market,
+)
+from app.engine.kernels.execution import liquidate, trade
+from app.engine.kernels.integers import multiply_divide
+from app.engine.kernels.jit import kernel
+from app.engine.kernels.machine import run, signals, split
+from app.engine.kernels.pool import append, cancel, on_tick, reduce, sweep
+from app.engine.kernels.positions import apply_dividend, apply_split, notional_of
+from app.engine.kernels.sizing import decide
+from app.engine.kernels.trading import intend, leave
+from app.engine.layout import BPS, Code, Field, Flag, Op
+from app.kernel.orders import Product
 
-OPEN, HIGH, LOW, CLOSE_PRICE = int(Field.OPEN), int(Field.HIGH), int(Field.LOW), int(Field.CLOSE)
-QUANTITY, CLOSE = int(State.QUANTITY), int(State.CLOSE)
-OPEN_BUY, OPEN_SELL = int(State.OPEN_BUY), int(State.OPEN_SELL)
-MULTIPLY, DIVIDE = int(Static.MULTIPLY), int(Static.DIVIDE)
+CLOSE_PRICE = int(Field.CLOSE)
+HELD, COST, CLOSE = int(State.QUANTITY), int(State.COST), int(State.CLOSE)
+BARS_HELD, PRICE_SCALE = int(State.BARS_HELD), int(Static.PRICE_SCALE)
+OP, FLAT, LONG, SHORTED = int(Code.OP), int(Op.FLAT), int(Op.LONG), int(Op.SHORT)
+BARS, ENTRY_PRICE = int(Op.BARS_HELD), int(Op.ENTRY_PRICE)
+MULTIPLY, DIVIDE, PRODUCT = int(Static.MULTIPLY), int(Static.DIVIDE), int(Static.PRODUCT)
+CURRENCY = int(Static.CURRENCY)
 HOLD, REBALANCE = int(Flag.HOLD), int(Flag.REBALANCE)
-TICK, UNIT, PRODUCT, CURRENCY = int(Static.TICK), int(Static.UNIT), int(Static.PRODUCT), int(Static.CURRENCY)
-NEXT_EVENT, ORDERS, POOL, FILLS = int(Counter.EVENT), int(Counter.ORDERS), int(Counter.POOL), int(Counter.FILLS)
-EXPIRED, UNAFFORDABLE = int(Counter.EXPIRED), int(Counter.UNAFFORDABLE)
+NEXT_EVENT, POOL, FILLS, EXPIRED = int(Counter.EVENT), int(Counter.POOL), int(Counter.FILLS), int(Counter.EXPIRED)
+MARGIN_CALLS, BORROWED, LAST_DAY = int(Counter.MARGIN_CALLS), int(Counter.BORROW), int(Counter.DAY)
 EVENT_ROW, EVENT_KIND, EVENT_SLOT, EVENT_A, EVENT_B = (int(c) for c in Event)
 SPLIT, DIVIDEND, BAR = int(Kind.SPLIT), int(Kind.DIVIDEND), int(Kind.BAR)
-(ORDER_ID, ORDER_SLOT, ORDER_SIDE, ORDER_TYPE, ORDER_LIMIT, ORDER_QUANTITY, REMAINING, VALIDITY, GROUP, PARENT, ROLE,
- SEEN, ORDER_REASON, ORDER_ROW) = (int(c) for c in Order)  # fmt: skip
-(FILL_ROW, FILL_SLOT, FILL_SIDE, FILL_QUANTITY, FILL_PRICE, FILL_NOTIONAL, FILL_CHARGES, FILL_ORDER, FILL_REASON,
- FILL_CAUSE, FILL_CASH) = (int(c) for c in FillColumn)  # fmt: skip
-SLIPPAGE, TRADE_FROM, TYPE = int(Setting.SLIPPAGE_BPS), int(Setting.TRADE_FROM), int(Setting.ORDER_TYPE)
-INTENT_SLOT, INTENT_SIDE, INTENT_QUANTITY, INTENT_LIMIT, INTENT_REASON = (int(c) for c in Intended)
+SLOT, SIDE, LIMIT, TYPE = int(Order.SLOT), int(Order.SIDE), int(Order.LIMIT), int(Order.TYPE)
+REMAINING, BUDGET, VALIDITY = int(Order.REMAINING), int(Order.BUDGET), int(Order.VALIDITY)
+DAY, PLAIN, ENTRY, EXIT = int(Validity.DAY), int(Role.PLAIN), int(Role.ENTRY), int(Role.EXIT)
+ROLE, TRIGGER, TRAIL, TICK = int(Order.ROLE), int(Order.TRIGGER), int(Order.TRAIL), int(Static.TICK)
+INTRADAY = list(Product).index(Product.INTRADAY)
+TRADE_FROM, ORDER_TYPE, SHORT = int(Setting.TRADE_FROM), int(Setting.ORDER_TYPE), int(Setting.SHORT)
+MARGIN, MAINTENANCE, BORROW = int(Setting.MARGIN_BPS), int(Setting.MAINTENANCE_BPS), int(Setting.BORROW_BPS)
+WANTED_SLOT, WANTED_SIDE, WANTED, WANTED_LIMIT, WANTED_REASON, WANTED_BUDGET = (int(c) for c in Intended)
+SQUARED_OFF, CALLED = int(Reason.SQUARE_OFF), int(Reason.MARGIN_CALL)
+ORDERS_PER_SLOT = 8
+YEAR = 365
 
 
-@kernel("void(i8[:, ::1], i8[:, ::1], i8[::1], i8)")
-def drop(pool: np.ndarray, state: np.ndarray, counters: np.ndarray, index: int) -> None:
-    """Take an order out of the pool, keeping the others' order, and free what it held open."""
-    order = pool[index]
-    state[order[ORDER_SLOT], OPEN_BUY if order[ORDER_SIDE] > 0 else OPEN_SELL] -= order[REMAINING]
-    for i in range(index, counters[POOL] - 1):
-        for column in range(pool.shape[1]):  # a row assigned to a row would be copied through fresh memory
-            pool[i, column] = pool[i + 1, column]
-    counters[POOL] -= 1
+@kernel(VOID(BOOK_T, I8, I8, I8))
+def restate_exits(book: Book, slot: int, numerator: int, denominator: int) -> None:
+    """A position's exits follow a split: they are for what is held, at prices rounded away from the market."""
+    for index in range(book.counters[POOL]):
+        order = book.pool[index]
+        if order[SLOT] == slot and order[ROLE] == EXIT and order[REMAINING] > 0:
+            order[REMAINING] = abs(book.state[slot, HELD])
+            order[TRAIL] = multiply_divide(order[TRAIL], denominator, numerator, True)
+            for column in (LIMIT, TRIGGER):
+                if order[column] > 0:
+                    price = multiply_divide(order[column], denominator, numerator, True)
+                    outward = -order[SIDE] if column == LIMIT else order[SIDE]
+                    order[column] = on_tick(price, book.static[slot, TICK], outward)
 
 
-@kernel("void(i8[:, ::1], i8[:, ::1], i8[:, ::1], i8[::1], i8[:, ::1], i8[::1], i8)")
-def act(
-    events: np.ndarray,
-    state: np.ndarray,
-    static: np.ndarray,
-    cash: np.ndarray,
-    pool: np.ndarray,
-    counters: np.ndarray,
-    row: int,
-) -> None:
-    """Corporate actions dated before the row's bar. Working orders of a split slot are cancelled, as exchanges do."""
+@kernel(VOID(BOOK_T, MARKET_T, MACHINE_T, I8, I8))
+def act(book: Book, market: Market, machine: Machine, early: int, row: int) -> None:
+    """Corporate actions dated before the row's bar. Other working orders of a split slot are cancelled, as exchanges
+    do."""
+    events, counters = market.events, book.counters
     while counters[NEXT_EVENT] < events.shape[0]:
         event = events[counters[NEXT_EVENT]]
         if event[EVENT_ROW] != row or event[EVENT_KIND] > BAR:
             return
         counters[NEXT_EVENT] += 1
         slot = event[EVENT_SLOT]
-        own, fixed = state[slot], static[slot]
+        own, fixed = book.state[slot], book.static[slot]
         if event[EVENT_KIND] == SPLIT:
             price = multiply_divide(own[CLOSE], event[EVENT_B], event[EVENT_A], True)
-            cash[fixed[CURRENCY]] += apply_split(own, fixed, event[EVENT_A], event[EVENT_B], price)
+            book.cash[fixed[CURRENCY]] += apply_split(own, fixed, event[EVENT_A], event[EVENT_B], price)
             own[CLOSE] = price
-            for index in range(counters[POOL] - 1, -1, -1):
-                if pool[index, ORDER_SLOT] == slot:
-                    drop(pool, state, counters, index)
-                    counters[EXPIRED] += 1
+            counters[EXPIRED] += cancel(book, slot, PLAIN) + cancel(book, slot, ENTRY)
+            restate_exits(book, slot, event[EVENT_A], event[EVENT_B])
+            sweep(book)
+            split(machine, early, machine.code.shape[0], slot, event[EVENT_A], event[EVENT_B])
         elif event[EVENT_KIND] == DIVIDEND:
-            cash[fixed[CURRENCY]] += apply_dividend(own, fixed, event[EVENT_A])
+            book.cash[fixed[CURRENCY]] += apply_dividend(own, fixed, event[EVENT_A])
 
 
-@kernel("void(i8[:, ::1], i8[:, ::1], i8[:, ::1], i8[::1], i8)")
-def close_sessions(events: np.ndarray, state: np.ndarray, pool: np.ndarray, counters: np.ndarray, row: int) -> None:
-    """Session ends after the row's bar: working DAY orders of the slot (-1: all) expire."""
+@kernel(VOID(BOOK_T, MARKET_T, I8))
+def close_sessions(book: Book, market: Market, row: int) -> None:
+    """Session ends after the row's bar: working DAY orders of the slot (-1: all) expire, intraday positions are
+    squared off at the close."""
+    events, counters = market.events, book.counters
     while counters[NEXT_EVENT] < events.shape[0]:
         event = events[counters[NEXT_EVENT]]
         if event[EVENT_ROW] != row:
-            return
+            break
         counters[NEXT_EVENT] += 1
-        for index in range(counters[POOL] - 1, -1, -1):
-            order = pool[index]
-            if order[VALIDITY] == 0 and (event[EVENT_SLOT] < 0 or event[EVENT_SLOT] == order[ORDER_SLOT]):
-                drop(pool, state, counters, index)
+        for index in range(counters[POOL]):
+            order = book.pool[index]
+            if order[VALIDITY] == DAY and (event[EVENT_SLOT] < 0 or event[EVENT_SLOT] == order[SLOT]):
+                reduce(book, index, order[REMAINING])
                 counters[EXPIRED] += 1
+        for slot in range(book.state.shape[0]):
+            if book.static[slot, PRODUCT] == INTRADAY and (event[EVENT_SLOT] < 0 or event[EVENT_SLOT] == slot):
+                liquidate(book, market, slot, SQUARED_OFF, row)
+    sweep(book)
 
 
-@kernel(
-    "b1(i8[::1], i8, i8, i8, i8, i8, i8[:, ::1], i8[:, ::1], i8[::1], i8[::1], i8[:, ::1], i8[:, ::1], i8[::1],"
-    " i8[::1], i8[::1])"
-)
-def execute(
-    order: np.ndarray,
-    quantity: int,
-    price: int,
-    cause: int,
-    row: int,
-    day: int,
-    state: np.ndarray,
-    static: np.ndarray,
-    cash: np.ndarray,
-    counters: np.ndarray,
-    fills: np.ndarray,
-    rates: np.ndarray,
-    units: np.ndarray,
-    amounts: np.ndarray,
-    totals: np.ndarray,
-) -> bool:
-    """Book one fill with its charges. False, and nothing booked, when a buy costs more than the cash there is."""
-    slot, side = order[ORDER_SLOT], order[ORDER_SIDE]
-    fixed = static[slot]
-    notional = notional_of(quantity, price, fixed)
-    fee = charge(rates, units, notional, quantity, fixed[UNIT], side, fixed[PRODUCT], day, amounts)
-    if side > 0 and notional + fee > cash[fixed[CURRENCY]]:
-        return False
-    for head in range(totals.shape[0]):
-        totals[head] += amounts[head]
-    cash[fixed[CURRENCY]] += apply_fill(state[slot], fixed, side, quantity, price) - fee
-    order[REMAINING] -= quantity
-    state[slot, OPEN_BUY if side > 0 else OPEN_SELL] -= quantity
-    fill = fills[counters[FILLS]]
-    fill[FILL_ROW], fill[FILL_SLOT], fill[FILL_SIDE], fill[FILL_QUANTITY] = row, slot, side, quantity
-    fill[FILL_PRICE], fill[FILL_NOTIONAL], fill[FILL_CHARGES] = price, notional, fee
-    fill[FILL_ORDER], fill[FILL_REASON], fill[FILL_CAUSE] = order[ORDER_ID], order[ORDER_REASON], cause
-    fill[FILL_CASH] = cash[fixed[CURRENCY]]
-    counters[FILLS] += 1
-    return True
-
-
-@kernel(
-    "void(i8[:, :, ::1], u1[:, ::1], i8, i8, i8, i8[:, ::1], i8[:, ::1], i8[::1], i8[:, ::1], i8[::1], i8[:, ::1],"
-    " i8[:, ::1], i8[::1], i8[::1], i8[::1])"
-)
-def trade(
-    fields: np.ndarray,
-    valid: np.ndarray,
-    row: int,
-    day: int,
-    bps: int,
-    state: np.ndarray,
-    static: np.ndarray,
-    cash: np.ndarray,
-    pool: np.ndarray,
-    counters: np.ndarray,
-    fills: np.ndarray,
-    rates: np.ndarray,
-    units: np.ndarray,
-    amounts: np.ndarray,
-    totals: np.ndarray,
-) -> None:
-    """Show the row's prices to the working orders: every open first, then the extremes and the close."""
-    for step in range(4):
-        index = 0
-        while index < counters[POOL]:
-            order = pool[index]
-            slot = order[ORDER_SLOT]
-            index += 1
-            if valid[slot, row] == 0:
-                continue
-            rising = fields[CLOSE_PRICE, slot, row] >= fields[OPEN, slot, row]
-            if step == 0:
-                price = fields[OPEN, slot, row]
-            elif step == 3:
-                price = fields[CLOSE_PRICE, slot, row]
-            else:
-                price = fields[LOW if (step == 1) == rising else HIGH, slot, row]
-            first_seen = order[SEEN] == 0
-            order[SEEN] = 1
-            paid, cause = match(
-                order[ORDER_SIDE], order[ORDER_TYPE], order[ORDER_LIMIT], price, step == 0, first_seen,
-                static[slot, TICK], bps,
-            )  # fmt: skip
-            if paid == 0:
-                continue
-            if not execute(
-                order, order[REMAINING], paid, cause, row, day, state, static, cash, counters, fills, rates, units,
-                amounts, totals,
-            ):  # fmt: skip
-                counters[UNAFFORDABLE] += 1
-            index -= 1
-            drop(pool, state, counters, index)
-
-
-@kernel("void(i8[:, ::1], i8, i8[:, ::1], i8[:, ::1], i8[::1], i8, i8)")
-def place(
-    intents: np.ndarray, count: int, pool: np.ndarray, state: np.ndarray, counters: np.ndarray, kind: int, row: int
-) -> None:
-    """Turn intents into working DAY orders, ids dense from 1."""
+@kernel(VOID(BOOK_T, I8, I8))
+def place(book: Book, count: int, row: int) -> None:
+    """Turn intents into working DAY orders."""
     for i in range(count):
-        order = pool[counters[POOL]]
-        order[:] = 0
-        counters[POOL] += 1
-        counters[ORDERS] += 1
-        wanted = intents[i]
-        order[ORDER_ID], order[ORDER_SLOT], order[ORDER_SIDE] = (
-            counters[ORDERS],
-            wanted[INTENT_SLOT],
-            wanted[INTENT_SIDE],
-        )
-        order[ORDER_TYPE] = LIMIT_ORDER if kind == LIMIT_ORDER else MARKET
-        order[ORDER_LIMIT], order[ORDER_REASON], order[ORDER_ROW] = wanted[INTENT_LIMIT], wanted[INTENT_REASON], row
-        order[ORDER_QUANTITY], order[REMAINING] = wanted[INTENT_QUANTITY], wanted[INTENT_QUANTITY]
-        column = OPEN_BUY if order[ORDER_SIDE] > 0 else OPEN_SELL
-        state[order[ORDER_SLOT], column] += order[REMAINING]
+        wanted = book.intents[i]
+        at = append(
+            book, wanted[WANTED_SLOT], wanted[WANTED_SIDE], book.settings[ORDER_TYPE], wanted[WANTED], PLAIN,
+            wanted[WANTED_REASON], row,
+        )  # fmt: skip
+        book.pool[at, LIMIT], book.pool[at, BUDGET] = wanted[WANTED_LIMIT], wanted[WANTED_BUDGET]
 
 
-@kernel("i8(i8[:, ::1], i8, i8[:, ::1], i8[:, ::1])")
-def held_for(pool: np.ndarray, count: int, state: np.ndarray, static: np.ndarray) -> int:
+@kernel(I8(BOOK_T))
+def held_for(book: Book) -> int:
     """What working buys hold of the cash: their value at the limit, or at the last close."""
     total = 0
-    for index in range(count):
-        order = pool[index]
-        if order[ORDER_SIDE] > 0:
-            slot = order[ORDER_SLOT]
-            price = order[ORDER_LIMIT] if order[ORDER_TYPE] == LIMIT_ORDER else state[slot, CLOSE]
-            total += notional_of(order[REMAINING], price, static[slot])
+    for index in range(book.counters[POOL]):
+        order = book.pool[index]
+        if order[SIDE] > 0:
+            slot = order[SLOT]
+            price = order[LIMIT] if order[TYPE] == LIMIT_ORDER else book.state[slot, CLOSE]
+            total += notional_of(order[REMAINING], price, book.static[slot])
     return total
 
 
-@kernel(
-    "i8(i8[:, :, ::1], u1[:, ::1], i8[::1], i8[:, ::1], i8[:, ::1], u1[:, ::1], i8[:, ::1], i8[:, ::1], i8[::1],"
-    " i8[::1], i8[:, ::1], i8[::1], i8[:, ::1], i8[:, ::1], i8[:, ::1], i8[::1], i8[::1], i8[::1], i8[::1], i8, i8, i8)"
-)
-def simulate(
-    fields: np.ndarray,
-    valid: np.ndarray,
-    days: np.ndarray,
-    events: np.ndarray,
+@kernel(VOID(BOOK_T, I8))
+def carry(book: Book, day: int) -> None:
+    """At a new trading date: what borrowed shares and borrowed cash cost since the last one, actual days of 365."""
+    days = day - book.counters[LAST_DAY]
+    if book.counters[LAST_DAY] != 0 and days > 0:
+        borrowed = max(-book.cash[0], 0)
+        for slot in range(book.state.shape[0]):
+            if book.state[slot, HELD] < 0:
+                borrowed -= notional_of(book.state[slot, HELD], book.state[slot, CLOSE], book.static[slot])
+        cost = multiply_divide(borrowed, book.settings[BORROW] * days, BPS * YEAR, True)
+        book.cash[0] -= cost
+        book.counters[BORROWED] += cost
+    book.counters[LAST_DAY] = day
+
+
+@kernel(B1(BOOK_T, I8, I8))
+def call(book: Book, worth: int, row: int) -> bool:
+    """Below the maintenance margin every position is closed at the next open, and nothing else is done."""
+    gross = 0
+    for slot in range(book.state.shape[0]):
+        if book.state[slot, HELD] != 0:
+            gross += abs(notional_of(book.state[slot, HELD], book.state[slot, CLOSE], book.static[slot]))
+    if gross == 0 or worth >= multiply_divide(gross, book.settings[MAINTENANCE], BPS, True):
+        return False
+    book.counters[MARGIN_CALLS] += 1
+    cancel(book, -1, -1)
+    sweep(book)
+    for slot in range(book.state.shape[0]):
+        if book.state[slot, HELD] != 0:
+            leave(book, slot, CALLED, row)
+    return True
+
+
+@kernel(VOID(BOOK_T, MARKET_T, MACHINE_T, I8, I8))
+def positions(book: Book, market: Market, machine: Machine, row: int, at: int) -> None:
+    """Fill the columns of the position's words at one row."""
+    for node in range(machine.code.shape[0]):
+        op = machine.code[node, OP]
+        if op < FLAT:
+            continue
+        for slot in range(book.state.shape[0]):
+            own = book.state[slot]
+            held, value, fixed = own[HELD], 0.0, book.static[slot]
+            if op == FLAT:
+                value = 1.0 if held == 0 else 0.0
+            elif op == LONG:
+                value = 1.0 if held > 0 else 0.0
+            elif op == SHORTED:
+                value = 1.0 if held < 0 else 0.0
+            elif op == BARS:
+                value = float(own[BARS_HELD])
+            elif op == ENTRY_PRICE:
+                value = float(own[CLOSE]) / fixed[PRICE_SCALE]
+                if held != 0:
+                    value = float(own[COST]) * fixed[DIVIDE] / (float(held) * fixed[MULTIPLY] * fixed[PRICE_SCALE])
+            elif held != 0 and own[COST] != 0:
+                worth = notional_of(held, own[CLOSE], fixed)
+                value = float(worth - own[COST]) / abs(float(own[COST])) * 100.0
+            machine.columns[slot, node, at] = value
+            machine.known[slot, node, at] = market.valid[slot, row]
+
+
+@kernel(I8(BOOK_T, MARKET_T, I8))
+def value(book: Book, market: Market, row: int) -> int:
+    """Take in the row's closes; cash and positions at them."""
+    worth = book.cash[0]
+    for slot in range(book.state.shape[0]):
+        own = book.state[slot]
+        live = market.valid[slot, row] != 0
+        if live:
+            own[CLOSE] = market.fields[CLOSE_PRICE, slot, row]
+        held = own[HELD]
+        if held != 0:
+            own[BARS_HELD] += 1 if live else 0
+            worth += multiply_divide(held, own[CLOSE] * book.static[slot, MULTIPLY], book.static[slot, DIVIDE], True)
+        else:
+            own[BARS_HELD] = 0
+    return int(worth)
+
+
+@kernel(VOID(BOOK_T, ROWS_T, KNOWN_T, I8, I8))
+def rebalance(book: Book, weights: np.ndarray, flags: np.ndarray, row: int, at: int) -> None:
+    """The decision of a program of targets, where a slot asks for one."""
+    for slot in range(book.state.shape[0]):
+        flag = flags[at, slot]
+        if flag == REBALANCE or (flag == HOLD and book.state[slot, HELD] != 0 and weights[at, slot] == 0):
+            count = decide(
+                weights[at], flags[at], book.state, book.static, book.settings, book.cash[0], held_for(book),
+                book.intents,
+            )  # fmt: skip
+            place(book, count, row)
+            return
+
+
+@kernel(VOID(BOOK_T, MARKET_T, MACHINE_T, ROWS_T, KNOWN_T, I8, I8, I8, I8))
+def decide_row(
+    book: Book,
+    market: Market,
+    machine: Machine,
     weights: np.ndarray,
     flags: np.ndarray,
-    state: np.ndarray,
-    static: np.ndarray,
-    settings: np.ndarray,
-    cash: np.ndarray,
-    pool: np.ndarray,
-    counters: np.ndarray,
-    fills: np.ndarray,
-    intents: np.ndarray,
-    rates: np.ndarray,
-    units: np.ndarray,
-    amounts: np.ndarray,
-    totals: np.ndarray,
+    target: int,
+    row: int,
+    at: int,
+    worth: int,
+) -> None:
+    """The decision on a closed bar."""
+    settings = book.settings
+    if (settings[SHORT] != 0 or settings[MARGIN] != BPS) and call(book, worth, row):
+        return
+    if target >= 0:
+        rebalance(book, weights, flags, row, at)
+        return
+    for slot in range(book.state.shape[0]):
+        if market.valid[slot, row] != 0:
+            intend(book, machine.columns[slot], machine.known[slot], machine.outputs, slot, at, row)
+    sweep(book)
+
+
+@kernel(I8(BOOK_T, MARKET_T, MACHINE_T, ROWS_T, KNOWN_T, VECTOR_T, I8, I8, I8, I8, I8, I8))
+def simulate(
+    book: Book,
+    market: Market,
+    machine: Machine,
+    weights: np.ndarray,
+    flags: np.ndarray,
     equity: np.ndarray,
+    early: int,
+    target: int,
+    rule: int,
     start: int,
     end: int,
     base: int,
 ) -> int:
-    """Run rows [start, end); weights and flags are (rows, slots) from row `base`. Returns the first row not run: less
-    than `end` when the fill buffer must be emptied first, or -1 - row when the pool is too small."""
-    row = start
-    slots = state.shape[0]
+    """Run rows [start, end); weights and flags are (rows, slots) from row `base`, and so are the machine's columns.
+
+    Nodes from `early` on depend on the position and are run here, row by row. `target` -1: a program of trades.
+    Returns the first row not run: less than `end` when the fill buffer must be emptied first, or -1 - row when the pool
+    is too small.
+    """
+    counters, settings, slots = book.counters, book.settings, book.state.shape[0]
+    nodes, events = machine.code.shape[0], market.events
     eventful = events[counters[NEXT_EVENT], EVENT_ROW] if counters[NEXT_EVENT] < events.shape[0] else end
+    row = start
     while row < end:
-        if counters[FILLS] + counters[POOL] > fills.shape[0]:
+        if counters[FILLS] + 3 * counters[POOL] + slots > book.fills.shape[0]:
             return row
+        if counters[POOL] + ORDERS_PER_SLOT * slots > book.pool.shape[0]:
+            return -1 - row
+        if settings[BORROW] > 0 and counters[LAST_DAY] != market.days[row]:
+            carry(book, market.days[row])
         if row == eventful:
-            act(events, state, static, cash, pool, counters, row)
+            act(book, market, machine, early, row)
         if counters[POOL] > 0:
-            trade(
-                fields, valid, row, days[row], settings[SLIPPAGE], state, static, cash, pool, counters, fills, rates,
-                units, amounts, totals,
-            )  # fmt: skip
+            trade(book, market, row)
         if row == eventful:
-            close_sessions(events, state, pool, counters, row)
+            close_sessions(book, market, row)
             eventful = events[counters[NEXT_EVENT], EVENT_ROW] if counters[NEXT_EVENT] < events.shape[0] else end
-        at = row - base
-        worth, stirred = cash[0], False
-        for slot in range(slots):
-            if valid[slot, row] != 0:
-                state[slot, CLOSE] = fields[CLOSE_PRICE, slot, row]
-            held, flag = state[slot, QUANTITY], flags[at, slot]
-            if held != 0:
-                price = state[slot, CLOSE] * static[slot, MULTIPLY]
-                worth += multiply_divide(held, price, static[slot, DIVIDE], True)
-            if flag == REBALANCE or (flag == HOLD and held > 0 and weights[at, slot] == 0):
-                stirred = True
+        worth, at = value(book, market, row), row - base
         equity[row] = worth
-        if stirred and row >= settings[TRADE_FROM]:
-            reserved = held_for(pool, counters[POOL], state, static)
-            count = decide(weights[at], flags[at], state, static, settings, cash[0], reserved, intents)
-            if counters[POOL] + count > pool.shape[0]:
-                return -1 - row
-            place(intents, count, pool, state, counters, settings[TYPE], row)
+        if early < nodes:
+            positions(book, market, machine, row, at)
+            run(machine, market, early, nodes, row, row + 1, base)
+            if target >= 0:
+                signals(machine, market, weights, flags, target, rule, -settings[SHORT], row, row + 1, base)
+        if row >= settings[TRADE_FROM]:
+            decide_row(book, market, machine, weights, flags, target, row, at, worth)
         row += 1
     return row

@@ -4,24 +4,27 @@ A slot trades when its flag says REBALANCE; a target of zero with something held
 flat. Targets are shares of the equity at the last closes, less the reserve (room for charges, slippage and the gap to
 the next open), or of a fixed number of units; floored to lots. Working quantities count as done. Buys never exceed the
 spendable cash less the same reserve (proceeds of sales are not spent before they exist): if they would, all are scaled
-by one factor. A position is never sold short. Sells come first, each side in slot order.
+by one factor. A position is sold short only where the program says so. Sells come first, each side in slot order.
 """
 
 import numpy as np
 
+from app.engine.columns import LIMIT_ORDER, Intended, Reason, Setting, Sizing, State, Static
 from app.engine.kernels.integers import multiply_divide
 from app.engine.kernels.jit import kernel
 from app.engine.kernels.positions import notional_of
-from app.engine.layout import BPS, LIMIT_ORDER, WEIGHT, Flag, Intended, Reason, Setting, State, Static
+from app.engine.layout import BPS, WEIGHT, Flag
 
 QUANTITY, CLOSE = int(State.QUANTITY), int(State.CLOSE)
 OPEN_BUY, OPEN_SELL = int(State.OPEN_BUY), int(State.OPEN_SELL)
 MULTIPLY, DIVIDE, TICK, LOT = int(Static.MULTIPLY), int(Static.DIVIDE), int(Static.TICK), int(Static.LOT)
 RESERVE, TOLERANCE = int(Setting.RESERVE_BPS), int(Setting.TOLERANCE_BPS)
-UNITS, UNIT = int(Setting.UNITS), int(Static.UNIT)
+UNITS, UNIT, MONEY = int(Setting.UNITS), int(Static.UNIT), int(Static.MONEY_SCALE)
+SHORT, SIZING, FULL = int(Setting.SHORT), int(Setting.SIZING), int(Setting.AMOUNT)
+AT_FILL, CASH = int(Setting.AT_FILL), int(Sizing.CASH)
 ORDER_TYPE, OFFSET = int(Setting.ORDER_TYPE), int(Setting.OFFSET_BPS)
-SLOT, SIDE, AMOUNT, LIMIT, REASON = (int(c) for c in Intended)
-ENTER, INCREASE, REDUCE, EXIT = (int(r) for r in Reason)
+SLOT, SIDE, AMOUNT, LIMIT, REASON, BUDGET = (int(c) for c in Intended)
+ENTER, INCREASE, REDUCE, EXIT = (int(r) for r in list(Reason)[:4])
 UNKNOWN, REBALANCE = int(Flag.UNKNOWN), int(Flag.REBALANCE)
 
 
@@ -45,6 +48,15 @@ def limit_of(close: int, side: int, offset: int, tick: int) -> int:
     return max(ticks, 1) * tick
 
 
+@kernel("i8(i8[::1], i8[::1], i8, i8)")
+def full_position(settings: np.ndarray, static: np.ndarray, equity: int, share: int) -> int:
+    """The money of `share` (at `WEIGHT`) of a full position, where that is no number of units."""
+    full = multiply_divide(equity, BPS - settings[RESERVE], BPS, False)
+    if settings[SIZING] == CASH:
+        full = settings[FULL] * static[MONEY]
+    return multiply_divide(full, share, WEIGHT, False)
+
+
 @kernel("i8(i8, i8, i8[::1], i8[::1], i8[::1], i8)")
 def change_of(weight: int, flag: int, state: np.ndarray, static: np.ndarray, settings: np.ndarray, equity: int) -> int:
     """Signed quantity one slot wants to trade, before the cash limit."""
@@ -54,26 +66,37 @@ def change_of(weight: int, flag: int, state: np.ndarray, static: np.ndarray, set
     free: int = held - state[OPEN_SELL]
     if flag == UNKNOWN or close <= 0 or equity <= 0:
         return 0
-    if weight == 0:
+    if weight == 0 and settings[SHORT] == 0:
         return -free if free > 0 else 0
-    if flag != REBALANCE:
+    if flag != REBALANCE and weight != 0:
         return 0
     if settings[UNITS] > 0:
-        wanted = multiply_divide(settings[UNITS] * static[UNIT], weight, WEIGHT, False)
+        wanted = multiply_divide(settings[UNITS] * static[UNIT], abs(weight), WEIGHT, False)
     else:
-        investable = multiply_divide(equity, BPS - settings[RESERVE], BPS, False)
-        budget = multiply_divide(investable, weight, WEIGHT, False)
+        budget = full_position(settings, static, equity, abs(weight))
         wanted = multiply_divide(budget, static[DIVIDE], close * static[MULTIPLY], False)
-    change: int = wanted - wanted % lot - (free + state[OPEN_BUY])
-    size = -change if change < 0 else change
-    if held > 0:
+    wanted -= wanted % lot
+    change: int = (wanted if weight > 0 else -wanted) - (free + state[OPEN_BUY])
+    size = abs(change)
+    if held != 0:
         least = multiply_divide(equity, settings[TOLERANCE], BPS, False)
         if notional_of(size, close, static) < least:
             return 0
+    if settings[SHORT] != 0:
+        size -= size % lot
+        return size if change > 0 else -size
     if change > 0:
         return change - change % lot
     size = min(size, max(free, 0))
     return size % lot - size
+
+
+@kernel("i8(i8, i8, i8)")
+def reason_of(weight: int, held: int, side: int) -> int:
+    """Why a slot trades on this side."""
+    if held * side < 0:
+        return REDUCE if weight * held > 0 else EXIT
+    return ENTER if held == 0 else INCREASE
 
 
 @kernel("i8(i8[::1], u1[::1], i8[:, ::1], i8[:, ::1], i8[::1], i8, i8, i8[:, ::1])")
@@ -100,7 +123,7 @@ def decide(
         if change < 0:
             row = intents[count]
             row[SLOT], row[SIDE], row[AMOUNT] = slot, -1, -change
-            row[REASON] = EXIT if weights[slot] == 0 else REDUCE
+            row[REASON] = reason_of(weights[slot], state[slot, QUANTITY], -1)
             count += 1
         elif change > 0:
             cost += notional_of(change, state[slot, CLOSE], static[slot])
@@ -110,17 +133,21 @@ def decide(
             change = change_of(weights[slot], flags[slot], state[slot], static[slot], settings, equity)
             if change <= 0:
                 continue
-            if cost > spendable:
+            if cost > spendable and settings[SHORT] == 0:
                 change = multiply_divide(change, spendable, cost, False)
                 change -= change % static[slot, LOT]
             if change > 0:
                 row = intents[count]
                 row[SLOT], row[SIDE], row[AMOUNT] = slot, 1, change
-                row[REASON] = ENTER if state[slot, QUANTITY] == 0 else INCREASE
+                row[REASON] = reason_of(weights[slot], state[slot, QUANTITY], 1)
                 count += 1
     for index in range(count):
         row = intents[index]
-        row[LIMIT] = 0
+        row[LIMIT], row[BUDGET] = 0, 0
+        if settings[AT_FILL] != 0 and row[SIDE] > 0:
+            slot = row[SLOT]
+            held = notional_of(state[slot, QUANTITY], state[slot, CLOSE], static[slot])
+            row[BUDGET] = max(full_position(settings, static[slot], equity, abs(weights[slot])) - held, 1)
         if settings[ORDER_TYPE] == LIMIT_ORDER:
             slot = row[SLOT]
             row[LIMIT] = limit_of(state[slot, CLOSE], row[SIDE], settings[OFFSET], static[slot, TICK])

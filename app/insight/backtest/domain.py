@@ -78,7 +78,11 @@ def result_document(
             "filled": len({fill.order for fill in fills}),
             "expired": result.expired_orders,
             "unaffordable": result.unaffordable_orders,
+            "cancelled": result.cancelled_orders,
         },
+        "ambiguous_bars": result.ambiguous_bars,
+        "margin_calls": result.margin_calls,
+        "borrow_cost": _money(result.borrow_cost, currency),
         "charges": {name: _money(minor, currency) for name, minor in result.charges.items()}
         | {"total": _money(sum(result.charges.values()), currency)},
         "positions": [

@@ -13,11 +13,13 @@ from app.custody.accounts.domain import NewAccount
 from app.custody.accounts.service import create_account
 from app.custody.ledger.service import Books
 from app.engine.bars import Split, align, day_number
+from app.engine.columns import Intrabar
 from app.engine.fills import SlippageModel
 from app.engine.instruments import Instrument
 from app.engine.program import compile_program
 from app.engine.schedule import schedule_named
 from app.engine.simulation import backtest
+from app.engine.terms import Terms
 from app.infra.work.runner import drain
 from app.infra.work.tables import shard_of
 from app.kernel.money import Money
@@ -118,6 +120,7 @@ async def test_paper_fills_are_the_backtests_fills(app: App, template: str) -> N
         cash=CASH,
         schedule=schedule_named("us_equity"),
         slippage=SlippageModel(SLIPPAGE),
+        terms=Terms(intrabar=Intrabar.PATH),  # the tape shows a bar's prices in this order
         events=splits,
         trade_from=first,
     )

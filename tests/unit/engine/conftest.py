@@ -29,10 +29,10 @@ def make_bars(rows: int, slots: int = 1, *, seed: int = 1, missing: float = 0.0,
     return Bars(days * 86_400_000_000, days, np.stack([*grid, volume]).astype(np.int64), valid).check()
 
 
-def hand_bars(*rows: tuple[int, int, int, int], day: int = 12053) -> Bars:
+def hand_bars(*rows: tuple[float, float, float, float], day: int = 12053) -> Bars:
     """One slot, one bar a day, from (open, high, low, close) in whole currency units."""
     days = np.arange(day, day + len(rows), dtype=np.int64)
-    prices = np.array(rows, np.int64).T[:, None, :] * 10_000
+    prices = np.rint(np.array(rows).T[:, None, :] * 10_000).astype(np.int64)
     fields = np.concatenate([prices, np.full((1, 1, len(rows)), 1000, np.int64)])
     return Bars(days * 86_400_000_000, days, np.ascontiguousarray(fields), np.ones((1, len(rows)), np.uint8)).check()
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from app.engine.bars import AnyEvent, Bars, Dividend, SessionClose, Split, align, daily_sessions, day_number, timeline
-from app.engine.layout import FIELDS, Kind
+from app.engine.columns import Kind
+from app.engine.layout import FIELDS
 from app.kernel.errors import DomainError
 
 Maker = Callable[..., Bars]

@@ -8,6 +8,7 @@ import pytest
 
 from app.engine.apply import FLAT, Position, apply_fill, apply_split
 from app.engine.bars import EPOCH, Bars, Split
+from app.engine.columns import Intrabar
 from app.engine.decision import Book, Holding, decide
 from app.engine.fills import SlippageModel, bar_path, match
 from app.engine.instruments import Instrument
@@ -16,6 +17,7 @@ from app.engine.program import Program, compile_program
 from app.engine.runtime import ProgramRuntime, Signals
 from app.engine.schedule import charges, schedule_named
 from app.engine.simulation import backtest
+from app.engine.terms import Terms
 from app.kernel.errors import DomainError
 from app.kernel.money import Rounding, divide
 from app.kernel.orders import Intent, OrderType, Side
@@ -221,7 +223,7 @@ def test_a_paper_driver_fills_exactly_what_the_backtest_fills(
     slippage = SlippageModel(4)
     expected = backtest(
         program, bars, instruments=slots(3), cash=100_000_00, schedule=schedule_named("us_equity"), events=splits,
-        slippage=slippage, sessions=None if day_orders else [],
+        slippage=slippage, sessions=None if day_orders else [], terms=Terms(intrabar=Intrabar.PATH),
     )  # fmt: skip
     paper = Paper(program, slots(3), 100_000_00, slippage)
     paper.day_orders = day_orders

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from app.engine.bars import Bars
-from app.engine.layout import RATE_COLUMNS
+from app.engine.columns import RATE_COLUMNS
 from app.engine.schedule import Trade, charges, note, schedule_named, schedules
 from app.engine.tariff import rate_table
 from app.kernel.errors import DomainError

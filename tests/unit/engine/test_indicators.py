@@ -33,7 +33,8 @@ def column(
     cuts = [0, *sorted({int(e[0]) for e in events if e[1] == 0} if events is not None else ()), bars.rows]
     for start, end in zip(cuts, cuts[1:], strict=False):
         runtime.advance(bars, events, start, end, weights, np.zeros(weights.shape, np.uint8))
-        registers, ok = runtime._many  # type: ignore[misc]
+        machine = runtime.machine(bars.rows)
+        registers, ok = machine.columns, machine.known
         found += [
             float(v) if k else None
             for v, k in zip(registers[0, program.target, : end - start], ok[0, program.target], strict=False)

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from app.engine.apply import Position, Scale, apply_dividend, apply_fill, apply_split
 from app.engine.bars import EPOCH, Bars
+from app.engine.columns import MARKET, STATE, State
 from app.engine.fills import SlippageModel, match
 from app.engine.instruments import Instrument, static_array
 from app.engine.kernels import charging, integers, matching, positions, sizing
-from app.engine.layout import FIELDS, MARKET, STATE, State
+from app.engine.layout import FIELDS
 from app.engine.schedule import charges, schedule_named
 from app.engine.tariff import rate_table
 from app.kernel.money import Rounding, divide

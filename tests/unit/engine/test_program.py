@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from app.engine.program import Document, compile_program, parse_document
+from app.engine.document import Document, parse_document
+from app.engine.program import compile_program
 from app.kernel.errors import DomainError
 
 Documents = Callable[..., dict[str, Any]]

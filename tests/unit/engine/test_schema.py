@@ -76,3 +76,33 @@ def test_schema_and_compiler_agree_on_every_word(name: str) -> None:
 def test_schema_and_compiler_refuse_the_same(wrong: dict[str, Any]) -> None:
     assert not admits(wrong)
     assert not compiles(wrong)
+
+
+TRADES: dict[str, Any] = {
+    "long": {"enter": "close > 1", "exit": {"op": "lt", "left": CLOSE, "right": 1}},
+    "entry": {"type": "stop_limit", "price": "close + 1", "limit": {"op": "high"}},
+    "stop_loss": {"percent": 1},
+    "trailing_stop": {"distance": "atr(14)"},
+}
+
+
+def trading(**changes: Any) -> dict[str, Any]:
+    return {"version": 1, "name": "one", "trades": TRADES | changes}
+
+
+def test_schema_admits_trades() -> None:
+    assert admits(trading()) and compiles(trading())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        trading(entry={"type": "limit", "price": {"op": "nonsense"}}),
+        trading(long={"enter": CLOSE}),
+        trading(stop_loss={"percent": [1]}),
+        trading(share={"op": "sma"}),
+        trading(time_exit=0),
+    ],
+)
+def test_schema_and_compiler_refuse_the_same_trades(wrong: dict[str, Any]) -> None:
+    assert not admits(wrong) and not compiles(wrong)

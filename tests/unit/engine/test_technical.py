@@ -52,7 +52,8 @@ def compute(target: Any, bars: Bars, slots: list[Instrument], block: int = 4096,
     found = []
     for start, end in zip(ends, ends[1:], strict=False):
         runtime.advance(bars, events, start, end, weights, flags)
-        registers, ok = runtime._many  # type: ignore[misc]
+        machine = runtime.machine(block)
+        registers, ok = machine.columns, machine.known
         values, known = registers[0, program.target, : end - start], ok[0, program.target, : end - start]
         found.append(np.where(known == 1, values, np.nan))
     return np.concatenate(found)

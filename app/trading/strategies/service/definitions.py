@@ -1,6 +1,6 @@
 """Define a strategy, put it on an account, pause, resume and stop it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, cast
@@ -139,7 +139,7 @@ async def deploy(
         tenant_id=tx.tenant_id,
         strategy_id=strategy_id,
         account_id=account_id,
-        digest=compile_program(program_document(strategy, len(chosen))).digest,
+        digest=_deployable(program_document(strategy, len(chosen))),
         feed=account.feed,
         bar_interval=bar_interval,
         instruments=chosen,
@@ -150,6 +150,19 @@ async def deploy(
     tx.emit("deployment.started", row.id, {"strategy_id": encode_id("str", strategy_id)}, account_id=account_id)
     await tx.flush()
     return row
+
+
+def _deployable(document: Mapping[str, Any]) -> str:
+    """The digest of a program that deployments can run."""
+    program = compile_program(document)
+    if not program.live:
+        raise conflict(
+            "not_deployable",
+            "Deployments run long targets only for now: this program has trades, short positions, position words or "
+            "sizing at the fill. It can be backtested.",
+            param="strategy_id",
+        )
+    return program.digest
 
 
 async def set_status(tx: Tx, deployment_id: UUID, status: str, *, reason: str | None = None) -> Deployment:

@@ -1,0 +1,183 @@
+"""The decision of a program of trades: from one closed bar's conditions to exits and entries in the order pool.
+
+An entry is decided while the slot is flat, or beside an exit to the other side; where both sides would enter, neither
+does. A new entry replaces the one that still rests. Never an unprotected entry: without a known price, share or
+distance nothing is sent. Sizes are floored to lots and never exceed what the account can carry.
+"""
+
+import numpy as np
+
+from app.engine.columns import (
+    LIMIT_ORDER,
+    MARKET,
+    STOP_LIMIT,
+    Counter,
+    Order,
+    Reason,
+    Role,
+    Setting,
+    Sizing,
+    State,
+    Static,
+    Validity,
+)
+from app.engine.kernels.book import BOOK_T, COLUMNS_T, I8, KNOWN_T, VECTOR_T, VOID, Book
+from app.engine.kernels.integers import multiply_divide
+from app.engine.kernels.jit import kernel
+from app.engine.kernels.pool import append, away, cancel, on_tick
+from app.engine.kernels.positions import notional_of
+from app.engine.kernels.sizing import equity_of, full_position
+from app.engine.layout import BPS, WEIGHT, Output
+
+ENTER_LONG, EXIT_LONG, ENTER_SHORT, EXIT_SHORT, SHARE, PRICE, STOP_LIMIT_PRICE, STOP, TAKE, TRAIL = (
+    int(o) for o in Output
+)
+HELD, CLOSE, BARS_HELD = int(State.QUANTITY), int(State.CLOSE), int(State.BARS_HELD)
+MULTIPLY, DIVIDE, TICK, LOT = int(Static.MULTIPLY), int(Static.DIVIDE), int(Static.TICK), int(Static.LOT)
+UNIT, PRICE_SCALE = int(Static.UNIT), int(Static.PRICE_SCALE)
+ORDER_TYPE, UNITS, SIZING = int(Setting.ORDER_TYPE), int(Setting.UNITS), int(Setting.SIZING)
+AMOUNT, RESERVE, MARGIN = int(Setting.AMOUNT), int(Setting.RESERVE_BPS), int(Setting.MARGIN_BPS)
+HOW_LONG, TIME_LIMIT, AT_FILL = int(Setting.VALIDITY), int(Setting.TIME_EXIT), int(Setting.AT_FILL)
+STOP_RELATIVE, TRAIL_RELATIVE = int(Setting.STOP_RELATIVE), int(Setting.TRAIL_RELATIVE)
+SLOT, SIDE, LIMIT, TRIGGER = int(Order.SLOT), int(Order.SIDE), int(Order.LIMIT), int(Order.TRIGGER)
+REMAINING, BUDGET, VALIDITY, ROLE = int(Order.REMAINING), int(Order.BUDGET), int(Order.VALIDITY), int(Order.ROLE)
+ORDER_STOP, ORDER_TAKE, ORDER_TRAIL = int(Order.STOP), int(Order.TAKE), int(Order.TRAIL)
+TYPE, QUANTITY, POOL = int(Order.TYPE), int(Order.QUANTITY), int(Counter.POOL)
+ENTRY, EXIT, TILL_CANCELLED = int(Role.ENTRY), int(Role.EXIT), int(Validity.TILL_CANCELLED)
+ENTER, LEAVE, TIMED = int(Reason.ENTER), int(Reason.EXIT), int(Reason.TIME_EXIT)
+RISK, CANCELLED = int(Sizing.RISK), int(Counter.CANCELLED)
+TAKE_RELATIVE = int(Setting.TAKE_RELATIVE)
+UNKNOWN, MILLION, TOO_FAR = -1, 1_000_000, 2.0**46
+PERCENT = 10_000.0  # millionths
+
+
+@kernel("b1(f8[:, ::1], u1[:, ::1], i8, i8)")
+def holds(columns: np.ndarray, known: np.ndarray, register: int, at: int) -> bool:
+    """Is this condition said, known and true?"""
+    return bool(register >= 0 and known[register, at] == 1 and columns[register, at] != 0.0)
+
+
+@kernel("i8(f8[:, ::1], u1[:, ::1], i8, i8, f8)")
+def whole(columns: np.ndarray, known: np.ndarray, register: int, at: int, scale: float) -> int:
+    """value × scale to the nearest integer; 0 where the program says nothing; `UNKNOWN` unless positive and known."""
+    if register < 0:
+        return 0
+    value = columns[register, at] * scale
+    if known[register, at] == 0 or not 0.5 <= value < TOO_FAR:
+        return UNKNOWN
+    return int(np.floor(value + 0.5))
+
+
+@kernel(I8(BOOK_T))
+def power(book: Book) -> int:
+    """What positions may still be opened, at margin: equity less reserve, less the margin of positions and entries."""
+    used, margin = 0, book.settings[MARGIN]
+    for slot in range(book.state.shape[0]):
+        held = book.state[slot, HELD]
+        if held != 0:
+            used += abs(notional_of(held, book.state[slot, CLOSE], book.static[slot]))
+    for index in range(book.counters[POOL]):
+        order = book.pool[index]
+        if order[ROLE] == ENTRY:
+            price = max(order[LIMIT], order[TRIGGER])
+            used += notional_of(
+                order[REMAINING], price if price > 0 else book.state[order[SLOT], CLOSE], book.static[order[SLOT]]
+            )
+    equity = equity_of(book.state, book.static, book.cash[0])
+    if equity <= 0:
+        return 0
+    return multiply_divide(equity, BPS - book.settings[RESERVE], BPS, False) - multiply_divide(used, margin, BPS, True)
+
+
+@kernel(I8(BOOK_T, I8, I8, I8, I8, I8))
+def size_of(book: Book, slot: int, price: int, share: int, risked: int, free: int) -> int:
+    """Quantity of an entry at `price`, whole lots; `share` at `WEIGHT`, `risked`: the stop's distance at this price."""
+    fixed, settings = book.static[slot], book.settings
+    most = multiply_divide(free, BPS, settings[MARGIN], False)
+    most = multiply_divide(most, fixed[DIVIDE], price * fixed[MULTIPLY], False)
+    equity = equity_of(book.state, book.static, book.cash[0])
+    if settings[UNITS] > 0:
+        quantity = multiply_divide(settings[UNITS] * fixed[UNIT], share, WEIGHT, False)
+    elif settings[SIZING] == RISK:
+        budget = multiply_divide(multiply_divide(equity, settings[AMOUNT], MILLION, False), share, WEIGHT, False)
+        quantity = multiply_divide(budget, fixed[DIVIDE], risked * fixed[MULTIPLY], False)
+    else:
+        budget = full_position(settings, fixed, equity, share)
+        quantity = multiply_divide(budget, fixed[DIVIDE], price * fixed[MULTIPLY], False)
+    quantity = min(quantity, most)
+    return int(quantity - quantity % fixed[LOT])
+
+
+@kernel(VOID(BOOK_T, I8, I8, I8))
+def leave(book: Book, slot: int, reason: int, row: int) -> None:
+    """Send the position's market exit, unless one already works."""
+    held = book.state[slot, HELD]
+    for index in range(book.counters[POOL]):
+        order = book.pool[index]
+        if order[SLOT] == slot and order[ROLE] == EXIT and order[TYPE] == MARKET and order[REMAINING] > 0:
+            return
+    at = append(book, slot, -1 if held > 0 else 1, MARKET, abs(held), EXIT, reason, row)
+    book.pool[at, VALIDITY] = TILL_CANCELLED
+
+
+@kernel(VOID(BOOK_T, COLUMNS_T, KNOWN_T, VECTOR_T, I8, I8, I8, I8))
+def enter(
+    book: Book, columns: np.ndarray, known: np.ndarray, outputs: np.ndarray, slot: int, side: int, at: int, row: int
+) -> None:
+    """Send an entry, in place of one that rests."""
+    book.counters[CANCELLED] += cancel(book, slot, ENTRY)
+    settings, fixed, close = book.settings, book.static[slot], book.state[slot, CLOSE]
+    kind, scale = settings[ORDER_TYPE], float(fixed[PRICE_SCALE])
+    asked = whole(columns, known, outputs[PRICE], at, scale)
+    limit = whole(columns, known, outputs[STOP_LIMIT_PRICE], at, scale)
+    stop = whole(columns, known, outputs[STOP], at, PERCENT if settings[STOP_RELATIVE] != 0 else scale)
+    take = whole(columns, known, outputs[TAKE], at, PERCENT if settings[TAKE_RELATIVE] != 0 else scale)
+    trail = whole(columns, known, outputs[TRAIL], at, PERCENT if settings[TRAIL_RELATIVE] != 0 else scale)
+    share = whole(columns, known, outputs[SHARE], at, float(WEIGHT))
+    if min(asked, limit, stop, take, trail, share) < 0 or close <= 0:
+        return
+    share = min(share, WEIGHT)
+    if kind == LIMIT_ORDER:
+        asked = on_tick(asked, fixed[TICK], -side)
+    elif kind != MARKET:
+        asked, limit = on_tick(asked, fixed[TICK], side), on_tick(max(limit, 1), fixed[TICK], -side)
+    price = close if kind == MARKET else limit if kind == STOP_LIMIT else asked
+    loss, follows = away(price, stop, settings[STOP_RELATIVE]), away(price, trail, settings[TRAIL_RELATIVE])
+    risked = follows if loss == 0 or 0 < follows < loss else loss
+    quantity = size_of(book, slot, price, share, max(risked, 1), max(power(book), 0))
+    if quantity <= 0:
+        return
+    order = book.pool[append(book, slot, side, kind, quantity, ENTRY, ENTER, row)]
+    order[VALIDITY] = settings[HOW_LONG]
+    order[ORDER_STOP], order[ORDER_TAKE], order[ORDER_TRAIL] = stop, take, trail
+    if kind == LIMIT_ORDER:
+        order[LIMIT] = asked
+    elif kind != MARKET:
+        order[TRIGGER], order[LIMIT] = asked, limit
+    if settings[AT_FILL] != 0 and side > 0:
+        equity = equity_of(book.state, book.static, book.cash[0])
+        order[BUDGET] = full_position(settings, fixed, equity, share)
+
+
+@kernel(VOID(BOOK_T, COLUMNS_T, KNOWN_T, VECTOR_T, I8, I8, I8))
+def intend(
+    book: Book, columns: np.ndarray, known: np.ndarray, outputs: np.ndarray, slot: int, at: int, row: int
+) -> None:
+    """One slot's decision after its closed bar; column `at` is that bar."""
+    own = book.state[slot]
+    held, side = own[HELD], 0
+    if held != 0:
+        if holds(columns, known, outputs[EXIT_LONG if held > 0 else EXIT_SHORT], at):
+            side = 1 if held > 0 else -1
+            leave(book, slot, LEAVE, row)
+        elif 0 < book.settings[TIME_LIMIT] <= own[BARS_HELD]:
+            side = 1 if held > 0 else -1
+            leave(book, slot, TIMED, row)
+        if side == 0:
+            return
+        book.counters[CANCELLED] += cancel(book, slot, ENTRY)
+    up, down = holds(columns, known, outputs[ENTER_LONG], at), holds(columns, known, outputs[ENTER_SHORT], at)
+    if up and not down and side <= 0:
+        enter(book, columns, known, outputs, slot, 1, at, row)
+    elif down and not up and side >= 0:
+        enter(book, columns, known, outputs, slot, -1, at, row)
