@@ -1,9 +1,11 @@
 """The engine on the works of `W1b`: a million one-minute bars, SMA10 over SMA30, 100 units, 0.1 % of each side.
 
 `W1b` is CPU nanoseconds a bar with fills and equity curve; its limit is `limit_engine`, in turn on the same arrays, and
-both must give the same fills and the same curve. `W1b-memory` is the peak of a process that does nothing else; its
-limit is that of the hand-written loop. `live-step` (one bar, one strategy, signal and decision), `program` (checking
-and translating one) and `start` (a process that loads the cached kernels) are held against what the product promises.
+both must give the same fills and the same curve. `W1b-bracket-charges` (limit entry, stop-loss and take-profit, exit by
+signal, 10 % participation, NSE's intraday charges) is held against the same limit. `W1b-memory` is the peak of a
+process that does nothing else; its limit is that of the hand-written loop. `live-step` (one bar, one strategy, signal
+and decision), `program` (checking and translating one) and `start` (a process that loads the cached kernels) are held
+against what the product promises.
 """
 
 import os
@@ -14,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,6 +32,8 @@ from app.engine.program import compile_program
 from app.engine.runtime import ProgramRuntime
 from app.engine.schedule import schedule_named
 from app.engine.simulation import Result, backtest
+from app.engine.terms import Terms
+from app.kernel.orders import Product
 
 ROUNDS = 7
 BARS = 1_000_000
@@ -55,6 +60,22 @@ PROGRAM: dict[str, Any] = {
     "rebalance": "on_change",
 }
 INSTRUMENT = Instrument(UUID(int=1), "USD", price_exp=2)
+BRACKET: dict[str, Any] = {
+    "version": 1,
+    "name": "W1b-bracket-charges",
+    "trades": {
+        "long": {
+            "enter": "cross_above(ema(close, 12), ema(close, 26)) and rsi(close, 14) < 70",
+            "exit": "cross_below(ema(close, 12), ema(close, 26))",
+        },
+        "entry": {"type": "limit", "price": "close - 0.2 * atr(14)"},
+        "stop_loss": {"percent": 0.3},
+        "take_profit": {"percent": 0.6},
+    },
+    "sizing": {"type": "units", "units": 100},
+}
+INDIAN = Instrument(UUID(int=1), "INR", price_exp=2, product=Product.INTRADAY)
+INDIAN_DAY = 20_544  # 2026-04-01: the present charges of NSE
 
 
 @cache
@@ -82,17 +103,20 @@ def run() -> list[dict[str, Any]]:
     app.engine.warm()
     columns, bars, program = w1b(), align([w1b()]), compile_program(PROGRAM)
     curve, fills = np.empty(BARS, np.int64), np.empty((BARS // 10, 4), np.int64)
-    ours, limits, count = [], [], 0
+    ours, brackets, limits, count = [], [], [], 0
+    bracket, dated = compile_program(BRACKET), replace(bars, days=bars.days - START_DAY + INDIAN_DAY)
     result = _ours(bars, program)
     for _ in range(ROUNDS):
         ours.append(_cpu(lambda: _ours(bars, program)))
+        brackets.append(_cpu(lambda: _bracket(dated, bracket)))
         began = time.process_time()
         count = crossover(columns["open"], columns["close"], CASH, curve, fills)
         limits.append(time.process_time() - began)
     _must_agree(result, curve, fills[:count])
-    mine, bare = (statistics.median(one) / BARS * 1e9 for one in (ours, limits))
+    mine, guarded, bare = (statistics.median(one) / BARS * 1e9 for one in (ours, brackets, limits))
     return [
         _figure("W1b", mine, bare, "ns/bar"),
+        _figure("W1b-bracket-charges", guarded, bare, "ns/bar"),
         _figure("W1b-memory", _peak("ours"), _peak("limit"), "MB"),
         _figure("live-step", _live_step(bars), PROMISED["live-step"], "us"),
         _figure("program", _program(), PROMISED["program"], "us"),
@@ -102,6 +126,17 @@ def run() -> list[dict[str, Any]]:
 
 def _ours(bars: Bars, program: Any) -> Result:
     return backtest(program, bars, instruments=[INSTRUMENT], cash=CASH, schedule=schedule_named("flat_bps"))
+
+
+def _bracket(bars: Bars, program: Any) -> Result:
+    return backtest(
+        program,
+        bars,
+        instruments=[INDIAN],
+        cash=CASH,
+        schedule=schedule_named("nse_equity"),
+        terms=Terms(participation_bps=1000),
+    )
 
 
 def _cpu(work: Callable[[], object]) -> float:

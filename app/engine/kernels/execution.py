@@ -6,6 +6,8 @@ the extreme that hurts before limits are shown the one that helps, and what an o
 have met before it existed counts against it.
 """
 
+import numpy as np
+
 from app.engine.columns import (
     LIMIT_ORDER,
     MARKET,
@@ -298,6 +300,27 @@ def age(book: Book, market: Market, row: int) -> None:
         trigger = on_tick(best + side * order[TRAIL], book.static[slot, TICK], side)
         if (trigger - order[TRIGGER]) * side < 0:
             order[TRIGGER], order[ORDER_REASON] = trigger, TRAILING
+
+
+@kernel("b1(i8[:, ::1], i8, i8[:, :, ::1], u1[:, ::1], i8)")
+def quiet(pool: np.ndarray, count: int, fields: np.ndarray, valid: np.ndarray, row: int) -> bool:
+    """Can none of the working orders trade on this row, nor change? Most rows are so, and need no more."""
+    for index in range(count):
+        order = pool[index]
+        slot = order[SLOT]
+        if valid[slot, row] == 0:
+            continue
+        if order[TYPE] == MARKET or order[TRAIL] != 0 or order[VALIDITY] == ONE_BAR:
+            return False
+        buys = order[SIDE] > 0
+        if order[TYPE] == LIMIT_ORDER:
+            reached = fields[LOW, slot, row] < order[LIMIT] if buys else fields[HIGH, slot, row] > order[LIMIT]
+        else:
+            reached = fields[HIGH, slot, row] >= order[TRIGGER] if buys else fields[LOW, slot, row] <= order[TRIGGER]
+        if reached:
+            return False
+        order[SEEN] = 1
+    return True
 
 
 @kernel(VOID(BOOK_T, MARKET_T, I8, I8, I8))

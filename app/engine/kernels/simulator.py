@@ -34,7 +34,7 @@ from app.engine.kernels.book import (
     Machine,
     Market,
 )
-from app.engine.kernels.execution import liquidate, trade
+from app.engine.kernels.execution import liquidate, quiet, trade
 from app.engine.kernels.integers import multiply_divide
 from app.engine.kernels.jit import kernel
 from app.engine.kernels.machine import run, signals, split
@@ -42,7 +42,7 @@ from app.engine.kernels.pool import append, cancel, on_tick, reduce, sweep
 from app.engine.kernels.positions import apply_dividend, apply_split, notional_of
 from app.engine.kernels.sizing import decide
 from app.engine.kernels.trading import intend, leave
-from app.engine.layout import BPS, Code, Field, Flag, Op
+from app.engine.layout import BPS, Code, Field, Flag, Op, Output
 from app.kernel.orders import Product
 
 CLOSE_PRICE = int(Field.CLOSE)
@@ -66,6 +66,8 @@ TRADE_FROM, ORDER_TYPE, SHORT = int(Setting.TRADE_FROM), int(Setting.ORDER_TYPE)
 MARGIN, MAINTENANCE, BORROW = int(Setting.MARGIN_BPS), int(Setting.MAINTENANCE_BPS), int(Setting.BORROW_BPS)
 WANTED_SLOT, WANTED_SIDE, WANTED, WANTED_LIMIT, WANTED_REASON, WANTED_BUDGET = (int(c) for c in Intended)
 SQUARED_OFF, CALLED = int(Reason.SQUARE_OFF), int(Reason.MARGIN_CALL)
+TIME_LIMIT = int(Setting.TIME_EXIT)
+ENTER_LONG, EXIT_LONG, ENTER_SHORT, EXIT_SHORT = (int(o) for o in list(Output)[:4])
 ORDERS_PER_SLOT = 8
 YEAR = 365
 
@@ -217,39 +219,71 @@ def positions(book: Book, market: Market, machine: Machine, row: int, at: int) -
             machine.known[slot, node, at] = market.valid[slot, row]
 
 
-@kernel(I8(BOOK_T, MARKET_T, I8))
-def value(book: Book, market: Market, row: int) -> int:
+@kernel(VOID(BOOK_T, MARKET_T, MACHINE_T, ROWS_T, KNOWN_T, I8, I8, I8, I8, I8))
+def evaluate(
+    book: Book,
+    market: Market,
+    machine: Machine,
+    weights: np.ndarray,
+    flags: np.ndarray,
+    early: int,
+    target: int,
+    rule: int,
+    row: int,
+    at: int,
+) -> None:
+    """At one row, the nodes that depend on the position, and the signals that follow from them."""
+    positions(book, market, machine, row, at)
+    run(machine, market, early, machine.code.shape[0], row, row + 1, row - at)
+    if target >= 0:
+        signals(machine, market, weights, flags, target, rule, -book.settings[SHORT], row, row + 1, row - at)
+
+
+@kernel("i8(i8[:, ::1], i8[:, ::1], i8[:, :, ::1], u1[:, ::1], i8, i8)")
+def value(state: np.ndarray, static: np.ndarray, fields: np.ndarray, valid: np.ndarray, cash: int, row: int) -> int:
     """Take in the row's closes; cash and positions at them."""
-    worth = book.cash[0]
-    for slot in range(book.state.shape[0]):
-        own = book.state[slot]
-        live = market.valid[slot, row] != 0
+    worth = cash
+    for slot in range(state.shape[0]):
+        own = state[slot]
+        live = valid[slot, row] != 0
         if live:
-            own[CLOSE] = market.fields[CLOSE_PRICE, slot, row]
+            own[CLOSE] = fields[CLOSE_PRICE, slot, row]
         held = own[HELD]
         if held != 0:
             own[BARS_HELD] += 1 if live else 0
-            worth += multiply_divide(held, own[CLOSE] * book.static[slot, MULTIPLY], book.static[slot, DIVIDE], True)
+            worth += multiply_divide(held, own[CLOSE] * static[slot, MULTIPLY], static[slot, DIVIDE], True)
         else:
             own[BARS_HELD] = 0
-    return int(worth)
+    return worth
 
 
-@kernel(VOID(BOOK_T, ROWS_T, KNOWN_T, I8, I8))
-def rebalance(book: Book, weights: np.ndarray, flags: np.ndarray, row: int, at: int) -> None:
-    """The decision of a program of targets, where a slot asks for one."""
-    for slot in range(book.state.shape[0]):
+@kernel("b1(i8[:, ::1], i8[:, ::1], u1[:, ::1], i8)")
+def stirred(state: np.ndarray, weights: np.ndarray, flags: np.ndarray, at: int) -> bool:
+    """Does a slot of a program of targets ask for a decision?"""
+    for slot in range(state.shape[0]):
         flag = flags[at, slot]
-        if flag == REBALANCE or (flag == HOLD and book.state[slot, HELD] != 0 and weights[at, slot] == 0):
-            count = decide(
-                weights[at], flags[at], book.state, book.static, book.settings, book.cash[0], held_for(book),
-                book.intents,
-            )  # fmt: skip
-            place(book, count, row)
-            return
+        if flag == REBALANCE or (flag == HOLD and state[slot, HELD] != 0 and weights[at, slot] == 0):
+            return True
+    return False
 
 
-@kernel(VOID(BOOK_T, MARKET_T, MACHINE_T, ROWS_T, KNOWN_T, I8, I8, I8, I8))
+@kernel("b1(i8[:, ::1], f8[:, :, ::1], i8[::1], i8, i8)")
+def moved(state: np.ndarray, columns: np.ndarray, outputs: np.ndarray, limit: int, at: int) -> bool:
+    """Might a slot of a program of trades act? Whether its conditions are known is looked at later."""
+    for slot in range(state.shape[0]):
+        held = state[slot, HELD]
+        if held != 0:
+            leave_by = outputs[EXIT_LONG if held > 0 else EXIT_SHORT]
+            if (leave_by >= 0 and columns[slot, leave_by, at] != 0.0) or 0 < limit <= state[slot, BARS_HELD]:
+                return True
+        else:
+            for output in (ENTER_LONG, ENTER_SHORT):
+                if outputs[output] >= 0 and columns[slot, outputs[output], at] != 0.0:
+                    return True
+    return False
+
+
+@kernel(VOID(BOOK_T, MARKET_T, MACHINE_T, ROWS_T, KNOWN_T, I8, I8, I8))
 def decide_row(
     book: Book,
     market: Market,
@@ -259,14 +293,13 @@ def decide_row(
     target: int,
     row: int,
     at: int,
-    worth: int,
 ) -> None:
     """The decision on a closed bar."""
-    settings = book.settings
-    if (settings[SHORT] != 0 or settings[MARGIN] != BPS) and call(book, worth, row):
-        return
     if target >= 0:
-        rebalance(book, weights, flags, row, at)
+        count = decide(
+            weights[at], flags[at], book.state, book.static, book.settings, book.cash[0], held_for(book), book.intents
+        )
+        place(book, count, row)
         return
     for slot in range(book.state.shape[0]):
         if market.valid[slot, row] != 0:
@@ -295,32 +328,36 @@ def simulate(
     Returns the first row not run: less than `end` when the fill buffer must be emptied first, or -1 - row when the pool
     is too small.
     """
-    counters, settings, slots = book.counters, book.settings, book.state.shape[0]
-    nodes, events = machine.code.shape[0], market.events
+    counters, settings, state, pool = book.counters, book.settings, book.state, book.pool
+    slots, nodes, events, days = state.shape[0], machine.code.shape[0], market.events, market.days
+    static, cash, fields, valid = book.static, book.cash, market.fields, market.valid
+    columns, outputs, limit = machine.columns, machine.outputs, settings[TIME_LIMIT]
+    room, fill_room = pool.shape[0] - ORDERS_PER_SLOT * slots, book.fills.shape[0] - slots
+    margin, since = settings[SHORT] != 0 or settings[MARGIN] != BPS, settings[TRADE_FROM]
     eventful = events[counters[NEXT_EVENT], EVENT_ROW] if counters[NEXT_EVENT] < events.shape[0] else end
     row = start
     while row < end:
-        if counters[FILLS] + 3 * counters[POOL] + slots > book.fills.shape[0]:
+        working = counters[POOL]
+        if counters[FILLS] + 3 * working > fill_room:
             return row
-        if counters[POOL] + ORDERS_PER_SLOT * slots > book.pool.shape[0]:
+        if working > room:
             return -1 - row
-        if settings[BORROW] > 0 and counters[LAST_DAY] != market.days[row]:
-            carry(book, market.days[row])
+        if settings[BORROW] > 0 and counters[LAST_DAY] != days[row]:
+            carry(book, days[row])
         if row == eventful:
             act(book, market, machine, early, row)
-        if counters[POOL] > 0:
+        if counters[POOL] > 0 and not quiet(pool, counters[POOL], fields, valid, row):
             trade(book, market, row)
         if row == eventful:
             close_sessions(book, market, row)
             eventful = events[counters[NEXT_EVENT], EVENT_ROW] if counters[NEXT_EVENT] < events.shape[0] else end
-        worth, at = value(book, market, row), row - base
+        at = row - base
+        worth = value(state, static, fields, valid, cash[0], row)
         equity[row] = worth
         if early < nodes:
-            positions(book, market, machine, row, at)
-            run(machine, market, early, nodes, row, row + 1, base)
-            if target >= 0:
-                signals(machine, market, weights, flags, target, rule, -settings[SHORT], row, row + 1, base)
-        if row >= settings[TRADE_FROM]:
-            decide_row(book, market, machine, weights, flags, target, row, at, worth)
+            evaluate(book, market, machine, weights, flags, early, target, rule, row, at)
+        asked = stirred(state, weights, flags, at) if target >= 0 else moved(state, columns, outputs, limit, at)
+        if row >= since and not (margin and call(book, worth, row)) and asked:
+            decide_row(book, market, machine, weights, flags, target, row, at)
         row += 1
     return row

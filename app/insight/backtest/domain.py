@@ -73,16 +73,7 @@ def result_document(
         "final_cash": _money(result.cash, currency),
         "final_equity": _money(int(result.equity[-1]), currency),
         **_judged(bars, result, trips, first_row),
-        "orders": {
-            "sent": result.orders,
-            "filled": len({fill.order for fill in fills}),
-            "expired": result.expired_orders,
-            "unaffordable": result.unaffordable_orders,
-            "cancelled": result.cancelled_orders,
-        },
-        "ambiguous_bars": result.ambiguous_bars,
-        "margin_calls": result.margin_calls,
-        "borrow_cost": _money(result.borrow_cost, currency),
+        **_carried_out(result, fills, currency),
         "charges": {name: _money(minor, currency) for name, minor in result.charges.items()}
         | {"total": _money(sum(result.charges.values()), currency)},
         "positions": [
@@ -107,6 +98,21 @@ def result_document(
         },
         "sha256": result.sha256(),
     }  # fmt: skip
+
+
+def _carried_out(result: Result, fills: Sequence[SimulatedFill], currency: str) -> dict[str, Any]:
+    return {
+        "orders": {
+            "sent": result.orders,
+            "filled": len({fill.order for fill in fills}),
+            "expired": result.expired_orders,
+            "unaffordable": result.unaffordable_orders,
+            "cancelled": result.cancelled_orders,
+        },
+        "ambiguous_bars": result.ambiguous_bars,
+        "margin_calls": result.margin_calls,
+        "borrow_cost": _money(result.borrow_cost, currency),
+    }
 
 
 def _at(bars: Bars, row: int) -> str:

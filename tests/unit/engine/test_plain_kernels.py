@@ -11,12 +11,15 @@ import pytest
 
 from app.engine import kernels
 from app.engine.bars import AnyEvent, Bars, Dividend, Split, timeline
+from app.engine.columns import Intrabar
 from app.engine.fills import SlippageModel
 from app.engine.instruments import Instrument
 from app.engine.program import compile_program
 from app.engine.runtime import ProgramRuntime
 from app.engine.schedule import Base, Rate, Schedule, schedule_named
 from app.engine.simulation import Result, backtest
+from app.engine.terms import Terms
+from app.kernel.orders import Product
 
 Maker = Callable[..., Bars]
 Slots = Callable[..., list[Instrument]]
@@ -163,3 +166,30 @@ def test_flat_fees_and_products_beyond_64_bits_agree_uncompiled(
     )  # fmt: skip
     assert len(result.fills) > 5
     assert max(result.fills[:, 3].tolist()) * 50_0000 > 2**63
+
+
+def test_trades_and_position_words(plain: Callable[..., Any], bars_of: Maker, slots: Slots) -> None:
+    """Every kind of entry and exit, both sides, late nodes, margin, borrowing, participation and square-off."""
+    entries = [
+        {"type": "market"}, {"type": "limit", "price": "close - 0.3 * atr(5)"},
+        {"type": "stop", "price": "close + 0.3 * atr(5)", "valid": "bar"},
+        {"type": "stop_limit", "price": "close + 0.2 * atr(5)", "limit": "close + 0.6 * atr(5)"},
+    ]  # fmt: skip
+    for number, entry in enumerate(entries):
+        bars = bars_of(160, 2, seed=number, missing=0.05)
+        document = {
+            "version": 1, "name": "t", "sizing": {"type": "risk", "risk_bps": 300},
+            "trades": {
+                "long": {"enter": "cross_above(close, sma(close, 4))", "exit": "open_profit > 5 or rank(close) == 2"},
+                "short": {"enter": "cross_below(close, sma(close, 4))", "exit": "close < entry_price * 0.95"},
+                "entry": entry, "stop_loss": {"percent": 3}, "trailing_stop": {"distance": "2 * atr(5)"},
+                "take_profit": {"percent": 4}, "time_exit": 9,
+            },
+        }  # fmt: skip
+        options: dict[str, Any] = {
+            "terms": Terms(Intrabar(number % 2), participation_bps=50, margin_bps=5000, borrow_bps=500),
+            "schedule": schedule_named("us_equity"), "cash": 100_000_00, "events": [Split(70, 0, 2, 1)],
+            "instruments": slots(2, product=Product.INTRADAY if number == 3 else Product.DELIVERY),
+        }  # fmt: skip
+        result = twice(plain, lambda d=document, b=bars, o=options: backtest(compile_program(d), b, **o))  # type: ignore[misc]
+        assert len(result.fills) > 10

@@ -6,6 +6,7 @@ import pytest
 
 from app.engine.bars import Bars
 from app.engine.instruments import Instrument
+from app.engine.layout import WEIGHT
 from app.engine.program import compile_program
 from app.engine.runtime import ProgramRuntime
 from app.engine.schedule import schedule_named
@@ -58,7 +59,7 @@ def test_it_trades_and_stays_within_its_cash(
     strategy: LibraryStrategy[Parameters], walks: Walks, shares: Shares
 ) -> None:
     result = run(strategy, walks(1500, 4, 1), shares)
-    assert len(result.fills) > 10
+    assert {fill.slot for fill in result.fill_records()} == {0, 1, 2, 3}
     assert all(fill.cash_after >= 0 for fill in result.fill_records())
     assert all(position.quantity >= 0 for position in result.positions)
 
@@ -101,7 +102,9 @@ def test_whole_stepwise_and_rebuilt_states_agree(
 @every
 def test_weights_share_the_equity(strategy: LibraryStrategy[Parameters], walks: Walks, shares: Shares) -> None:
     program = compile_program(strategy.build(strategy.parse({}), 5))
-    assert set(ProgramRuntime(program, shares(5)).warm_up(walks(800, 5, 5)).weights) <= {0, 200_000_000}
+    weights = ProgramRuntime(program, shares(5)).warm_up(walks(800, 5, 5)).weights
+    assert min(weights) >= 0
+    assert sum(weights) <= WEIGHT
 
 
 @every

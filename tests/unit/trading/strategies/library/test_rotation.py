@@ -1,0 +1,68 @@
+"""Strategies of a universe against pandas: ranks, rotation, volatility targets, holding."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd  # type: ignore[import-untyped]
+import pytest
+
+from app.engine.bars import Bars
+from app.engine.instruments import Instrument
+from app.engine.layout import WEIGHT
+from app.engine.program import compile_program
+from app.engine.runtime import ProgramRuntime
+from app.engine.schedule import schedule_named
+from app.engine.simulation import backtest
+from app.trading.strategies.library import buy_and_hold, cross_sectional_momentum, dual_momentum, volatility_target
+
+Walks = Callable[[int, int, int], Bars]
+Shares = Callable[[int], list[Instrument]]
+
+
+@pytest.fixture
+def weigh(walks: Walks, shares: Shares) -> Callable[..., tuple[pd.DataFrame, pd.DataFrame]]:
+    """Closes, and the weights after each bar, of five instruments."""
+
+    def run(strategy: Any, **parameters: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
+        bars = walks(700, 5, 21)
+        runtime = ProgramRuntime(compile_program(strategy.build(strategy.parse(parameters), 5)), shares(5))
+        weights = []
+        for row in range(bars.rows):
+            rows = [tuple(bars.fields[:, slot, row].tolist()) for slot in range(5)]
+            weights.append(runtime.on_bar(int(bars.days[row]), rows).weights)
+        return pd.DataFrame(bars.fields[3].T), pd.DataFrame(weights) / WEIGHT
+
+    return run
+
+
+def test_the_strongest_are_held_in_equal_parts(weigh: Callable[..., Any]) -> None:
+    closes, weights = weigh(cross_sectional_momentum.PLUGIN, lookback=60, skip=5, hold=2)
+    strength = closes.shift(5) / closes.shift(60) - 1
+    expected = (strength.rank(axis=1, ascending=False, method="first") <= 2) * 0.5
+    assert np.array_equal(weights[60:], expected[60:])
+
+
+def test_rotation_holds_only_what_rose(weigh: Callable[..., Any]) -> None:
+    closes, weights = weigh(dual_momentum.PLUGIN, lookback=60, hold=3)
+    strength = closes / closes.shift(60) - 1
+    strongest = strength.rank(axis=1, ascending=False, method="first") <= 3
+    assert np.array_equal(weights[60:] > 0, (strongest & (strength > 0))[60:])
+    assert (strongest & (strength <= 0))[60:].to_numpy().any()
+
+
+def test_volatile_instruments_are_held_less(weigh: Callable[..., Any]) -> None:
+    closes, weights = weigh(volatility_target.PLUGIN, target=0.2, window=30)
+    volatility = closes.pct_change().rolling(30).std() * np.sqrt(252)
+    expected = 0.2 * np.minimum(1, 0.2 / volatility)
+    assert weights[30:].to_numpy() == pytest.approx(expected[30:].to_numpy(), abs=1e-8)
+    assert weights[30:].to_numpy().std() > 0.001
+
+
+def test_what_is_held_is_bought_once(walks: Walks, shares: Shares) -> None:
+    bars, strategy = walks(400, 3, 8), buy_and_hold.PLUGIN
+    result = backtest(
+        compile_program(strategy.build(strategy.parse({}), 3)), bars, instruments=shares(3), cash=100_000_00,
+        schedule=schedule_named("zero"),
+    )  # fmt: skip
+    assert [(f.row, f.slot, f.side.value) for f in result.fill_records()] == [(1, slot, "buy") for slot in range(3)]
