@@ -53,23 +53,27 @@ class Bars:
                 raise invalid("invalid_bars", f"{name} must be int64.", param=f"bars.{name}")
         if self.valid.dtype != np.uint8:
             raise invalid("invalid_bars", "valid must be uint8.", param="bars.valid")
-        _refuse(np.diff(self.times) <= 0, "bars.times", "close times must rise strictly")
-        _refuse(np.diff(self.days) < 0, "bars.days", "trading dates must not fall")
-        opens, highs, lows, closes, volumes = self.fields
-        live = self.valid != 0
-        _refuse(live & (lows <= 0), "bars.fields.low", "prices must be positive")
-        _refuse(live & (lows > np.minimum(opens, closes)), "bars.fields.low", "the low lies above open or close")
-        _refuse(live & (highs < np.maximum(opens, closes)), "bars.fields.high", "the high lies below open or close")
-        _refuse(live & (highs >= PRICE_LIMIT), "bars.fields.high", f"prices must lie below {PRICE_LIMIT}")
-        _refuse(live & ((volumes < 0) | (volumes >= PRICE_LIMIT)), "bars.fields.volume", "volume is out of range")
+        from app.engine.kernels.checking import fault
+
+        what, slot, row = fault(
+            *(np.ascontiguousarray(one) for one in (self.times, self.days, self.fields, self.valid))
+        )
+        if what:
+            name, reason = _FAULTS[what]
+            place = f"row {row}" if name in ("times", "days") else f"row {row}, slot {slot}"
+            raise invalid("invalid_bars", f"{reason} ({place}).", param=f"bars.{name}")
         return self
 
 
-def _refuse(wrong: npt.NDArray[np.bool_], param: str, reason: str) -> None:
-    if wrong.any():
-        where = [int(i) for i in np.argwhere(wrong)[0]]
-        place = f"row {where[-1]}" + (f", slot {where[0]}" if len(where) > 1 else "")
-        raise invalid("invalid_bars", f"{reason} ({place}).", param=param)
+_FAULTS = {  # as `app.engine.kernels.checking` numbers them
+    1: ("times", "close times must rise strictly"),
+    2: ("days", "trading dates must not fall"),
+    3: ("fields.low", "prices must be positive"),
+    4: ("fields.low", "the low lies above open or close"),
+    5: ("fields.high", "the high lies below open or close"),
+    6: ("fields.high", f"prices must lie below {PRICE_LIMIT}"),
+    7: ("fields.volume", "volume is out of range"),
+}
 
 
 def align(series: Iterable[dict[str, Any]]) -> Bars:
@@ -80,18 +84,29 @@ def align(series: Iterable[dict[str, Any]]) -> Bars:
     """
     items = [{name: np.asarray(values, dtype=np.int64) for name, values in one.items()} for one in series]
     for slot, item in enumerate(items):
-        _refuse(np.diff(item["times"]) <= 0, f"bars[{slot}].times", "close times must rise strictly")
-    times = np.unique(np.concatenate([item["times"] for item in items])) if items else np.empty(0, np.int64)
+        falls = np.flatnonzero(item["times"][1:] <= item["times"][:-1])
+        if len(falls):
+            reason = f"close times must rise strictly (row {falls[0]})."
+            raise invalid("invalid_bars", reason, param=f"bars[{slot}].times")
+    times = _union([item["times"] for item in items])
     days = np.zeros(len(times), np.int64)
     fields = np.zeros((FIELDS, len(items), len(times)), np.int64)
     valid = np.zeros((len(items), len(times)), np.uint8)
     for slot, item in enumerate(items):
-        at = np.searchsorted(times, item["times"])
+        # Where nothing is missing, whole columns are copied: no table of places is needed.
+        at = slice(None) if len(item["times"]) == len(times) else np.searchsorted(times, item["times"])
         days[at] = item["days"]
         valid[slot, at] = 1
         for field in Field:
             fields[field, slot, at] = item[field.name.lower()]
     return Bars(times, days, fields, valid).check()
+
+
+def _union(columns: list[Int64]) -> Int64:
+    """All the times there are, rising."""
+    if all(np.array_equal(one, columns[0]) for one in columns[1:]):
+        return columns[0].copy() if columns else np.empty(0, np.int64)
+    return np.unique(np.concatenate(columns))
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,10 +198,10 @@ def _peak(whose: str) -> float:
 
 def peak(whose: str, file: str) -> None:
     """The body of such a process: prints megabytes."""
-    columns = dict(np.load(file))
     if whose == "ours":
-        _ours(align([columns]), compile_program(PROGRAM))
+        _ours(align([dict(np.load(file))]), compile_program(PROGRAM))
     else:
+        columns = dict(np.load(file))
         from tests.bench.limit_engine import crossover
 
         fills = np.empty((BARS // 10, 4), np.int64)

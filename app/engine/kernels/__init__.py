@@ -1,5 +1,5 @@
-"""The compiled loops. Importing this package loads no numba; importing one of its modules does, and compiles (or
-loads from the cache) what it holds, because every signature is explicit. `warm` does all of them.
+"""The compiled loops. Importing this package loads no numba; importing one of its modules does, and compiles (or loads
+from the cache) its entries: what Python calls, with all that they call inside. `warm` does all of them.
 """
 
 import hashlib
@@ -9,6 +9,7 @@ from pathlib import Path
 MODULES = (
     "book",
     "integers",
+    "checking",
     "charging",
     "positions",
     "matching",

@@ -59,5 +59,5 @@ BOOK_T = _named((_ROWS, _ROWS, _COLUMN, _COLUMN, _ROWS, _COLUMN, _ROWS, _ROWS, _
 MACHINE_T = _named(
     (_ROWS, _F8[::1], _COLUMN, _F8[:, ::1], _ROWS, _F8[:, ::1], _ROWS, _F8[:, :, ::1], _U1[:, :, ::1]), Machine
 )
-I8, B1, VOID = _I8, types.boolean, types.void
-VECTOR_T, ROWS_T, COLUMNS_T, KNOWN_T = _COLUMN, _ROWS, _F8[:, ::1], _U1[:, ::1]
+I8, VOID = _I8, types.void
+VECTOR_T, ROWS_T, KNOWN_T = _COLUMN, _ROWS, _U1[:, ::1]

@@ -14,7 +14,7 @@ OF, SINCE, UNTIL = int(RateColumn.OF), int(RateColumn.SINCE), int(RateColumn.UNT
 COARSE = RATE // FINE
 
 
-@kernel("i8(i8[::1], i8, i8, i8, i8[::1])")
+@kernel
 def fine_amount(row: np.ndarray, notional: int, quantity: int, unit: int, amounts: np.ndarray) -> int:
     """One rate applied to one trade, at `FINE`."""
     amount: int
@@ -38,7 +38,7 @@ def fine_amount(row: np.ndarray, notional: int, quantity: int, unit: int, amount
     return amount
 
 
-@kernel("i8(i8[:, ::1], i8[::1], i8, i8, i8, i8, i8, i8, i8[::1])")
+@kernel
 def charge(
     rates: np.ndarray,
     units: np.ndarray,

@@ -25,7 +25,7 @@ from app.engine.columns import (
     Static,
     Validity,
 )
-from app.engine.kernels.book import B1, BOOK_T, I8, MARKET_T, VOID, Book, Market
+from app.engine.kernels.book import Book, Market
 from app.engine.kernels.charging import charge
 from app.engine.kernels.integers import multiply_divide
 from app.engine.kernels.jit import kernel
@@ -56,7 +56,7 @@ STOP_LOSS, TAKE_PROFIT, TRAILING = int(Reason.STOP_LOSS), int(Reason.TAKE_PROFIT
 NO_PRICE, AT_MARKET = 0, int(Cause.MARKET)
 
 
-@kernel(B1(BOOK_T, I8, I8, I8, I8, I8))
+@kernel
 def affordable(book: Book, slot: int, side: int, quantity: int, price: int, cost: int) -> bool:
     """May the account carry this fill? Closing is always allowed. Without shorts and margin: the cash must pay for it;
     with them: afterwards, margin × the value of all positions must not exceed the equity. `cost`: with charges."""
@@ -78,7 +78,7 @@ def affordable(book: Book, slot: int, side: int, quantity: int, price: int, cost
     return bool(multiply_divide(gross, margin, BPS, True) <= equity)
 
 
-@kernel(I8(BOOK_T, I8, I8, I8, I8, I8))
+@kernel
 def bought_for(book: Book, slot: int, budget: int, price: int, side: int, day: int) -> int:
     """The most lots that `budget`, or the cash if it is less, pays for at this price, charges included."""
     fixed, money = book.static[slot], min(budget, book.cash[0])
@@ -99,7 +99,7 @@ def bought_for(book: Book, slot: int, budget: int, price: int, side: int, day: i
     return int(quantity)
 
 
-@kernel(B1(BOOK_T, I8, I8, I8, I8, I8, I8))
+@kernel
 def execute(book: Book, index: int, quantity: int, price: int, cause: int, row: int, day: int) -> bool:
     """Book one fill with its charges. False, and nothing booked, when the account cannot carry it."""
     order = book.pool[index]
@@ -123,7 +123,7 @@ def execute(book: Book, index: int, quantity: int, price: int, cause: int, row: 
     return True
 
 
-@kernel(I8(BOOK_T, I8, I8))
+@kernel
 def exit_of(book: Book, slot: int, kind: int) -> int:
     """The place of the slot's working exit of this type, or -1."""
     for index in range(book.counters[POOL]):
@@ -133,7 +133,7 @@ def exit_of(book: Book, slot: int, kind: int) -> int:
     return -1
 
 
-@kernel(I8(BOOK_T, I8, I8, I8, I8, I8))
+@kernel
 def exit_for(book: Book, slot: int, side: int, kind: int, quantity: int, row: int) -> int:
     """The place of the slot's exit of this type, raised by the quantity, or of a new one."""
     at = exit_of(book, slot, kind)
@@ -146,7 +146,7 @@ def exit_for(book: Book, slot: int, side: int, kind: int, quantity: int, row: in
     return at
 
 
-@kernel(VOID(BOOK_T, I8, I8, I8, I8, B1))
+@kernel
 def activate(book: Book, index: int, quantity: int, price: int, row: int, within: bool) -> None:
     """After a fill of an entry: raise its exits by the quantity, or make them, at distances from this price.
 
@@ -173,7 +173,7 @@ def activate(book: Book, index: int, quantity: int, price: int, row: int, within
             order[UNSURE] = 1 if within and entry[TYPE] == LIMIT_ORDER else 0
 
 
-@kernel(B1(BOOK_T, I8, I8, I8))
+@kernel
 def within_reach(book: Book, index: int, low: int, high: int) -> bool:
     """Could the bar's range fill this working exit?"""
     order = book.pool[index]
@@ -182,7 +182,7 @@ def within_reach(book: Book, index: int, low: int, high: int) -> bool:
     return bool(order[TYPE] == LIMIT_ORDER and (high > order[LIMIT] if order[SIDE] < 0 else low < order[LIMIT]))
 
 
-@kernel(VOID(BOOK_T, MARKET_T, I8, I8, I8, I8))
+@kernel
 def settle_exit(book: Book, market: Market, index: int, quantity: int, row: int, step: int) -> None:
     """After a fill of an exit: the slot's other exits lose that quantity, and what is left of its entry is cancelled.
 
@@ -205,7 +205,7 @@ def settle_exit(book: Book, market: Market, index: int, quantity: int, row: int,
         book.counters[AMBIGUOUS] += 1
 
 
-@kernel(I8(BOOK_T, MARKET_T, I8, I8, I8))
+@kernel
 def shown(book: Book, market: Market, index: int, row: int, step: int) -> int:
     """The price that an order sees at a step: 0 open, 1 and 2 extremes, 3 close; 0 for none."""
     order = book.pool[index]
@@ -233,7 +233,7 @@ def shown(book: Book, market: Market, index: int, row: int, step: int) -> int:
     return int(fields[HIGH if side > 0 else LOW, slot, row])
 
 
-@kernel("UniTuple(i8, 2)(i8[::1], i8, b1, b1, i8, i8)")
+@kernel
 def meet(order, price: int, first: bool, fresh: bool, tick: int, bps: int) -> tuple[int, int]:  # type: ignore[no-untyped-def]
     """(price, cause) of an order's fill at a price it is shown; price 0: none. A stop-limit that is triggered beyond
     its limit becomes a limit order and rests."""
@@ -248,7 +248,7 @@ def meet(order, price: int, first: bool, fresh: bool, tick: int, bps: int) -> tu
     return paid, cause
 
 
-@kernel(I8(BOOK_T, MARKET_T, I8, I8, I8))
+@kernel
 def fillable(book: Book, market: Market, index: int, row: int, price: int) -> int:
     """How much of an order may fill on this bar: what remains, within its budget and the share of the bar's volume."""
     order = book.pool[index]
@@ -266,7 +266,7 @@ def fillable(book: Book, market: Market, index: int, row: int, price: int) -> in
     return int(quantity)
 
 
-@kernel(VOID(BOOK_T, MARKET_T, I8, I8, I8, I8, I8))
+@kernel
 def fill(book: Book, market: Market, index: int, price: int, cause: int, row: int, step: int) -> None:
     """Fill what may be filled of an order at `price`. One that the account cannot carry is dropped and counted."""
     order = book.pool[index]
@@ -283,7 +283,7 @@ def fill(book: Book, market: Market, index: int, price: int, cause: int, row: in
         settle_exit(book, market, index, quantity, row, step)
 
 
-@kernel(VOID(BOOK_T, MARKET_T, I8))
+@kernel
 def age(book: Book, market: Market, row: int) -> None:
     """After the bar: orders for one bar expire; trailing stops follow its best price, on the bar of their activation
     its close."""
@@ -302,7 +302,7 @@ def age(book: Book, market: Market, row: int) -> None:
             order[TRIGGER], order[ORDER_REASON] = trigger, TRAILING
 
 
-@kernel("b1(i8[:, ::1], i8, i8[:, :, ::1], u1[:, ::1], i8)")
+@kernel
 def quiet(pool: np.ndarray, count: int, fields: np.ndarray, valid: np.ndarray, row: int) -> bool:
     """Can none of the working orders trade on this row, nor change? Most rows are so, and need no more."""
     for index in range(count):
@@ -323,7 +323,7 @@ def quiet(pool: np.ndarray, count: int, fields: np.ndarray, valid: np.ndarray, r
     return True
 
 
-@kernel(VOID(BOOK_T, MARKET_T, I8, I8, I8))
+@kernel
 def present(book: Book, market: Market, index: int, row: int, step: int) -> None:
     """Show one order the price of a step."""
     order = book.pool[index]
@@ -338,7 +338,7 @@ def present(book: Book, market: Market, index: int, row: int, step: int) -> None
         fill(book, market, index, paid, cause, row, step)
 
 
-@kernel(VOID(BOOK_T, MARKET_T, I8))
+@kernel
 def trade(book: Book, market: Market, row: int) -> None:
     """Show the row's prices to the working orders: at each step to the exits, then to the others and what they
     activate."""
@@ -358,7 +358,7 @@ def trade(book: Book, market: Market, row: int) -> None:
     sweep(book)
 
 
-@kernel(VOID(BOOK_T, MARKET_T, I8, I8, I8))
+@kernel
 def liquidate(book: Book, market: Market, slot: int, reason: int, row: int) -> None:
     """Close a slot's position at the row's close, slipped, and cancel its orders."""
     cancel(book, slot, -1)

@@ -10,7 +10,7 @@ HEAD, SIZE, SEEN = int(Extreme.HEAD), int(Extreme.SIZE), int(Extreme.SEEN)
 TIMES = EXTREME
 
 
-@kernel("void(i8, f8[::1], u1[::1], u1[::1], i8[::1], f8[::1], f8[::1], u1[::1], i8)")
+@kernel
 def extreme(
     op: int,
     given: np.ndarray,

@@ -16,9 +16,7 @@ EMA, WILDER, HIGHEST, LOWEST = int(Op.EMA), int(Op.WILDER), int(Op.HIGHEST), int
 VOLATILITY, OPENING_HIGH, OPENING_LOW = int(Op.VOLATILITY), int(Op.OPENING_HIGH), int(Op.OPENING_LOW)
 
 
-@kernel(
-    "void(i8[::1], i8[:, :], f8[::1], i8[::1], u1[::1], f8[:, ::1], u1[:, ::1], i8, i8[::1], f8[::1], f8[::1], u1[::1])"
-)
+@kernel
 def indicator(
     word: np.ndarray,
     fields: np.ndarray,
@@ -47,7 +45,7 @@ def indicator(
         extreme(op, a, a_ok, valid, state, memory, out, ok, word[I0])
 
 
-@kernel("void(i8[::1], i8[::1], f8[::1], i8, i8)")
+@kernel
 def restate(word: np.ndarray, state: np.ndarray, memory: np.ndarray, numerator: int, denominator: int) -> None:
     """What an instruction remembers, in the units after a split."""
     op = word[OP]

@@ -8,7 +8,7 @@ _SAFE = 9.0e18
 """Below the largest int64 by more than the rounding of a float product."""
 
 
-@kernel("i8(i8, i8, i8, b1)")
+@kernel
 def multiply_divide(a: int, b: int, c: int, half_up: bool) -> int:
     """|a| × b / c with the sign of `a`: towards zero, or to the nearest with halves away from zero.
 
@@ -47,7 +47,7 @@ def multiply_divide(a: int, b: int, c: int, half_up: bool) -> int:
     return -quotient if a < 0 else quotient
 
 
-@kernel("i8(i8)")
+@kernel
 def month_of(day: int) -> int:
     """Months since year 0 of a day counted from 1970-01-01 (Howard Hinnant, chrono-compatible date algorithms)."""
     z = day + 719468
@@ -61,7 +61,7 @@ def month_of(day: int) -> int:
     return year * 12 + month - 1
 
 
-@kernel("i8(i8)")
+@kernel
 def day_of_month(day: int) -> int:
     """1 to 31 of a day counted from 1970-01-01."""
     of_era = (day + 719468) % 146097

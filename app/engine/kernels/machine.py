@@ -10,7 +10,7 @@ import numpy as np
 from app.engine.kernels.book import I8, KNOWN_T, MACHINE_T, MARKET_T, ROWS_T, VOID, Machine, Market
 from app.engine.kernels.indicators import indicator, restate
 from app.engine.kernels.integers import day_of_month, month_of
-from app.engine.kernels.jit import kernel
+from app.engine.kernels.jit import entry, kernel
 from app.engine.kernels.recurrences import follow
 from app.engine.kernels.windows import deviation, holding_return, rescale, sma
 from app.engine.layout import WEIGHT, Code, Field, Flag, Op, Signal
@@ -33,7 +33,7 @@ WEIGHT_SCALE = WEIGHT
 BY_CHANGE, BY_MONTH = -1, -2
 
 
-@kernel("void(i8, f8, f8, i8[::1], i8[::1], u1[::1], i8[::1], f8[::1], u1[::1])")
+@kernel
 def source(
     op: int,
     constant: float,
@@ -73,7 +73,7 @@ def source(
             state[0], state[1] = 1, month
 
 
-@kernel("void(f8[::1], u1[::1], u1[::1], i8[::1], f8[::1], f8[::1], u1[::1], i8)")
+@kernel
 def lag(
     given: np.ndarray,
     given_ok: np.ndarray,
@@ -98,7 +98,7 @@ def lag(
         state[1] = min(state[1] + 1, bars)
 
 
-@kernel("void(i8, f8[::1], f8[::1], u1[::1], u1[::1], f8[::1], u1[::1])")
+@kernel
 def arithmetic(
     op: int, a: np.ndarray, b: np.ndarray, a_ok: np.ndarray, b_ok: np.ndarray, out: np.ndarray, ok: np.ndarray
 ) -> None:
@@ -128,7 +128,7 @@ def arithmetic(
         ok[i] = a_ok[i] & b_ok[i] if np.isfinite(value) else 0
 
 
-@kernel("void(i8, f8[::1], f8[::1], u1[::1], u1[::1], f8[::1], u1[::1])")
+@kernel
 def logic(
     op: int, a: np.ndarray, b: np.ndarray, a_ok: np.ndarray, b_ok: np.ndarray, out: np.ndarray, ok: np.ndarray
 ) -> None:
@@ -157,7 +157,7 @@ def logic(
         ok[i] = a_ok[i] & b_ok[i]
 
 
-@kernel("void(f8[::1], f8[::1], u1[::1], u1[::1], i8[::1], f8[::1], u1[::1])")
+@kernel
 def latch(
     enter: np.ndarray,
     leave: np.ndarray,
@@ -178,7 +178,7 @@ def latch(
         out[i] = float(state[0])
 
 
-@kernel("void(f8[:, ::1], u1[:, ::1], i8, i8, i8, i8, f8[::1], u1[::1])")
+@kernel
 def select(
     columns: np.ndarray,
     known: np.ndarray,
@@ -197,7 +197,7 @@ def select(
         ok[i] = known[when, at] & known[chosen, at]
 
 
-@kernel(VOID(MACHINE_T, MARKET_T, I8, I8, I8, I8, I8))
+@kernel
 def instruction(machine: Machine, market: Market, slot: int, node: int, start: int, end: int, base: int) -> None:
     """Fill columns[slot, node] for rows [start, end), at places row − base."""
     word, first, last = machine.code[node], start - base, end - base
@@ -239,7 +239,7 @@ def instruction(machine: Machine, market: Market, slot: int, node: int, start: i
             logic(op, a, b, a_ok, b_ok, out, ok)
 
 
-@kernel(VOID(MACHINE_T, I8, I8, I8))
+@kernel
 def rank(machine: Machine, node: int, first: int, last: int) -> None:
     """1 + the number of instruments whose value is larger, or equal and in an earlier slot; at places [first, last)."""
     given, slots = machine.code[node, A], machine.columns.shape[0]
@@ -258,7 +258,7 @@ def rank(machine: Machine, node: int, first: int, last: int) -> None:
             columns[slot, node, at] = float(before)
 
 
-@kernel(VOID(MACHINE_T, MARKET_T, I8, I8, I8, I8, I8))
+@entry(VOID(MACHINE_T, MARKET_T, I8, I8, I8, I8, I8))
 def run(machine: Machine, market: Market, first: int, last: int, start: int, end: int, base: int) -> None:
     """Run nodes [first, last) over rows [start, end) into places row − base. A rank needs every slot's value, so it
     divides the nodes into stages; position nodes are the simulator's."""
@@ -275,7 +275,7 @@ def run(machine: Machine, market: Market, first: int, last: int, start: int, end
         first = stop + 1
 
 
-@kernel(VOID(MACHINE_T, I8, I8, I8, I8, I8))
+@entry(VOID(MACHINE_T, I8, I8, I8, I8, I8))
 def split(machine: Machine, first: int, last: int, slot: int, numerator: int, denominator: int) -> None:
     """Before the first row after a split: restate what nodes [first, last) remember of prices and volumes."""
     for node in range(first, last):
@@ -293,7 +293,7 @@ def split(machine: Machine, first: int, last: int, slot: int, numerator: int, de
             restate(word, state, memory, numerator, denominator)
 
 
-@kernel(VOID(MACHINE_T, MARKET_T, ROWS_T, KNOWN_T, I8, I8, I8, I8, I8, I8))
+@entry(VOID(MACHINE_T, MARKET_T, ROWS_T, KNOWN_T, I8, I8, I8, I8, I8, I8))
 def signals(
     machine: Machine,
     market: Market,

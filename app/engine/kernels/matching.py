@@ -8,7 +8,7 @@ from app.engine.layout import BPS
 AT_MARKET, GAP, THROUGH, AT_STOP = int(Cause.MARKET), int(Cause.GAP), int(Cause.TRADE_THROUGH), int(Cause.STOP)
 
 
-@kernel("i8(i8, i8, i8, i8)")
+@kernel
 def slipped(price: int, side: int, tick: int, bps: int) -> int:
     """The price a market order pays."""
     if bps == 0:
@@ -20,7 +20,7 @@ def slipped(price: int, side: int, tick: int, bps: int) -> int:
     return max(ticks, 1) * tick
 
 
-@kernel("UniTuple(i8, 2)(i8, i8, i8, i8, b1, b1, i8, i8)")
+@kernel
 def match(
     side: int, kind: int, limit: int, price: int, first: bool, first_after_arrival: bool, tick: int, bps: int
 ) -> tuple[int, int]:
@@ -36,7 +36,7 @@ def match(
     return limit, THROUGH
 
 
-@kernel("UniTuple(i8, 2)(i8, i8, i8, b1, i8, i8)")
+@kernel
 def triggered(side: int, trigger: int, price: int, first: bool, tick: int, bps: int) -> tuple[int, int]:
     """(price, cause) at which a stop order trades once `price` was shown; price 0: it is not triggered.
 

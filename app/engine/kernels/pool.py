@@ -1,7 +1,7 @@
 """The order pool: orders enter at its end, die by having nothing remaining, and are swept once a row."""
 
 from app.engine.columns import Counter, Order, Role, State, Static
-from app.engine.kernels.book import BOOK_T, I8, VOID, Book
+from app.engine.kernels.book import Book
 from app.engine.kernels.integers import multiply_divide
 from app.engine.kernels.jit import kernel
 
@@ -15,7 +15,7 @@ TICK, TRIGGER, TRAIL = int(Static.TICK), int(Order.TRIGGER), int(Order.TRAIL)
 MILLION = 1_000_000
 
 
-@kernel(I8(BOOK_T, I8, I8, I8, I8, I8, I8, I8))
+@kernel
 def append(book: Book, slot: int, side: int, kind: int, quantity: int, role: int, reason: int, row: int) -> int:
     """A new working order; its place in the pool. Ids are dense from 1. The caller saw to it that there is room."""
     at = book.counters[POOL]
@@ -31,7 +31,7 @@ def append(book: Book, slot: int, side: int, kind: int, quantity: int, role: int
     return int(at)
 
 
-@kernel(VOID(BOOK_T, I8, I8))
+@kernel
 def reduce(book: Book, index: int, quantity: int) -> None:
     """Take `quantity` off what remains of an order, and off what it held open."""
     order = book.pool[index]
@@ -40,7 +40,7 @@ def reduce(book: Book, index: int, quantity: int) -> None:
         book.state[order[SLOT], OPEN_BUY if order[SIDE] > 0 else OPEN_SELL] -= quantity
 
 
-@kernel(I8(BOOK_T, I8, I8))
+@kernel
 def cancel(book: Book, slot: int, role: int) -> int:
     """Cancel the slot's orders of a role (-1: of every role; slot -1: of every slot); how many there were."""
     count = 0
@@ -52,7 +52,7 @@ def cancel(book: Book, slot: int, role: int) -> int:
     return count
 
 
-@kernel(VOID(BOOK_T))
+@kernel
 def sweep(book: Book) -> None:
     """Take the dead orders out, keeping the others' order."""
     kept = 0
@@ -65,7 +65,7 @@ def sweep(book: Book) -> None:
     book.counters[POOL] = kept
 
 
-@kernel(I8(I8, I8, I8))
+@kernel
 def on_tick(price: int, tick: int, side: int) -> int:
     """The price on the tick grid at or beyond it: up where `side` is 1, down where it is -1; at least one tick."""
     ticks = price // tick
@@ -74,7 +74,7 @@ def on_tick(price: int, tick: int, side: int) -> int:
     return max(ticks, 1) * tick
 
 
-@kernel(I8(I8, I8, I8))
+@kernel
 def away(price: int, distance: int, relative: int) -> int:
     """A distance in units of price; relative: `distance` millionths of the price, half up."""
     return multiply_divide(price, distance, MILLION, True) if relative != 0 else distance

@@ -10,13 +10,13 @@ QUANTITY, COST, REALISED = int(State.QUANTITY), int(State.COST), int(State.REALI
 MULTIPLY, DIVIDE = int(Static.MULTIPLY), int(Static.DIVIDE)
 
 
-@kernel("i8(i8, i8, i8[::1])")
+@kernel
 def notional_of(quantity: int, price: int, static: np.ndarray) -> int:
     """quantity × price in minor units, half up."""
     return multiply_divide(quantity, price * static[MULTIPLY], static[DIVIDE], True)
 
 
-@kernel("i8(i8[::1], i8[::1], i8, i8, i8)")
+@kernel
 def apply_fill(state: np.ndarray, static: np.ndarray, side: int, quantity: int, price: int) -> int:
     """Change one slot by one fill; returns the cash that moved."""
     notional = notional_of(quantity, price, static)
@@ -34,7 +34,7 @@ def apply_fill(state: np.ndarray, static: np.ndarray, side: int, quantity: int, 
     return -side * notional
 
 
-@kernel("i8(i8[::1], i8[::1], i8, i8, i8)")
+@kernel
 def apply_split(state: np.ndarray, static: np.ndarray, numerator: int, denominator: int, price: int) -> int:
     """Change one slot by a split; returns the cash paid for the fraction at `price` (after the split)."""
     held = state[QUANTITY]
@@ -51,7 +51,7 @@ def apply_split(state: np.ndarray, static: np.ndarray, numerator: int, denominat
     return cash
 
 
-@kernel("i8(i8[::1], i8[::1], i8)")
+@kernel
 def apply_dividend(state: np.ndarray, static: np.ndarray, amount: int) -> int:
     """The cash of a dividend of `amount` per unit."""
     return notional_of(state[QUANTITY], amount, static)

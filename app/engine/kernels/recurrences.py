@@ -11,7 +11,7 @@ from app.engine.layout import Op
 EMA = int(Op.EMA)
 
 
-@kernel("void(f8[::1], i8, i8, i8, i8)")
+@kernel
 def follow(memory: np.ndarray, count: int, unit: int, numerator: int, denominator: int) -> None:
     """Restate the first `count` remembered values at a split; `unit` is the power with which they follow it."""
     for i in range(count):
@@ -23,7 +23,7 @@ def follow(memory: np.ndarray, count: int, unit: int, numerator: int, denominato
         memory[i] = value
 
 
-@kernel("void(i8, f8[::1], u1[::1], i8[::1], f8[::1], f8[::1], u1[::1], i8)")
+@kernel
 def smooth(
     op: int,
     given: np.ndarray,

@@ -9,7 +9,7 @@ HIGH, LOW, OPENING_HIGH = int(Field.HIGH), int(Field.LOW), int(Op.OPENING_HIGH)
 DAY, COUNT, EXTREME = 0, 1, 2
 
 
-@kernel("void(i8, i8[:, :], f8[::1], i8[::1], u1[::1], i8[::1], f8[::1], u1[::1], i8)")
+@kernel
 def opening(
     op: int,
     fields: np.ndarray,

@@ -21,7 +21,6 @@ from app.engine.columns import (
     Validity,
 )
 from app.engine.kernels.book import (
-    B1,
     BOOK_T,
     I8,
     KNOWN_T,
@@ -29,14 +28,13 @@ from app.engine.kernels.book import (
     MARKET_T,
     ROWS_T,
     VECTOR_T,
-    VOID,
     Book,
     Machine,
     Market,
 )
 from app.engine.kernels.execution import liquidate, quiet, trade
 from app.engine.kernels.integers import multiply_divide
-from app.engine.kernels.jit import kernel
+from app.engine.kernels.jit import entry, kernel
 from app.engine.kernels.machine import run, signals, split
 from app.engine.kernels.pool import append, cancel, on_tick, reduce, sweep
 from app.engine.kernels.positions import apply_dividend, apply_split, notional_of
@@ -72,7 +70,7 @@ ORDERS_PER_SLOT = 8
 YEAR = 365
 
 
-@kernel(VOID(BOOK_T, I8, I8, I8))
+@kernel
 def restate_exits(book: Book, slot: int, numerator: int, denominator: int) -> None:
     """A position's exits follow a split: they are for what is held, at prices rounded away from the market."""
     for index in range(book.counters[POOL]):
@@ -87,7 +85,7 @@ def restate_exits(book: Book, slot: int, numerator: int, denominator: int) -> No
                     order[column] = on_tick(price, book.static[slot, TICK], outward)
 
 
-@kernel(VOID(BOOK_T, MARKET_T, MACHINE_T, I8, I8))
+@kernel
 def act(book: Book, market: Market, machine: Machine, early: int, row: int) -> None:
     """Corporate actions dated before the row's bar. Other working orders of a split slot are cancelled, as exchanges
     do."""
@@ -111,7 +109,7 @@ def act(book: Book, market: Market, machine: Machine, early: int, row: int) -> N
             book.cash[fixed[CURRENCY]] += apply_dividend(own, fixed, event[EVENT_A])
 
 
-@kernel(VOID(BOOK_T, MARKET_T, I8))
+@kernel
 def close_sessions(book: Book, market: Market, row: int) -> None:
     """Session ends after the row's bar: working DAY orders of the slot (-1: all) expire, intraday positions are
     squared off at the close."""
@@ -132,7 +130,7 @@ def close_sessions(book: Book, market: Market, row: int) -> None:
     sweep(book)
 
 
-@kernel(VOID(BOOK_T, I8, I8))
+@kernel
 def place(book: Book, count: int, row: int) -> None:
     """Turn intents into working DAY orders."""
     for i in range(count):
@@ -144,7 +142,7 @@ def place(book: Book, count: int, row: int) -> None:
         book.pool[at, LIMIT], book.pool[at, BUDGET] = wanted[WANTED_LIMIT], wanted[WANTED_BUDGET]
 
 
-@kernel(I8(BOOK_T))
+@kernel
 def held_for(book: Book) -> int:
     """What working buys hold of the cash: their value at the limit, or at the last close."""
     total = 0
@@ -157,7 +155,7 @@ def held_for(book: Book) -> int:
     return total
 
 
-@kernel(VOID(BOOK_T, I8))
+@kernel
 def carry(book: Book, day: int) -> None:
     """At a new trading date: what borrowed shares and borrowed cash cost since the last one, actual days of 365."""
     days = day - book.counters[LAST_DAY]
@@ -172,7 +170,7 @@ def carry(book: Book, day: int) -> None:
     book.counters[LAST_DAY] = day
 
 
-@kernel(B1(BOOK_T, I8, I8))
+@kernel
 def call(book: Book, worth: int, row: int) -> bool:
     """Below the maintenance margin every position is closed at the next open, and nothing else is done."""
     gross = 0
@@ -190,7 +188,7 @@ def call(book: Book, worth: int, row: int) -> bool:
     return True
 
 
-@kernel(VOID(BOOK_T, MARKET_T, MACHINE_T, I8, I8))
+@kernel
 def positions(book: Book, market: Market, machine: Machine, row: int, at: int) -> None:
     """Fill the columns of the position's words at one row."""
     for node in range(machine.code.shape[0]):
@@ -219,7 +217,7 @@ def positions(book: Book, market: Market, machine: Machine, row: int, at: int) -
             machine.known[slot, node, at] = market.valid[slot, row]
 
 
-@kernel(VOID(BOOK_T, MARKET_T, MACHINE_T, ROWS_T, KNOWN_T, I8, I8, I8, I8, I8))
+@kernel
 def evaluate(
     book: Book,
     market: Market,
@@ -239,7 +237,7 @@ def evaluate(
         signals(machine, market, weights, flags, target, rule, -book.settings[SHORT], row, row + 1, row - at)
 
 
-@kernel("i8(i8[:, ::1], i8[:, ::1], i8[:, :, ::1], u1[:, ::1], i8, i8)")
+@kernel
 def value(state: np.ndarray, static: np.ndarray, fields: np.ndarray, valid: np.ndarray, cash: int, row: int) -> int:
     """Take in the row's closes; cash and positions at them."""
     worth = cash
@@ -257,7 +255,7 @@ def value(state: np.ndarray, static: np.ndarray, fields: np.ndarray, valid: np.n
     return worth
 
 
-@kernel("b1(i8[:, ::1], i8[:, ::1], u1[:, ::1], i8)")
+@kernel
 def stirred(state: np.ndarray, weights: np.ndarray, flags: np.ndarray, at: int) -> bool:
     """Does a slot of a program of targets ask for a decision?"""
     for slot in range(state.shape[0]):
@@ -267,7 +265,7 @@ def stirred(state: np.ndarray, weights: np.ndarray, flags: np.ndarray, at: int) 
     return False
 
 
-@kernel("b1(i8[:, ::1], f8[:, :, ::1], i8[::1], i8, i8)")
+@kernel
 def moved(state: np.ndarray, columns: np.ndarray, outputs: np.ndarray, limit: int, at: int) -> bool:
     """Might a slot of a program of trades act? Whether its conditions are known is looked at later."""
     for slot in range(state.shape[0]):
@@ -283,7 +281,7 @@ def moved(state: np.ndarray, columns: np.ndarray, outputs: np.ndarray, limit: in
     return False
 
 
-@kernel(VOID(BOOK_T, MARKET_T, MACHINE_T, ROWS_T, KNOWN_T, I8, I8, I8))
+@kernel
 def decide_row(
     book: Book,
     market: Market,
@@ -307,7 +305,7 @@ def decide_row(
     sweep(book)
 
 
-@kernel(I8(BOOK_T, MARKET_T, MACHINE_T, ROWS_T, KNOWN_T, VECTOR_T, I8, I8, I8, I8, I8, I8))
+@entry(I8(BOOK_T, MARKET_T, MACHINE_T, ROWS_T, KNOWN_T, VECTOR_T, I8, I8, I8, I8, I8, I8))
 def simulate(
     book: Book,
     market: Market,

@@ -11,7 +11,7 @@ import numpy as np
 
 from app.engine.columns import LIMIT_ORDER, Intended, Reason, Setting, Sizing, State, Static
 from app.engine.kernels.integers import multiply_divide
-from app.engine.kernels.jit import kernel
+from app.engine.kernels.jit import entry, kernel
 from app.engine.kernels.positions import notional_of
 from app.engine.layout import BPS, WEIGHT, Flag
 
@@ -28,7 +28,7 @@ ENTER, INCREASE, REDUCE, EXIT = (int(r) for r in list(Reason)[:4])
 UNKNOWN, REBALANCE = int(Flag.UNKNOWN), int(Flag.REBALANCE)
 
 
-@kernel("i8(i8[:, ::1], i8[:, ::1], i8)")
+@kernel
 def equity_of(state: np.ndarray, static: np.ndarray, cash: int) -> int:
     """cash + Σ quantity × last close, in minor units, each product rounded half up."""
     total = cash
@@ -38,7 +38,7 @@ def equity_of(state: np.ndarray, static: np.ndarray, cash: int) -> int:
     return total
 
 
-@kernel("i8(i8, i8, i8, i8)")
+@kernel
 def limit_of(close: int, side: int, offset: int, tick: int) -> int:
     """`offset` basis points better than the close, rounded to the tick on the better side, at least one tick."""
     unit = BPS * tick
@@ -48,7 +48,7 @@ def limit_of(close: int, side: int, offset: int, tick: int) -> int:
     return max(ticks, 1) * tick
 
 
-@kernel("i8(i8[::1], i8[::1], i8, i8)")
+@kernel
 def full_position(settings: np.ndarray, static: np.ndarray, equity: int, share: int) -> int:
     """The money of `share` (at `WEIGHT`) of a full position, where that is no number of units."""
     full = multiply_divide(equity, BPS - settings[RESERVE], BPS, False)
@@ -57,7 +57,7 @@ def full_position(settings: np.ndarray, static: np.ndarray, equity: int, share: 
     return multiply_divide(full, share, WEIGHT, False)
 
 
-@kernel("i8(i8, i8, i8[::1], i8[::1], i8[::1], i8)")
+@kernel
 def change_of(weight: int, flag: int, state: np.ndarray, static: np.ndarray, settings: np.ndarray, equity: int) -> int:
     """Signed quantity one slot wants to trade, before the cash limit."""
     held: int = state[QUANTITY]
@@ -91,7 +91,7 @@ def change_of(weight: int, flag: int, state: np.ndarray, static: np.ndarray, set
     return size % lot - size
 
 
-@kernel("i8(i8, i8, i8)")
+@kernel
 def reason_of(weight: int, held: int, side: int) -> int:
     """Why a slot trades on this side."""
     if held * side < 0:
@@ -99,7 +99,7 @@ def reason_of(weight: int, held: int, side: int) -> int:
     return ENTER if held == 0 else INCREASE
 
 
-@kernel("i8(i8[::1], u1[::1], i8[:, ::1], i8[:, ::1], i8[::1], i8, i8, i8[:, ::1])")
+@entry("i8(i8[::1], u1[::1], i8[:, ::1], i8[:, ::1], i8[::1], i8, i8, i8[:, ::1])")
 def decide(
     weights: np.ndarray,
     flags: np.ndarray,

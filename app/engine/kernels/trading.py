@@ -21,7 +21,7 @@ from app.engine.columns import (
     Static,
     Validity,
 )
-from app.engine.kernels.book import BOOK_T, COLUMNS_T, I8, KNOWN_T, VECTOR_T, VOID, Book
+from app.engine.kernels.book import Book
 from app.engine.kernels.integers import multiply_divide
 from app.engine.kernels.jit import kernel
 from app.engine.kernels.pool import append, away, cancel, on_tick
@@ -51,13 +51,13 @@ UNKNOWN, MILLION, TOO_FAR = -1, 1_000_000, 2.0**46
 PERCENT = 10_000.0  # millionths
 
 
-@kernel("b1(f8[:, ::1], u1[:, ::1], i8, i8)")
+@kernel
 def holds(columns: np.ndarray, known: np.ndarray, register: int, at: int) -> bool:
     """Is this condition said, known and true?"""
     return bool(register >= 0 and known[register, at] == 1 and columns[register, at] != 0.0)
 
 
-@kernel("i8(f8[:, ::1], u1[:, ::1], i8, i8, f8)")
+@kernel
 def whole(columns: np.ndarray, known: np.ndarray, register: int, at: int, scale: float) -> int:
     """value × scale to the nearest integer; 0 where the program says nothing; `UNKNOWN` unless positive and known."""
     if register < 0:
@@ -68,7 +68,7 @@ def whole(columns: np.ndarray, known: np.ndarray, register: int, at: int, scale:
     return int(np.floor(value + 0.5))
 
 
-@kernel(I8(BOOK_T))
+@kernel
 def power(book: Book) -> int:
     """What positions may still be opened, at margin: equity less reserve, less the margin of positions and entries."""
     used, margin = 0, book.settings[MARGIN]
@@ -89,7 +89,7 @@ def power(book: Book) -> int:
     return multiply_divide(equity, BPS - book.settings[RESERVE], BPS, False) - multiply_divide(used, margin, BPS, True)
 
 
-@kernel(I8(BOOK_T, I8, I8, I8, I8, I8))
+@kernel
 def size_of(book: Book, slot: int, price: int, share: int, risked: int, free: int) -> int:
     """Quantity of an entry at `price`, whole lots; `share` at `WEIGHT`, `risked`: the stop's distance at this price."""
     fixed, settings = book.static[slot], book.settings
@@ -108,7 +108,7 @@ def size_of(book: Book, slot: int, price: int, share: int, risked: int, free: in
     return int(quantity - quantity % fixed[LOT])
 
 
-@kernel(VOID(BOOK_T, I8, I8, I8))
+@kernel
 def leave(book: Book, slot: int, reason: int, row: int) -> None:
     """Send the position's market exit, unless one already works."""
     held = book.state[slot, HELD]
@@ -120,7 +120,7 @@ def leave(book: Book, slot: int, reason: int, row: int) -> None:
     book.pool[at, VALIDITY] = TILL_CANCELLED
 
 
-@kernel(VOID(BOOK_T, COLUMNS_T, KNOWN_T, VECTOR_T, I8, I8, I8, I8))
+@kernel
 def enter(
     book: Book, columns: np.ndarray, known: np.ndarray, outputs: np.ndarray, slot: int, side: int, at: int, row: int
 ) -> None:
@@ -159,7 +159,7 @@ def enter(
         order[BUDGET] = full_position(settings, fixed, equity, share)
 
 
-@kernel(VOID(BOOK_T, COLUMNS_T, KNOWN_T, VECTOR_T, I8, I8, I8))
+@kernel
 def intend(
     book: Book, columns: np.ndarray, known: np.ndarray, outputs: np.ndarray, slot: int, at: int, row: int
 ) -> None:

@@ -7,7 +7,7 @@ from app.engine.kernels.jit import kernel
 HEAD, COUNT, LAST = 0, 1, 2
 
 
-@kernel("void(i8[:], u1[::1], i8[::1], f8[::1], f8[::1], u1[::1], i8, i8)")
+@kernel
 def volatility(
     values: np.ndarray,
     valid: np.ndarray,

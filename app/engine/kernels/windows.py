@@ -19,7 +19,7 @@ BASE = float(2**LIMB)
 SMA, STDDEV, ZSCORE, RETURN = int(Op.SMA), int(Op.STDDEV), int(Op.ZSCORE), int(Op.RETURN)
 
 
-@kernel("f8(i8, i8, i8, i8, i8)")
+@kernel
 def spread(n: int, total: int, high: int, cross: int, low: int) -> float:
     """n·Σx² − (Σx)², exact in limbs of 24 bits until the last conversion. Σx² = high·2^48 + cross·2^24 + low."""
     carry = low
@@ -37,7 +37,7 @@ def spread(n: int, total: int, high: int, cross: int, low: int) -> float:
     return (upper * BASE + float(e1 & MASK)) * BASE + float(e0 & MASK)
 
 
-@kernel("void(i8[::1], i8[::1], u1[::1], f8[::1], u1[::1], i8, f8)")
+@kernel
 def sma(
     state: np.ndarray, values: np.ndarray, valid: np.ndarray, out: np.ndarray, ok: np.ndarray, window: int, scale: float
 ) -> None:
@@ -62,7 +62,7 @@ def sma(
     state[HEAD], state[COUNT], state[SUM] = head, count, total
 
 
-@kernel("void(i8, i8[::1], i8[::1], u1[::1], f8[::1], u1[::1], i8, i8, f8)")
+@kernel
 def deviation(
     op: int,
     state: np.ndarray,
@@ -102,7 +102,7 @@ def deviation(
             ok[i] = 1
 
 
-@kernel("void(i8[::1], i8[::1], u1[::1], f8[::1], u1[::1], i8, i8)")
+@kernel
 def holding_return(
     state: np.ndarray, values: np.ndarray, valid: np.ndarray, out: np.ndarray, ok: np.ndarray, bars: int, skip: int
 ) -> None:
@@ -126,7 +126,7 @@ def holding_return(
             ok[i] = 1
 
 
-@kernel("void(i8[::1], i8, i8, i8)")
+@kernel
 def rescale(state: np.ndarray, size: int, multiply: int, divide: int) -> None:
     """Restate a window in the units after a split: each value × multiply / divide, half up, and the sums anew."""
     total, high, cross, low = 0, 0, 0, 0
