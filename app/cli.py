@@ -35,6 +35,12 @@ BarFiles = Annotated[
     list[Path], typer.Option("--bars", exists=True, dir_okay=False, help="A .csv or .parquet file; one per instrument.")
 ]
 Given = Annotated[list[str] | None, typer.Option("--param", help="Override a parameter: name=number.")]
+Term = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="intrabar=pessimistic|path, or participation_bps, margin_bps, maintenance_bps, borrow_bps=number."
+    ),
+]
 Charges = Annotated[str, typer.Option(help="Charge schedule, for example nse_equity, us_equity, flat_bps or zero.")]
 Currency = Annotated[str, typer.Option(help="Of the bars and the cash.")]
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])]
@@ -233,6 +239,7 @@ def run_backtest(
     lot: Annotated[int, typer.Option(min=1, help="Units of one lot.")] = 1,
     product: Annotated[Product, typer.Option(help="What charges take it for.")] = Product.DELIVERY,
     slippage_bps: Annotated[int, typer.Option(min=0, max=9999, help="Market orders pay so much.")] = 0,
+    term: Term = None,
     report: Annotated[Path | None, typer.Option(dir_okay=False, help="Write the report page here.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -245,6 +252,7 @@ def run_backtest(
             FileRun(
                 research.read_program(program), bars, cash, charges, currency, research.parse_parameters(param or []),
                 tick, lot, product, slippage_bps, start and start.date(), end and end.date(),
+                research.parse_terms(term or []),
             )
         )  # fmt: skip
         if report is not None:

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from app.engine.columns import Intrabar
 from app.engine.firewall import Check
 from app.engine.program import Number, compile_program
+from app.engine.terms import Terms
 from app.insight.backtest.service import FileRun, run_files, verify_files
 from app.kernel.errors import invalid
 
@@ -40,6 +43,20 @@ def parse_parameters(given: Iterable[str]) -> dict[str, Number]:
         except ValueError:
             raise invalid("invalid_program", f"{pair!r} is not name=number", param=f"parameters.{name}") from None
     return found
+
+
+def parse_terms(given: Iterable[str]) -> Terms:
+    """`name=value` pairs of `app.engine.terms.Terms`. Raises `invalid_terms` naming the term."""
+    found: dict[str, Any] = {}
+    for pair in given:
+        name, _, text = pair.partition("=")
+        if name not in (known := [field.name for field in fields(Terms)]):
+            raise invalid("invalid_terms", f"{name!r} is none of {', '.join(known)}.", param=name)
+        try:
+            found[name] = Intrabar[text.upper()] if name == "intrabar" else int(text)
+        except (KeyError, ValueError):
+            raise invalid("invalid_terms", f"{text!r} is no value of {name}.", param=name) from None
+    return Terms(**found)
 
 
 def examine(document: dict[str, Any], parameters: dict[str, Number]) -> dict[str, Any]:

@@ -58,6 +58,27 @@ def test_a_backtest_prints_its_document_and_writes_its_page(program: str, tmp_pa
     assert "Above its mean" in out and "unaffordable" in out
 
 
+def test_trades_run_on_the_terms_that_are_given(tmp_path: Path) -> None:
+    document = {
+        "version": 1, "name": "Bracket", "sizing": {"type": "risk", "risk_bps": 100},
+        "trades": {
+            "long": {"enter": "close > sma(close, 50)", "exit": "close < sma(close, 50)"},
+            "stop_loss": {"distance": "0.5 * atr(14)"}, "take_profit": {"percent": 1},
+        },
+    }  # fmt: skip
+    file = tmp_path / "b.json"
+    file.write_text(json.dumps(document))
+    arguments = ["backtest", "run", "--program", str(file), "--bars", IBM, "--cash", "100000", "--currency", "USD"]
+    plain = json.loads(mandi(*arguments, "--json")[1])
+    path = json.loads(mandi(*arguments, "--json", "--term", "intrabar=path", "--term", "participation_bps=1")[1])
+    assert {fill["reason"] for fill in plain["fills"]} >= {"enter", "exit", "stop_loss", "take_profit"}
+    assert plain["assumptions"]["intrabar"].startswith("pessimistic") and plain["ambiguous_bars"] > 0
+    assert path["assumptions"]["intrabar"].startswith("path") and path["sha256"] != plain["sha256"]
+    for wrong, word in (("leverage=2", "leverage"), ("margin_bps=x", "margin_bps"), ("margin_bps=1", "from 100")):
+        code, _, err = mandi(*arguments, "--term", wrong)
+        assert code == 1 and word in err
+
+
 def test_a_parameter_is_overridden_by_name(program: str) -> None:
     digests = [
         json.loads(mandi("strategies", "validate", program, *more)[1])["digest"]

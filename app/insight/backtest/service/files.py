@@ -18,6 +18,7 @@ from app.engine.layout import BLOCK
 from app.engine.program import Number, Program, compile_program
 from app.engine.schedule import Schedule, schedule_named
 from app.engine.simulation import Result, backtest
+from app.engine.terms import CASH_ACCOUNT, Terms
 from app.insight.backtest.domain import Source, result_document
 from app.kernel.errors import invalid
 from app.kernel.money import currency_exponent, parse_scaled
@@ -48,6 +49,7 @@ class FileRun:
     slippage_bps: int = 0
     start: date | None = None
     end: date | None = None
+    terms: Terms = CASH_ACCOUNT
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +61,14 @@ class _Prepared:
     cash: int
     schedule: Schedule
     slippage: SlippageModel
+    terms: Terms
     first_row: int
 
     def run(self, bars: Bars, *, block: int = BLOCK, on_block: Callable[[int], None] | None = None) -> Result:
         return backtest(
             self.program, bars, instruments=self.instruments, cash=self.cash, schedule=self.schedule,
-            slippage=self.slippage, trade_from=min(self.first_row, bars.rows), block=block, on_block=on_block,
+            slippage=self.slippage, terms=self.terms,
+            trade_from=min(self.first_row, bars.rows), block=block, on_block=on_block,
         )  # fmt: skip
 
 
@@ -120,7 +124,8 @@ def _prepare(run: FileRun) -> _Prepared:
         Source(symbol, file.name, hashlib.sha256(file.read_bytes()).hexdigest())
         for symbol, file in zip(symbols, run.files, strict=True)
     ]
-    return _Prepared(program, bars, instruments, sources, cash, schedule, SlippageModel(run.slippage_bps), first)
+    slippage = SlippageModel(run.slippage_bps)
+    return _Prepared(program, bars, instruments, sources, cash, schedule, slippage, run.terms, first)
 
 
 def _symbols(files: Sequence[Path]) -> list[str]:
