@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from app.infra.database import Database
     from app.infra.process import App
     from app.infra.settings import Settings
     from app.local.valkey import EmbeddedValkey
+
+# No test is timed: the first call of a kernel compiles it.
+settings.register_profile("mandi", deadline=None)
+settings.load_profile("mandi")
 
 
 @pytest.fixture(scope="session")

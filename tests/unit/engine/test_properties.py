@@ -17,7 +17,7 @@ from app.engine.simulation import backtest
 from app.kernel.errors import DomainError
 from app.kernel.money import Rounding, divide
 
-QUIET = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+QUIET = settings(max_examples=60, suppress_health_check=list(HealthCheck))
 FIELD = st.sampled_from(["open", "high", "low", "close", "volume"]).map(lambda name: {"op": name})
 WINDOW = st.one_of(
     st.builds(lambda f, n: {"op": "sma", "of": f, "window": n}, FIELD, st.integers(1, 9)),

@@ -22,7 +22,7 @@ Maker = Callable[..., Bars]
 Series = Any
 CLOSE, HIGH, LOW, VOLUME = ({"op": name} for name in ("close", "high", "low", "volume"))
 CONDITIONS = {name for name, word in WORDS.items() if word.kind == "condition"} | {"cross_above", "cross_below"}
-QUIET = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+QUIET = settings(max_examples=12, suppress_health_check=list(HealthCheck))
 
 
 def tied(rows: int, seed: int, *, missing: float = 0.0, step: int = 2) -> Bars:
