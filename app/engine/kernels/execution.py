@@ -13,7 +13,6 @@ from app.engine.columns import (
     MARKET,
     STOP_LIMIT,
     STOP_ORDER,
-    Cause,
     Counter,
     FillColumn,
     Intrabar,
@@ -53,7 +52,7 @@ STOP_RELATIVE, TAKE_RELATIVE = int(Setting.STOP_RELATIVE), int(Setting.TAKE_RELA
 TRAIL_RELATIVE, PATH = int(Setting.TRAIL_RELATIVE), int(Intrabar.PATH)
 ENTRY, EXIT = int(Role.ENTRY), int(Role.EXIT)
 STOP_LOSS, TAKE_PROFIT, TRAILING = int(Reason.STOP_LOSS), int(Reason.TAKE_PROFIT), int(Reason.TRAILING_STOP)
-NO_PRICE, AT_MARKET = 0, int(Cause.MARKET)
+NO_PRICE = 0
 
 
 @kernel

@@ -30,7 +30,7 @@ RANK, FLAT, MOD, SQRT, DATE, BAR_OF_DAY = (
     int(o) for o in (Op.RANK, Op.FLAT, Op.MOD, Op.SQRT, Op.DATE_NUMBER, Op.BAR_OF_DAY)
 )
 WEIGHT_SCALE = WEIGHT
-BY_CHANGE, BY_MONTH = -1, -2
+BY_MONTH = -2  # a rule, as `Program.rule` numbers them
 
 
 @kernel

@@ -10,7 +10,7 @@ QUANTITY, REMAINING, ROLE = int(Order.QUANTITY), int(Order.REMAINING), int(Order
 REASON, ROW = int(Order.REASON), int(Order.ROW)
 OPEN_BUY, OPEN_SELL = int(State.OPEN_BUY), int(State.OPEN_SELL)
 ORDERS, POOL = int(Counter.ORDERS), int(Counter.POOL)
-PLAIN, ENTRY, EXIT = (int(r) for r in Role)
+PLAIN = int(Role.PLAIN)
 TICK, TRIGGER, TRAIL = int(Static.TICK), int(Order.TRIGGER), int(Order.TRAIL)
 MILLION = 1_000_000
 
