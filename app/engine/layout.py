@@ -75,6 +75,18 @@ class Op(IntEnum):
     OPENING_HIGH = 65
     OPENING_LOW = 66
     RANK = 69
+    WMA = 70
+    SLOPE = 71
+    MEAN = 72
+    MEAN_DEVIATION = 73
+    PERCENT_RANK = 74
+    TYPICAL = 75
+    VWAP = 76
+    OBV = 77
+    PLUS_DM = 78
+    MINUS_DM = 79
+    TREND_LINE = 80
+    TREND_UP = 81
     FLAT = 90  # of the position: from here on evaluated row by row, with the book
     LONG = 91
     SHORT = 92
@@ -125,6 +137,42 @@ class Extreme(IntEnum):
 
 
 EXTREME = len(Extreme)
+
+
+class Ramp(IntEnum):
+    """Integer state of a window weighed by age; the ring of raw values follows."""
+
+    HEAD = 0
+    COUNT = 1
+    SUM = 2
+    WEIGHTED = 3
+
+
+RAMP = len(Ramp)
+
+
+class Session(IntEnum):
+    """Integer state of the volume-weighted price of a trading date: Σ price × volume in limbs of 24 bits, Σ volume."""
+
+    DAY = 0
+    HIGH = 1
+    CROSS = 2
+    LOW = 3
+    VOLUME = 4
+
+
+SESSION = len(Session)
+
+
+class Before(IntEnum):
+    """Integer state of what compares a bar with the one before."""
+
+    SEEN = 0
+    FIRST = 1
+    SECOND = 2
+
+
+BEFORE = len(Before)
 
 
 class Signal(IntEnum):

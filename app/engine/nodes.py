@@ -8,6 +8,10 @@ from app.engine.layout import Field, Op
 MAX_NODES = 256
 MAX_WINDOW = 5000
 MAX_DEPTH = 32
+MAX_RAMP = 300
+"""Longest window weighed by age: its exact sums fit into 64 bits for any price below `layout.PRICE_LIMIT`."""
+MAX_SCAN = 500
+"""Longest window of a word whose work per bar grows with it."""
 
 Kind = Literal["number", "condition"]
 
@@ -37,9 +41,12 @@ class Word:
 
 FIELD_WORDS = {"open": Field.OPEN, "high": Field.HIGH, "low": Field.LOW, "close": Field.CLOSE, "volume": Field.VOLUME}
 _WINDOW = Argument("window", 1, MAX_WINDOW)
+_RAMP = (Argument("window", 2, MAX_RAMP),)
+_SCAN = (Argument("window", 1, MAX_SCAN),)
 _DDOF = Argument("ddof", 0, 1, default=0)
 _PAIR: tuple[tuple[str, Kind], ...] = (("left", "number"), ("right", "number"))
 _BOTH: tuple[tuple[str, Kind], ...] = (("left", "condition"), ("right", "condition"))
+_BANDS: tuple[tuple[str, Kind], ...] = (("upper", "number"), ("lower", "number"))
 _OF: tuple[tuple[str, Kind], ...] = (("of", "number"),)
 
 WORDS: dict[str, Word] = {
@@ -103,8 +110,40 @@ WORDS: dict[str, Word] = {
     "lowest": Word(Op.LOWEST, "number", "The smallest of the last `window` values.", _OF, (_WINDOW,)),
     "volatility": Word(
         Op.VOLATILITY, "number", "Sample deviation of the last `window` returns of a field, times √`periods` (a year).",
-        _OF, (Argument("window", 2, 500), Argument("periods", 1, 200_000, default=252)), True,
+        _OF, (Argument("window", 2, MAX_SCAN), Argument("periods", 1, 200_000, default=252)), True,
     ),
+    "wma": Word(
+        Op.WMA, "number", "Mean of the last values of a field, weighed 1 for the oldest to `window` for the newest.",
+        _OF, _RAMP, True,
+    ),
+    "slope": Word(
+        Op.SLOPE, "number", "Rise a bar of the least-squares line through the last `window` values of a field.",
+        _OF, _RAMP, True,
+    ),
+    "mean": Word(Op.MEAN, "number", "Mean of the last `window` values of any number (of a field: sma).", _OF, _SCAN),
+    "mean_deviation": Word(
+        Op.MEAN_DEVIATION, "number", "Mean distance of the last `window` values from their mean.", _OF, _SCAN
+    ),
+    "percent_rank": Word(
+        Op.PERCENT_RANK, "number", "Percentage of the `window` values before that are not above the present one.",
+        _OF, _SCAN,
+    ),
+    "typical": Word(Op.TYPICAL, "number", "(high + low + close) / 3"),
+    "vwap": Word(
+        Op.VWAP, "number",
+        "Volume-weighted average of the typical price over the trading date so far; unknown before anything traded.",
+    ),
+    "obv": Word(
+        Op.OBV, "number",
+        "On-balance volume: Σ volume × sign of the close's change since the first bar; only its changes mean anything.",
+    ),
+    "plus_dm": Word(Op.PLUS_DM, "number", "Rise of the high, where it exceeds the fall of the low and 0; else 0."),
+    "minus_dm": Word(Op.MINUS_DM, "number", "Fall of the low, where it exceeds the rise of the high and 0; else 0."),
+    "trend_line": Word(
+        Op.TREND_LINE, "number",
+        "Of two bands the one behind the close, moved only towards it, until the close breaks the other.", _BANDS,
+    ),
+    "trend_up": Word(Op.TREND_UP, "condition", "The line of trend_line is the lower band.", _BANDS),
     "opening_high": Word(
         Op.OPENING_HIGH, "number", "Highest high of the first `bars` bars of the trading date; known once they closed.",
         (), (Argument("bars", 1, 1500),),

@@ -44,7 +44,7 @@ from app.engine.document import (
     refused,
 )
 from app.engine.expression import parse_expression
-from app.engine.layout import ENGINE_VERSION, EXTREME, OUTPUT, WINDOW, Op, Output, Rebalance
+from app.engine.layout import BEFORE, ENGINE_VERSION, EXTREME, OUTPUT, RAMP, SESSION, WINDOW, Op, Output, Rebalance
 from app.engine.nodes import MAX_NODES, Kind
 from app.engine.translate import Node, Walker, late_last
 
@@ -282,28 +282,30 @@ class _Compiler:
         return found
 
 
+_STATE: dict[Op, tuple[int, int, int, int]] = {
+    **dict.fromkeys((Op.SMA, Op.STDDEV, Op.ZSCORE), (WINDOW, 1, 0, 0)),
+    Op.RETURN: (WINDOW + 1, 1, 0, 0),
+    Op.LAG: (2, 0, 0, 1),
+    Op.LATCH: (1, 0, 0, 0),
+    **dict.fromkeys((Op.MONTH_CHANGED, Op.BAR_OF_DAY), (2, 0, 0, 0)),
+    **dict.fromkeys((Op.EMA, Op.WILDER), (1, 0, 1, 0)),
+    **dict.fromkeys((Op.HIGHEST, Op.LOWEST), (EXTREME, 1, 0, 1)),
+    **dict.fromkeys((Op.WMA, Op.SLOPE), (RAMP, 1, 0, 0)),
+    **dict.fromkeys((Op.MEAN, Op.MEAN_DEVIATION, Op.PERCENT_RANK), (2, 0, 0, 1)),
+    **dict.fromkeys((Op.TREND_LINE, Op.TREND_UP), (2, 0, 3, 0)),
+    Op.VWAP: (SESSION, 0, 0, 0),
+    **dict.fromkeys((Op.OBV, Op.PLUS_DM, Op.MINUS_DM), (BEFORE, 0, 0, 0)),
+    Op.VOLATILITY: (3, 0, 0, 1),
+    **dict.fromkeys((Op.OPENING_HIGH, Op.OPENING_LOW), (3, 0, 0, 0)),
+}
+"""State of an operation: integers, integers for each bar of its window, floats, floats for each bar."""
+
+
 def _code(nodes: list[Node]) -> tuple[list[list[int]], int, int]:
     """Rows of `layout.Code`, and how many integers and floats of state they need."""
     rows, ints, floats = [], 0, 0
     for node in nodes:
         rows.append([int(cell) for cell in (node.op, *node.inputs, node.i0, node.i1, ints, floats, node.unit or 0)])
-        match node.op:
-            case Op.SMA | Op.STDDEV | Op.ZSCORE:
-                ints += WINDOW + node.i0
-            case Op.RETURN:
-                ints += WINDOW + node.i0 + 1
-            case Op.LAG:
-                ints, floats = ints + 2, floats + node.i0
-            case Op.LATCH:
-                ints += 1
-            case Op.MONTH_CHANGED | Op.BAR_OF_DAY:
-                ints += 2
-            case Op.EMA | Op.WILDER:
-                ints, floats = ints + 1, floats + 1
-            case Op.HIGHEST | Op.LOWEST:
-                ints, floats = ints + EXTREME + node.i0, floats + node.i0
-            case Op.VOLATILITY:
-                ints, floats = ints + 3, floats + node.i0
-            case Op.OPENING_HIGH | Op.OPENING_LOW:
-                ints += 3
+        fixed, each, held, per_bar = _STATE.get(node.op, (0, 0, 0, 0))
+        ints, floats = ints + fixed + each * node.i0, floats + held + per_bar * node.i0
     return rows, ints, floats

@@ -13,10 +13,17 @@ from app.engine.macros import MACROS, Macro, Made
 from app.engine.nodes import FIELD_WORDS, MAX_DEPTH, MAX_NODES, WORDS, Argument, Kind, Word
 from app.kernel.errors import DomainError, invalid
 
-_SAME_UNIT = {Op.ADD, Op.SUB, Op.MIN, Op.MAX, Op.GT, Op.GE, Op.LT, Op.LE, Op.EQ, Op.NE, Op.SELECT}
-_KEEPS_UNIT = {Op.SMA, Op.STDDEV, Op.LAG, Op.NEG, Op.ABS, Op.EMA, Op.WILDER, Op.HIGHEST, Op.LOWEST}
-_PRICES = {Op.OPENING_HIGH, Op.OPENING_LOW, Op.ENTRY_PRICE}
-_LOOKS_BACK = {Op.EMA, Op.WILDER, Op.HIGHEST, Op.LOWEST}
+_BANDS = {Op.TREND_LINE, Op.TREND_UP}
+_SAME_UNIT = {Op.ADD, Op.SUB, Op.MIN, Op.MAX, Op.GT, Op.GE, Op.LT, Op.LE, Op.EQ, Op.NE, Op.SELECT} | _BANDS
+_MOVING = {Op.EMA, Op.WILDER, Op.HIGHEST, Op.LOWEST, Op.MEAN, Op.MEAN_DEVIATION}
+_KEEPS_UNIT = {Op.SMA, Op.STDDEV, Op.WMA, Op.SLOPE, Op.LAG, Op.NEG, Op.ABS, Op.TREND_LINE} | _MOVING
+_PRICES = (Op.OPENING_HIGH, Op.OPENING_LOW, Op.ENTRY_PRICE, Op.TYPICAL, Op.VWAP, Op.PLUS_DM, Op.MINUS_DM)
+_OF_BARS = dict.fromkeys(_PRICES, 1) | {Op.OBV: -1}
+"""Words without inputs that follow a split, and how."""
+_LOOKBACK = {Op.LAG: 0, Op.PERCENT_RANK: 0, Op.MONTH_CHANGED: 1} | dict.fromkeys(_MOVING, -1)
+"""Bars before the first that a word adds to its inputs', beside its window."""
+_BEFORE = (Op.PLUS_DM, Op.MINUS_DM)
+"""Words without inputs that need the bar before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +135,15 @@ class Walker:
             registers.append(self.expression(value[key], f"{path}.{key}", kind, depth + 1))
         if word.field_of:
             return self._window(word, registers[0], i0, i1, f"{path}.of", name)
-        if word.op in _PRICES:
-            return self._node(Node(word.op, (0, 0, 0), i0, i1, 0.0, 1, word.kind, i0 if word.arguments else 1))
+        if word.op in _OF_BARS:
+            lookback = max(i0, 2 if word.op in _BEFORE else 1)
+            return self._node(Node(word.op, (0, 0, 0), i0, i1, 0.0, _OF_BARS[word.op], word.kind, lookback))
         followed = self._unit(word.op, registers, path)
         lookback = max([self.nodes[r].lookback for r in registers], default=1)
-        lookback += i0 if word.op is Op.LAG else 1 if word.op is Op.MONTH_CHANGED else 0
-        lookback += i0 - 1 if word.op in _LOOKS_BACK else 0
+        if word.op in _LOOKBACK:
+            lookback += i0 + _LOOKBACK[word.op]
+        if word.op is Op.PERCENT_RANK:
+            i1 = self.nodes[registers[0]].unit or 0  # a rank is a pure number, what it remembers is not
         a, b, c = (*registers, *(registers or [0])[:1] * 3)[:3]
         return self._node(Node(word.op, (a, b, c), i0, i1, 0.0, followed, word.kind, lookback, tuple(registers)))
 
@@ -169,7 +179,9 @@ class Walker:
             if len(known) > 1:
                 raise fault(path, "combines values that follow a split differently (a price, a volume, a ratio)")
             same = next(iter(known), None)
-            return same if op in (Op.ADD, Op.SUB, Op.MIN, Op.MAX, Op.SELECT) else 0
+            if op in _BANDS and same not in (1, None):
+                raise fault(path, "the bands must be prices")
+            return same if op in (Op.ADD, Op.SUB, Op.MIN, Op.MAX, Op.SELECT, Op.TREND_LINE) else 0
         if op in _KEEPS_UNIT:
             return units[0]
         if op in (Op.MUL, Op.DIV):

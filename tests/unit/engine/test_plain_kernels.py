@@ -137,6 +137,14 @@ def test_every_operation_gives_the_same_state_uncompiled(
         pair("mul", window("ema"), window("wilder", "volume")),
         pair("div", window("highest"), window("lowest")),
         {"op": "highest", "of": window("zscore"), "window": 3},
+        pair("div", window("wma"), window("slope")),
+        pair("div", window("mean", "volume"), window("wma", "volume")),
+        {"op": "percent_rank", "of": window("mean_deviation"), "window": 3},
+        {"op": "mean", "of": window("zscore"), "window": 3},
+        pair("div", {"op": "vwap"}, {"op": "typical"}),
+        {"op": "obv"},
+        pair("sub", {"op": "plus_dm"}, {"op": "minus_dm"}),
+        pair("mul", {"op": "supertrend", "window": 3}, when({"op": "supertrend_up", "window": 3})),
     ]
     for target in targets:
         program = compile_program(program_of(target, rebalance="monthly"))

@@ -21,7 +21,7 @@ Slots = Callable[..., list[Instrument]]
 Maker = Callable[..., Bars]
 Series = Any
 CLOSE, HIGH, LOW, VOLUME = ({"op": name} for name in ("close", "high", "low", "volume"))
-CONDITIONS = {name for name, word in WORDS.items() if word.kind == "condition"} | {"cross_above", "cross_below"}
+CONDITIONS = {name for words in (WORDS, MACROS) for name, word in words.items() if word.kind == "condition"}
 QUIET = settings(max_examples=12, suppress_health_check=list(HealthCheck))
 
 
@@ -103,6 +103,82 @@ def crossed(left: Series, right: Series) -> Series:
     return ((left > right) & (before <= 0)).astype(float).where(before.notna())
 
 
+def bands(d: pd.DataFrame, n: int, width: float) -> Series:
+    return d.close.rolling(n).mean() + width * d.close.rolling(n).std(ddof=0)
+
+
+def weighed(x: Series, n: int) -> Series:
+    return x.rolling(n).apply(lambda v: np.average(v, weights=np.arange(1, n + 1)))
+
+
+def fitted(x: Series, n: int) -> Series:
+    return x.rolling(n).apply(lambda v: np.polyfit(np.arange(n), v, 1)[0])
+
+
+def ranked(x: Series, n: int) -> Series:
+    return x.rolling(n + 1).apply(lambda v: 100 * (v[:-1] <= v[-1]).mean(), raw=True)
+
+
+def stochastic(d: pd.DataFrame, n: int) -> Series:
+    low, high = d.low.rolling(n).min(), d.high.rolling(n).max()
+    return 100 * (d.close - low) / (high - low)
+
+
+def typical(d: pd.DataFrame) -> Series:
+    return (d.high + d.low + d.close) / 3
+
+
+def cci(d: pd.DataFrame, n: int) -> Series:
+    rolled = typical(d).rolling(n)
+    return (typical(d) - rolled.mean()) / (0.015 * rolled.apply(lambda v: np.abs(v - v.mean()).mean()))
+
+
+def movement(d: pd.DataFrame, up: bool) -> Series:
+    ticks = (d[["high", "low"]] * 100).round()  # comparisons are exact: 10.03 − 10.02 equals 10.02 − 10.01
+    rise, fall = ticks.high.diff(), -ticks.low.diff()
+    own, other = (rise, fall) if up else (fall, rise)
+    return (own / 100).where((own > other) & (own > 0), 0.0).where(own.notna())
+
+
+def directional(d: pd.DataFrame, n: int, up: bool) -> Series:
+    return wilder(movement(d, up), n) / wilder(true_range(d), n) * 100
+
+
+def adx(d: pd.DataFrame, n: int) -> Series:
+    plus, minus = directional(d, n, True), directional(d, n, False)
+    return wilder(100 * (plus - minus).abs() / (plus + minus), n)
+
+
+def channel(d: pd.DataFrame, width: float) -> Series:
+    return ema(d.close, 20) + width * wilder(true_range(d), 10)
+
+
+def vwap(d: pd.DataFrame) -> Series:
+    traded = d.volume.groupby(d.day).cumsum()
+    return (typical(d) * d.volume).groupby(d.day).cumsum() / traded.where(traded > 0)
+
+
+def obv(d: pd.DataFrame) -> Series:
+    return (np.sign((d.close * 100).round().diff()).fillna(1) * d.volume).cumsum()
+
+
+def supertrend(d: pd.DataFrame, width: float, n: int) -> tuple[Series, Series]:
+    """Line and direction, from the Pine Script reference's text, bar by bar."""
+    away, middle = width * wilder(true_range(d), n), (d.high + d.low) / 2
+    line, rising = pd.Series(np.nan, d.index), pd.Series(np.nan, d.index)
+    last: Any = None
+    for at in away.dropna().index:
+        upper, lower, up = middle[at] + away[at], middle[at] - away[at], False
+        if last is not None:
+            old_upper, old_lower, was_up, close = last
+            lower = lower if lower > old_lower or close < old_lower else old_lower
+            upper = upper if upper < old_upper or close > old_upper else old_upper
+            up = d.close[at] >= lower if was_up else d.close[at] > upper
+        last = upper, lower, up, d.close[at]
+        line[at], rising[at] = lower if up else upper, float(up)
+    return line, rising
+
+
 MIDDLE = {"op": "div", "left": {"op": "add", "left": HIGH, "right": LOW}, "right": 2}
 CASES: list[tuple[dict[str, Any], Callable[[pd.DataFrame], Series]]] = [
     (over("ema", 12), lambda d: ema(d.close, 12)),
@@ -117,6 +193,40 @@ CASES: list[tuple[dict[str, Any], Callable[[pd.DataFrame], Series]]] = [
     (over("lowest", 55, LOW), lambda d: d.low.rolling(55).min()),
     (over("highest", 1), lambda d: d.close),
     (over("highest", 7, over("ema", 5, MIDDLE)), lambda d: ema((d.high + d.low) / 2, 5).rolling(7).max()),
+    (over("wma", 9), lambda d: weighed(d.close, 9)),
+    (over("wma", 30, VOLUME), lambda d: weighed(d.volume, 30)),
+    (over("slope", 14), lambda d: fitted(d.close, 14)),
+    (over("mean", 5, MIDDLE), lambda d: ((d.high + d.low) / 2).rolling(5).mean()),
+    (over("mean_deviation", 8), lambda d: d.close.rolling(8).apply(lambda v: np.abs(v - v.mean()).mean())),
+    (over("percent_rank", 50), lambda d: ranked(d.close, 50)),
+    (over("roc", 12), lambda d: 100 * (d.close / d.close.shift(12) - 1)),
+    ({"op": "macd", "of": CLOSE}, lambda d: ema(d.close, 12) - ema(d.close, 26)),
+    ({"op": "macd_signal", "of": CLOSE}, lambda d: ema(ema(d.close, 12) - ema(d.close, 26), 9)),
+    (
+        {"op": "macd_histogram", "of": CLOSE, "fast": 3, "slow": 7, "signal": 4},
+        lambda d: (line := ema(d.close, 3) - ema(d.close, 7)) - ema(line, 4),
+    ),
+    ({"op": "bollinger_upper"}, lambda d: bands(d, 20, 2)),
+    ({"op": "bollinger_lower", "window": 9, "width": 1.5}, lambda d: bands(d, 9, -1.5)),
+    ({"op": "donchian_upper"}, lambda d: d.high.rolling(20).max()),
+    ({"op": "donchian_lower"}, lambda d: d.low.rolling(20).min()),
+    ({"op": "donchian_middle", "window": 9}, lambda d: (d.high.rolling(9).max() + d.low.rolling(9).min()) / 2),
+    ({"op": "keltner_upper"}, lambda d: channel(d, 2)),
+    ({"op": "keltner_lower", "width": 1.5}, lambda d: channel(d, -1.5)),
+    ({"op": "stochastic_k", "window": 14}, lambda d: stochastic(d, 14)),
+    ({"op": "stochastic_d", "smooth": 3}, lambda d: stochastic(d, 14).rolling(3).mean().rolling(3).mean()),
+    ({"op": "typical"}, typical),
+    ({"op": "cci"}, lambda d: cci(d, 20)),
+    ({"op": "plus_di"}, lambda d: directional(d, 14, True)),
+    ({"op": "minus_di"}, lambda d: directional(d, 14, False)),
+    ({"op": "adx"}, lambda d: adx(d, 14)),
+    ({"op": "plus_dm"}, lambda d: movement(d, True)),
+    ({"op": "minus_dm"}, lambda d: movement(d, False)),
+    ({"op": "vwap"}, vwap),
+    ({"op": "obv"}, obv),
+    ({"op": "supertrend"}, lambda d: supertrend(d, 3, 10)[0]),
+    ({"op": "supertrend", "width": 1, "window": 5}, lambda d: supertrend(d, 1, 5)[0]),
+    ({"op": "supertrend_up", "width": 1, "window": 5}, lambda d: supertrend(d, 1, 5)[1]),
     ({"op": "cross_above", "left": CLOSE, "right": {"op": "open"}}, lambda d: crossed(d.close, d.open)),
     ({"op": "cross_below", "left": CLOSE, "right": {"op": "open"}}, lambda d: crossed(d.open, d.close)),
 ]  # fmt: skip
