@@ -41,6 +41,7 @@ class Op(IntEnum):
     MONTH_CHANGED = 5
     DATE_NUMBER = 6
     BAR_OF_DAY = 7
+    INSTRUMENT = 8
     SMA = 10
     STDDEV = 11
     ZSCORE = 12
@@ -74,7 +75,8 @@ class Op(IntEnum):
     VOLATILITY = 64
     OPENING_HIGH = 65
     OPENING_LOW = 66
-    RANK = 69
+    PEER = 68
+    RANK = 69  # a peer and a rank read the other instruments of the run
     WMA = 70
     SLOPE = 71
     MEAN = 72
@@ -87,6 +89,8 @@ class Op(IntEnum):
     MINUS_DM = 79
     TREND_LINE = 80
     TREND_UP = 81
+    DEVIATION = 82
+    GROWTH = 83
     FLAT = 90  # of the position: from here on evaluated row by row, with the book
     LONG = 91
     SHORT = 92

@@ -107,16 +107,16 @@ def _donchian_middle(window: int) -> Any:
 def _stochastic_k(window: int, smooth: int) -> Any:
     low = _over("lowest", LOW, window)
     fast = _percent(_pair("sub", CLOSE, low), _pair("sub", _over("highest", HIGH, window), low))
-    return _over("mean", fast, smooth)
+    return _over("sma", fast, smooth)
 
 
 def _stochastic_d(window: int, smooth: int, signal: int) -> Any:
-    return _over("mean", _stochastic_k(window, smooth), signal)
+    return _over("sma", _stochastic_k(window, smooth), signal)
 
 
 def _cci(window: int) -> Any:
     typical = {"op": "typical"}
-    distance = _pair("sub", typical, _over("mean", typical, window))
+    distance = _pair("sub", typical, _over("sma", typical, window))
     return _pair("div", distance, _pair("mul", 0.015, _over("mean_deviation", typical, window)))
 
 

@@ -7,6 +7,7 @@ from app.engine.layout import Field, Op
 
 MAX_NODES = 256
 MAX_WINDOW = 5000
+MAX_INSTRUMENTS = 10_000
 MAX_DEPTH = 32
 MAX_RAMP = 300
 """Longest window weighed by age: its exact sums fit into 64 bits for any price below `layout.PRICE_LIMIT`."""
@@ -57,13 +58,13 @@ WORDS: dict[str, Word] = {
     "date_number": Word(Op.DATE_NUMBER, "number", "The trading date as days since 1970-01-01."),
     "bar_of_day": Word(Op.BAR_OF_DAY, "number", "How many bars of the trading date have closed, this one included."),
     "month_changed": Word(Op.MONTH_CHANGED, "condition", "The first bar of another month than the bar before."),
-    "sma": Word(Op.SMA, "number", "Mean of the last `window` values of a field.", _OF, (_WINDOW,), True),
+    "sma": Word(Op.SMA, "number", "Mean of the last `window` values: exact of a field.", _OF, (_WINDOW,), True),
     "stddev": Word(
-        Op.STDDEV, "number", "Standard deviation of the last `window` values of a field; divisor window − ddof.", _OF,
-        (Argument("window", 2, MAX_WINDOW), _DDOF), True,
+        Op.STDDEV, "number", "Standard deviation of the last `window` values, exact of a field; divisor window − ddof.",
+        _OF, (Argument("window", 2, MAX_WINDOW), _DDOF), True,
     ),
     "zscore": Word(
-        Op.ZSCORE, "number", "Distance of a field from its mean over `window`, in standard deviations.", _OF,
+        Op.ZSCORE, "number", "Distance from the mean over `window`, in standard deviations; exact of a field.", _OF,
         (Argument("window", 2, MAX_WINDOW), _DDOF), True,
     ),
     "return": Word(
@@ -120,7 +121,6 @@ WORDS: dict[str, Word] = {
         Op.SLOPE, "number", "Rise a bar of the least-squares line through the last `window` values of a field.",
         _OF, _RAMP, True,
     ),
-    "mean": Word(Op.MEAN, "number", "Mean of the last `window` values of any number (of a field: sma).", _OF, _SCAN),
     "mean_deviation": Word(
         Op.MEAN_DEVIATION, "number", "Mean distance of the last `window` values from their mean.", _OF, _SCAN
     ),
@@ -137,6 +137,10 @@ WORDS: dict[str, Word] = {
         Op.OBV, "number",
         "On-balance volume: Σ volume × sign of the close's change since the first bar; only its changes mean anything.",
     ),
+    "growth": Word(
+        Op.GROWTH, "number",
+        "The close as a multiple of the first bar's, splits followed; only ratios of it mean anything."
+    ),
     "plus_dm": Word(Op.PLUS_DM, "number", "Rise of the high, where it exceeds the fall of the low and 0; else 0."),
     "minus_dm": Word(Op.MINUS_DM, "number", "Fall of the low, where it exceeds the rise of the high and 0; else 0."),
     "trend_line": Word(
@@ -151,6 +155,12 @@ WORDS: dict[str, Word] = {
     "opening_low": Word(
         Op.OPENING_LOW, "number", "Lowest low of the first `bars` bars of the trading date; known once they closed.",
         (), (Argument("bars", 1, 1500),),
+    ),
+    "instrument": Word(Op.INSTRUMENT, "number", "The number of this instrument in the run's list, from 1."),
+    "of_instrument": Word(
+        Op.PEER, "number",
+        "The value that `of`, a ratio, has for instrument `number` of the run's list; unknown where it has no bar.",
+        _OF, (Argument("number", 1, MAX_INSTRUMENTS),),
     ),
     "rank": Word(
         Op.RANK, "number", "Place of `of` among the run's instruments, 1 for the largest; ties in their order.",

@@ -68,7 +68,7 @@ class Program:
     `code` i8 (nodes, CODE), `constants` f8 (nodes,); per slot `ints` and `floats` numbers of state. The first `early`
     nodes depend on bars alone, the others on the position too. A program of trades says its `outputs` i8 (OUTPUT,),
     one of targets `target` and, for a rule, `when` (registers; -1: none). `warm_up`: bars before anything can be known.
-    `nodes` × bars × instruments is the cost of a run, known before it.
+    `instruments`: the fewest a run may have. `nodes` × bars × instruments is the cost of a run, known before it.
     """
 
     name: str
@@ -83,6 +83,7 @@ class Program:
     ints: int
     floats: int
     warm_up: int
+    instruments: int
     rebalance: Rebalance
     settings: Int64
 
@@ -270,6 +271,7 @@ class _Compiler:
             ints=max(ints, 2),
             floats=max(floats, 1),
             warm_up=max(nodes[register].lookback for register in used),
+            instruments=max((node.i0 for node in nodes if node.op is Op.PEER), default=1),
             rebalance=rebalance,
             settings=self.settings,
         )
@@ -291,8 +293,9 @@ _STATE: dict[Op, tuple[int, int, int, int]] = {
     **dict.fromkeys((Op.EMA, Op.WILDER), (1, 0, 1, 0)),
     **dict.fromkeys((Op.HIGHEST, Op.LOWEST), (EXTREME, 1, 0, 1)),
     **dict.fromkeys((Op.WMA, Op.SLOPE), (RAMP, 1, 0, 0)),
-    **dict.fromkeys((Op.MEAN, Op.MEAN_DEVIATION, Op.PERCENT_RANK), (2, 0, 0, 1)),
+    **dict.fromkeys((Op.MEAN, Op.MEAN_DEVIATION, Op.DEVIATION, Op.PERCENT_RANK), (2, 0, 0, 1)),
     **dict.fromkeys((Op.TREND_LINE, Op.TREND_UP), (2, 0, 3, 0)),
+    Op.GROWTH: (1, 0, 1, 0),
     Op.VWAP: (SESSION, 0, 0, 0),
     **dict.fromkeys((Op.OBV, Op.PLUS_DM, Op.MINUS_DM), (BEFORE, 0, 0, 0)),
     Op.VOLATILITY: (3, 0, 0, 1),

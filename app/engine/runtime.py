@@ -44,10 +44,13 @@ class Signals:
 
 
 class ProgramRuntime:
-    """One program on one list of instruments. Not safe for concurrent use."""
+    """One program on one list of instruments. Not safe for concurrent use. Raises `too_few_instruments`."""
 
     def __init__(self, program: Program, instruments: Sequence[Instrument], *, block: int = BLOCK) -> None:
         slots = len(instruments)
+        if slots < program.instruments:
+            reason = f"The program reads instrument {program.instruments} of its list; the list has {slots}."
+            raise invalid("too_few_instruments", reason, param="instruments")
         self.program = program
         self.slots = slots
         self._scales = scales(static_array(instruments))

@@ -10,20 +10,22 @@ from typing import Any
 
 from app.engine.layout import Field, Op
 from app.engine.macros import MACROS, Macro, Made
-from app.engine.nodes import FIELD_WORDS, MAX_DEPTH, MAX_NODES, WORDS, Argument, Kind, Word
+from app.engine.nodes import FIELD_WORDS, MAX_DEPTH, MAX_NODES, MAX_SCAN, WORDS, Argument, Kind, Word
 from app.kernel.errors import DomainError, invalid
 
 _BANDS = {Op.TREND_LINE, Op.TREND_UP}
 _SAME_UNIT = {Op.ADD, Op.SUB, Op.MIN, Op.MAX, Op.GT, Op.GE, Op.LT, Op.LE, Op.EQ, Op.NE, Op.SELECT} | _BANDS
-_MOVING = {Op.EMA, Op.WILDER, Op.HIGHEST, Op.LOWEST, Op.MEAN, Op.MEAN_DEVIATION}
+_MOVING = {Op.EMA, Op.WILDER, Op.HIGHEST, Op.LOWEST, Op.MEAN_DEVIATION}
 _KEEPS_UNIT = {Op.SMA, Op.STDDEV, Op.WMA, Op.SLOPE, Op.LAG, Op.NEG, Op.ABS, Op.TREND_LINE} | _MOVING
 _PRICES = (Op.OPENING_HIGH, Op.OPENING_LOW, Op.ENTRY_PRICE, Op.TYPICAL, Op.VWAP, Op.PLUS_DM, Op.MINUS_DM)
-_OF_BARS = dict.fromkeys(_PRICES, 1) | {Op.OBV: -1}
-"""Words without inputs that follow a split, and how."""
+_OF_BARS = dict.fromkeys(_PRICES, 1) | {Op.OBV: -1, Op.GROWTH: 0}
+"""Words without inputs that remember, and how their values follow a split."""
 _LOOKBACK = {Op.LAG: 0, Op.PERCENT_RANK: 0, Op.MONTH_CHANGED: 1} | dict.fromkeys(_MOVING, -1)
 """Bars before the first that a word adds to its inputs', beside its window."""
 _BEFORE = (Op.PLUS_DM, Op.MINUS_DM)
 """Words without inputs that need the bar before."""
+_ANY_NUMBER = {Op.SMA: Op.MEAN, Op.STDDEV: Op.DEVIATION, Op.ZSCORE: Op.ZSCORE}
+"""Words exact on fields that take other numbers too, and what computes those."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,8 @@ class Walker:
         if word.op in _OF_BARS:
             lookback = max(i0, 2 if word.op in _BEFORE else 1)
             return self._node(Node(word.op, (0, 0, 0), i0, i1, 0.0, _OF_BARS[word.op], word.kind, lookback))
+        if word.op is Op.PEER and self.nodes[registers[0]].unit not in (0, None):
+            raise fault(f"{path}.of", "must be a ratio or a return: two instruments follow different splits")
         followed = self._unit(word.op, registers, path)
         lookback = max([self.nodes[r].lookback for r in registers], default=1)
         if word.op in _LOOKBACK:
@@ -149,11 +153,28 @@ class Walker:
 
     def _window(self, word: Word, register: int, i0: int, i1: int, path: str, name: str) -> int:
         source = self.nodes[register]
+        if source.op is not Op.FIELD and word.op in _ANY_NUMBER:
+            return self._scan(word.op, register, i0, i1, path)
         if source.op is not Op.FIELD:
             raise fault(path, f"{name!r} is exact on bar fields only: one of {', '.join(FIELD_WORDS)}")
         unit = source.unit if word.op in _KEEPS_UNIT else 0
         lookback = i0 + 1 if word.op in (Op.RETURN, Op.VOLATILITY) else i0
         return self._node(Node(word.op, (source.inputs[0], 0, 0), i0, i1, 0.0, unit, "number", lookback))
+
+    def _scan(self, op: Op, register: int, window: int, ddof: int, path: str) -> int:
+        """The mean, deviation or z-score of what is no field: its window is read anew on every bar."""
+        source = self.nodes[register]
+        if window > MAX_SCAN:
+            where = path.removesuffix("of") + "window"
+            raise fault(where, f"must be at most {MAX_SCAN} for a value that is not a bar field")
+        if op is Op.ZSCORE:
+            value, over = Made(register), {"of": Made(register), "window": window}
+            apart = {"op": "sub", "left": value, "right": {"op": "sma", **over}}
+            return self._any({"op": "div", "left": apart, "right": {"op": "stddev", **over, "ddof": ddof}}, path, 1)
+        lookback = source.lookback + window - 1
+        scanned, unit = _ANY_NUMBER[op], source.unit
+        node = Node(scanned, (register, 0, 0), window, ddof, 0.0, unit, "number", lookback, (register,))
+        return self._node(node)
 
     def _argument(self, argument: Argument, value: Mapping[str, Any], path: str) -> int:
         where = f"{path}.{argument.name}"

@@ -47,6 +47,26 @@ def directional(
 
 
 @kernel
+def growth(
+    fields: np.ndarray,
+    valid: np.ndarray,
+    state: np.ndarray,
+    memory: np.ndarray,
+    scales: np.ndarray,
+    out: np.ndarray,
+    ok: np.ndarray,
+) -> None:
+    """The close as a multiple of the first one, which follows splits."""
+    for i in range(out.shape[0]):
+        ok[i] = valid[i]
+        if valid[i] == 1:
+            close = float(fields[CLOSE, i]) / scales[CLOSE]
+            if state[SEEN] == 0:
+                state[SEEN], memory[0] = 1, close
+            out[i] = close / memory[0]
+
+
+@kernel
 def balance(
     fields: np.ndarray, scales: np.ndarray, valid: np.ndarray, state: np.ndarray, out: np.ndarray, ok: np.ndarray
 ) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from app.engine.kernels.changes import balance, directional, typical
+from app.engine.kernels.changes import balance, directional, growth, typical
 from app.engine.kernels.extremes import extreme
 from app.engine.kernels.integers import multiply_divide
 from app.engine.kernels.jit import kernel
@@ -19,7 +19,7 @@ I0, I1, UNIT = int(Code.I0), int(Code.I1), int(Code.UNIT)
 EMA, WILDER, HIGHEST, LOWEST = int(Op.EMA), int(Op.WILDER), int(Op.HIGHEST), int(Op.LOWEST)
 VOLATILITY, OPENING_HIGH, OPENING_LOW = int(Op.VOLATILITY), int(Op.OPENING_HIGH), int(Op.OPENING_LOW)
 WMA, SLOPE, PERCENT_RANK = int(Op.WMA), int(Op.SLOPE), int(Op.PERCENT_RANK)
-TYPICAL, VWAP, OBV = int(Op.TYPICAL), int(Op.VWAP), int(Op.OBV)
+TYPICAL, VWAP, OBV, GROWTH = int(Op.TYPICAL), int(Op.VWAP), int(Op.OBV), int(Op.GROWTH)
 PLUS_DM, MINUS_DM, TREND_LINE, TREND_UP = int(Op.PLUS_DM), int(Op.MINUS_DM), int(Op.TREND_LINE), int(Op.TREND_UP)
 CLOSE, VOLUME = int(Field.CLOSE), int(Field.VOLUME)
 FIRST, SECOND, TRADED = int(Before.FIRST), int(Before.SECOND), int(Session.VOLUME)
@@ -51,6 +51,8 @@ def of_bars(
         weighted_price(fields, scales, days, valid, state, out, ok)
     elif op == OBV:
         balance(fields, scales, valid, state, out, ok)
+    elif op == GROWTH:
+        growth(fields, valid, state, memory, scales, out, ok)
     else:
         directional(op, fields, scales, valid, state, out, ok)
 
@@ -73,7 +75,7 @@ def indicator(
     """One instruction over one block of one slot. Shapes: fields (FIELDS, rows), columns and known (nodes, …),
     where the block stands from place `first` on."""
     op, last = word[OP], first + out.shape[0]
-    if VOLATILITY <= op <= SLOPE or TYPICAL <= op <= MINUS_DM:
+    if VOLATILITY <= op <= SLOPE or TYPICAL <= op <= MINUS_DM or op == GROWTH:
         of_bars(word, fields, scales, days, valid, state, memory, out, ok)
         return
     a, a_ok = columns[word[A], first:last], known[word[A], first:last]
@@ -85,7 +87,7 @@ def indicator(
         b, b_ok = columns[word[B], first:last], known[word[B], first:last]
         trend(op, a, b, a_ok, b_ok, fields[CLOSE], scales[CLOSE], valid, state, memory, out, ok)
     else:
-        scan(op, a, a_ok, valid, state, memory, out, ok, word[I0])
+        scan(op, a, a_ok, valid, state, memory, out, ok, word[I0], word[I1])
 
 
 @kernel
@@ -97,8 +99,8 @@ def restate(word: np.ndarray, state: np.ndarray, memory: np.ndarray, numerator: 
     elif op in (WMA, SLOPE):
         up, down = (numerator, denominator) if word[A] == VOLUME else (denominator, numerator)
         rescale_ramp(state, word[I0], up, down)
-    elif op in (TREND_LINE, TREND_UP):
-        follow(memory, REMEMBERED, 1, numerator, denominator)
+    elif op in (TREND_LINE, TREND_UP, GROWTH):
+        follow(memory, 1 if op == GROWTH else REMEMBERED, 1, numerator, denominator)
     elif op in (VOLATILITY, OPENING_HIGH, OPENING_LOW):
         state[2] = multiply_divide(state[2], denominator, numerator, True)
     elif op == VWAP:

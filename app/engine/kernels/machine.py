@@ -26,9 +26,8 @@ EQ, NE, AND, OR, NOT = int(Op.EQ), int(Op.NE), int(Op.AND), int(Op.OR), int(Op.N
 SELECT, LATCH, VOLUME = int(Op.SELECT), int(Op.LATCH), int(Field.VOLUME)
 KNOWN, LAST, LAST_MONTH = int(Signal.KNOWN), int(Signal.WEIGHT), int(Signal.MONTH)
 UNKNOWN, HOLD, REBALANCE = int(Flag.UNKNOWN), int(Flag.HOLD), int(Flag.REBALANCE)
-RANK, FLAT, MOD, SQRT, DATE, BAR_OF_DAY = (
-    int(o) for o in (Op.RANK, Op.FLAT, Op.MOD, Op.SQRT, Op.DATE_NUMBER, Op.BAR_OF_DAY)
-)
+PEER, RANK, FLAT, MOD, SQRT = int(Op.PEER), int(Op.RANK), int(Op.FLAT), int(Op.MOD), int(Op.SQRT)
+DATE, BAR_OF_DAY, INSTRUMENT = int(Op.DATE_NUMBER), int(Op.BAR_OF_DAY), int(Op.INSTRUMENT)
 WEIGHT_SCALE = WEIGHT
 BY_MONTH = -2  # a rule, as `Program.rule` numbers them
 
@@ -48,7 +47,7 @@ def source(
     """Columns that no other column feeds: constants, fields, calendar."""
     for i in range(out.shape[0]):
         ok[i] = valid[i]
-        if op == CONST:
+        if op in (CONST, INSTRUMENT):
             out[i] = constant
         elif valid[i] == 0:
             continue
@@ -206,8 +205,9 @@ def instruction(machine: Machine, market: Market, slot: int, node: int, start: i
     out, ok = columns[node, first:last], known[node, first:last]
     if op < SMA:
         field = word[A]
+        constant = float(slot + 1) if op == INSTRUMENT else machine.constants[node]
         source(
-            op, machine.constants[node], scales[field], market.fields[field, slot, start:end], market.days[start:end],
+            op, constant, scales[field], market.fields[field, slot, start:end], market.days[start:end],
             live, state, out, ok,
         )  # fmt: skip
     elif op < LAG:
@@ -258,20 +258,33 @@ def rank(machine: Machine, node: int, first: int, last: int) -> None:
             columns[slot, node, at] = float(before)
 
 
+@kernel
+def peer(machine: Machine, market: Market, node: int, start: int, end: int, base: int) -> None:
+    """The value of another slot, on the rows on which both have a bar."""
+    given, other = machine.code[node, A], machine.code[node, I0] - 1
+    for slot in range(machine.columns.shape[0]):
+        for row in range(start, end):
+            at = row - base
+            machine.columns[slot, node, at] = machine.columns[other, given, at]
+            machine.known[slot, node, at] = machine.known[other, given, at] & market.valid[slot, row]
+
+
 @entry(VOID(MACHINE_T, MARKET_T, I8, I8, I8, I8, I8))
 def run(machine: Machine, market: Market, first: int, last: int, start: int, end: int, base: int) -> None:
-    """Run nodes [first, last) over rows [start, end) into places row − base. A rank needs every slot's value, so it
-    divides the nodes into stages; position nodes are the simulator's."""
+    """Run nodes [first, last) over rows [start, end) into places row − base. A rank or a peer needs other
+    slots' values, so it divides the nodes into stages; position nodes are the simulator's."""
     while first < last:
         stop = first
-        while stop < last and machine.code[stop, OP] != RANK:
+        while stop < last and not PEER <= machine.code[stop, OP] <= RANK:
             stop += 1
         for slot in range(market.valid.shape[0]):
             for node in range(first, stop):
                 if machine.code[node, OP] < FLAT:
                     instruction(machine, market, slot, node, start, end, base)
-        if stop < last:
+        if stop < last and machine.code[stop, OP] == RANK:
             rank(machine, stop, start - base, end - base)
+        elif stop < last:
+            peer(machine, market, stop, start, end, base)
         first = stop + 1
 
 
@@ -289,7 +302,7 @@ def split(machine: Machine, first: int, last: int, slot: int, numerator: int, de
                 rescale(state, size, denominator, numerator)
         elif word[OP] == LAG:
             follow(memory, word[I0], word[UNIT], numerator, denominator)
-        elif LATCH < word[OP] < RANK or RANK < word[OP] < FLAT:
+        elif LATCH < word[OP] < PEER or RANK < word[OP] < FLAT:
             restate(word, state, memory, numerator, denominator)
 
 

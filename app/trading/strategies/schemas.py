@@ -30,6 +30,9 @@ class TemplateOut(ApiModel):
     name: str
     title: str
     reference: str
+    instruments_least: int = Field(description="The fewest instruments it trades.")
+    instruments_most: int | None = Field(description="The most; null: any number.")
+    intraday: bool = Field(description="It needs bars within the day.")
     parameters: dict[str, Any]
 
     @classmethod
@@ -38,6 +41,9 @@ class TemplateOut(ApiModel):
             name=template.name,
             title=template.title,
             reference=template.reference,
+            instruments_least=template.least,
+            instruments_most=template.most,
+            intraday=template.intraday,
             parameters=template.parameters.model_json_schema(),
         )
 

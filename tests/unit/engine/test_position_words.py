@@ -107,6 +107,27 @@ def test_rank_orders_the_universe_with_ties_by_slot_and_leaves_out_what_is_unkno
                 assert found[slot, row] == pytest.approx(expected, nan_ok=True)
 
 
+def test_another_instruments_value_is_known_where_both_have_a_bar(bars_of: Maker, slots: Slots) -> None:
+    bars = bars_of(80, 3, missing=0.2)
+    live = bars.valid == 1
+    for block in (64, 7, 1):
+        own, peer = (
+            column(text, bars, slots, block) for text in ("growth", "of_instrument(growth, 2) + 10 * instrument")
+        )
+        closes = bars.fields[3] / 10_000
+        first = closes[np.arange(3), live.argmax(axis=1)]
+        assert np.array_equal(own, np.where(live, closes / first[:, None], np.nan), equal_nan=True)
+        for slot in range(3):
+            expected = np.where(live[slot], own[1] + 10 * (slot + 1), np.nan)
+            assert np.array_equal(peer[slot], expected, equal_nan=True)
+
+
+def test_a_program_names_an_instrument_that_the_run_lacks(bars_of: Maker, slots: Slots) -> None:
+    with pytest.raises(DomainError, match="reads instrument 5 of its list; the list has 3") as error:
+        column("of_instrument(growth, 5)", bars_of(20, 3), slots)
+    assert error.value.param == "instruments"
+
+
 def test_the_strongest_of_a_universe_is_held(bars_of: Maker, slots: Slots) -> None:
     bars = bars_of(200, 4)
     result = run(target("1 if rank(return_(close, 20)) <= 2 else 0", "date_number % 5 == 0") | {"target": (

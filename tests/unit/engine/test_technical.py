@@ -153,6 +153,11 @@ def channel(d: pd.DataFrame, width: float) -> Series:
     return ema(d.close, 20) + width * wilder(true_range(d), 10)
 
 
+def zscore(x: Series, n: int) -> Series:
+    """Each window by itself: pandas' running sums are less exact than what is tested."""
+    return x.rolling(n).apply(lambda v: (v[-1] - v.mean()) / v.std(), raw=True)
+
+
 def vwap(d: pd.DataFrame) -> Series:
     traded = d.volume.groupby(d.day).cumsum()
     return (typical(d) * d.volume).groupby(d.day).cumsum() / traded.where(traded > 0)
@@ -196,7 +201,7 @@ CASES: list[tuple[dict[str, Any], Callable[[pd.DataFrame], Series]]] = [
     (over("wma", 9), lambda d: weighed(d.close, 9)),
     (over("wma", 30, VOLUME), lambda d: weighed(d.volume, 30)),
     (over("slope", 14), lambda d: fitted(d.close, 14)),
-    (over("mean", 5, MIDDLE), lambda d: ((d.high + d.low) / 2).rolling(5).mean()),
+    (over("sma", 5, MIDDLE), lambda d: ((d.high + d.low) / 2).rolling(5).mean()),
     (over("mean_deviation", 8), lambda d: d.close.rolling(8).apply(lambda v: np.abs(v - v.mean()).mean())),
     (over("percent_rank", 50), lambda d: ranked(d.close, 50)),
     (over("roc", 12), lambda d: 100 * (d.close / d.close.shift(12) - 1)),
@@ -220,6 +225,10 @@ CASES: list[tuple[dict[str, Any], Callable[[pd.DataFrame], Series]]] = [
     ({"op": "plus_di"}, lambda d: directional(d, 14, True)),
     ({"op": "minus_di"}, lambda d: directional(d, 14, False)),
     ({"op": "adx"}, lambda d: adx(d, 14)),
+    (over("stddev", 7, over("ema", 4)), lambda d: ema(d.close, 4).rolling(7).apply(np.std, raw=True)),
+    (over("stddev", 7, MIDDLE, ddof=1), lambda d: ((d.high + d.low) / 2).rolling(7).std()),
+    (over("zscore", 9, over("ema", 4)), lambda d: zscore(ema(d.close, 4), 9)),
+    ({"op": "growth"}, lambda d: d.close / d.close.iloc[0]),
     ({"op": "plus_dm"}, lambda d: movement(d, True)),
     ({"op": "minus_dm"}, lambda d: movement(d, False)),
     ({"op": "vwap"}, vwap),

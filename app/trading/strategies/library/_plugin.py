@@ -20,13 +20,19 @@ P = TypeVar("P", bound=Parameters)
 
 @dataclass(frozen=True, slots=True)
 class LibraryStrategy(Generic[P]):
-    """`reference` cites the paper. `write` turns parameters and the number of instruments into a program document."""
+    """`reference` cites the paper. `write` turns parameters and the number of instruments into a program document.
+
+    `least` and `most`: how many instruments it trades. `intraday`: it needs bars within the day.
+    """
 
     name: str
     title: str
     reference: str
     parameters: type[P]
     write: Callable[[P, int], dict[str, Any]]
+    least: int = 1
+    most: int | None = None
+    intraday: bool = False
 
     def parse(self, values: dict[str, Any]) -> P:
         """Raises `invalid_parameters` naming the field."""
@@ -39,6 +45,8 @@ class LibraryStrategy(Generic[P]):
 
     def build(self, parameters: P, n_instruments: int) -> dict[str, Any]:
         """The program document for `n_instruments` that share the equity equally."""
-        if n_instruments < 1:
-            raise invalid("invalid_parameters", "A strategy needs at least one instrument.", param="instruments")
+        if n_instruments < self.least or n_instruments > (self.most or n_instruments):
+            number = f"{self.least} or more" if self.most is None else f"{self.least} to {self.most}"
+            reason = f"{self.name} takes {number} instruments, not {n_instruments}."
+            raise invalid("invalid_parameters", reason, param="instruments")
         return self.write(parameters, n_instruments)

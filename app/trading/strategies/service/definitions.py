@@ -1,6 +1,6 @@
 """Define a strategy, put it on an account, pause, resume and stop it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, cast
@@ -35,10 +35,12 @@ async def create_strategy(
     template: str | None,
     parameters: dict[str, Any],
     now: datetime,
-    n_instruments: int = 1,
+    n_instruments: int | None = None,
     document: dict[str, Any] | None = None,
 ) -> Strategy:
     """Store a template of the library with parameters, or a program of one's own.
+
+    `n_instruments` is for how many a template's program is shown; each deployment builds it for its own.
 
     Raises `unknown_template`, `invalid_parameters` naming the parameter, `invalid_program` with the path of the node.
     """
@@ -76,9 +78,9 @@ def _parsed(template: str, parameters: dict[str, Any]) -> Any:
     return known.parse(parameters)
 
 
-def _document(template: str, parameters: dict[str, Any], n_instruments: int) -> dict[str, Any]:
-    built: dict[str, Any] = templates_build(template, _parsed(template, parameters), n_instruments)
-    return built
+def _document(template: str, parameters: dict[str, Any], n_instruments: int | None) -> dict[str, Any]:
+    parsed = _parsed(template, parameters)
+    return templates_build(template, parsed, templates()[template].least if n_instruments is None else n_instruments)
 
 
 def templates_build(template: str, parsed: Any, n_instruments: int) -> dict[str, Any]:
@@ -139,7 +141,7 @@ async def deploy(
         tenant_id=tx.tenant_id,
         strategy_id=strategy_id,
         account_id=account_id,
-        digest=_deployable(program_document(strategy, len(chosen))),
+        digest=_deployable(strategy, len(chosen)),
         feed=account.feed,
         bar_interval=bar_interval,
         instruments=chosen,
@@ -152,9 +154,15 @@ async def deploy(
     return row
 
 
-def _deployable(document: Mapping[str, Any]) -> str:
+def _deployable(strategy: Strategy, n_instruments: int) -> str:
     """The digest of a program that deployments can run."""
-    program = compile_program(document)
+    if strategy.template is not None and templates()[strategy.template].intraday:
+        reason = f"{strategy.template} needs bars within the day; deployments have daily bars for now."
+        raise conflict("not_deployable", reason, param="bar_interval")
+    program = compile_program(program_document(strategy, n_instruments))
+    if n_instruments < program.instruments:
+        reason = f"The program reads instrument {program.instruments} of its list; name as many."
+        raise invalid("too_few_instruments", reason, param="instruments")
     if not program.live:
         raise conflict(
             "not_deployable",

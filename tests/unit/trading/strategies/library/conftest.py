@@ -29,9 +29,18 @@ def walk(rows: int, slots: int, seed: int) -> Bars:
     return Bars(days * 86_400_000_000, days, fields, np.ones((slots, rows), np.uint8)).check()
 
 
+def within_days(bars: Bars, per_day: int) -> Bars:
+    """The same bars as `per_day` bars of five minutes a day."""
+    day, number = np.divmod(np.arange(bars.rows, dtype=np.int64), per_day)
+    days = 12053 + day
+    return Bars(days * 86_400_000_000 + number * 300_000_000, days, bars.fields, bars.valid).check()
+
+
 @pytest.fixture(scope="session")
-def walks() -> Callable[[int, int, int], Bars]:
-    return walk
+def walks() -> Callable[..., Bars]:
+    return lambda rows, slots, seed, per_day=1: (
+        walk(rows, slots, seed) if per_day == 1 else within_days(walk(rows, slots, seed), per_day)
+    )
 
 
 @pytest.fixture(scope="session")
