@@ -1,6 +1,6 @@
 """The trading kernel, pure: one program format and one set of compiled loops for backtest, paper and live.
 
-Import from the modules; nothing is loaded until used, and only `app.engine.kernels.*` loads numba.
+Import from the modules; nothing is loaded until used. Processes load compiled kernels; only compiling them loads numba.
 
 Programs      `program.compile_program(document, parameters) -> Program` (digest, warm_up, cost), `document.Document`
 Expressions   `expression.parse_expression(text, parameters, path)`: the written form as JSON
@@ -14,30 +14,24 @@ Charges       `schedule.charges` (one order), `schedule.note` (a day's trades), 
 Backtest      `simulation.backtest(program, bars, instruments=…, cash=…, schedule=…, terms=…) -> Result`, `terms.Terms`
 Firewall      `firewall.verify(run, bars, warm_up=…)`: does a decision depend on what comes later?
 Schema        `schema.program_schema()`: the strategy language as JSON schema
-Start-up      `warm()` compiles or loads every kernel; `cache_directory(path)` before numba is first imported
+Start-up      `warm()` loads every kernel, compiled first if need be; `cache_directory(path)` before that
 """
 
 import os
-import sys
 from pathlib import Path
 
 
 def cache_directory(path: Path | str) -> Path:
-    """Keep compiled kernels under `path` (writable), in a folder of their own for this version of the kernels.
-
-    Raises `RuntimeError` when numba is already imported: it reads the setting once.
-    """
+    """Keep compiled kernels under `path` (writable), in a folder of their own for this version of the kernels."""
     from app.engine.kernels import source_digest
 
-    if "numba" in sys.modules:
-        raise RuntimeError("call cache_directory before anything imports numba")
     folder = Path(path) / source_digest()
     os.environ["NUMBA_CACHE_DIR"] = str(folder)
     return folder
 
 
 def warm() -> None:
-    """Load every kernel into this process, compiling what the cache lacks. Call before forking workers."""
+    """Load every kernel into this process, compiling them first where that was not done. Call before forking."""
     from app.engine import kernels
 
     kernels.warm()

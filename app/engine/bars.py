@@ -1,14 +1,14 @@
 """Decides what the engine reads: aligned integer bars of several instruments, and the dated events between them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from app.engine.columns import EVENT, Kind
+from app.engine.columns import EVENT, Event, Kind
 from app.engine.layout import FIELDS, PRICE_LIMIT, Field
 from app.kernel.errors import invalid
 
@@ -34,6 +34,7 @@ class Bars:
     days: Int64
     fields: Int64
     valid: npt.NDArray[np.uint8]
+    checked: bool = field(default=False, init=False, compare=False, repr=False)
 
     @property
     def rows(self) -> int:
@@ -44,7 +45,9 @@ class Bars:
         return int(self.valid.shape[0])
 
     def check(self) -> "Bars":
-        """Itself, or `invalid_bars` naming what, slot and row."""
+        """Itself, its arrays read-only from now on, or `invalid_bars` naming what, slot and row."""
+        if self.checked:
+            return self
         rows, slots = self.rows, self.slots
         if self.fields.shape != (FIELDS, slots, rows) or self.valid.shape != (slots, rows) or len(self.days) != rows:
             raise invalid("invalid_bars", "fields, valid, times and days must agree in shape.", param="bars")
@@ -53,15 +56,21 @@ class Bars:
                 raise invalid("invalid_bars", f"{name} must be int64.", param=f"bars.{name}")
         if self.valid.dtype != np.uint8:
             raise invalid("invalid_bars", "valid must be uint8.", param="bars.valid")
-        from app.engine.kernels.checking import fault
+        from app.engine.kernels import native
 
-        what, slot, row = fault(
-            *(np.ascontiguousarray(one) for one in (self.times, self.days, self.fields, self.valid))
-        )
+        found = np.zeros(2, np.int64)
+        arrays = (np.ascontiguousarray(one) for one in (self.times, self.days, self.fields, self.valid))
+        what = native.bind("fault", *arrays, found)()
         if what:
+            slot, row = found.tolist()
             name, reason = _FAULTS[what]
             place = f"row {row}" if name in ("times", "days") else f"row {row}, slot {slot}"
             raise invalid("invalid_bars", f"{reason} ({place}).", param=f"bars.{name}")
+        for name in ("times", "days", "fields", "valid"):
+            kept = np.ascontiguousarray(getattr(self, name)).view()
+            kept.flags.writeable = False
+            object.__setattr__(self, name, kept)
+        object.__setattr__(self, "checked", True)
         return self
 
 
@@ -152,6 +161,18 @@ def daily_sessions(bars: Bars) -> list[SessionClose]:
     if bars.rows == 0:
         return []
     return [SessionClose(int(row)) for row in np.flatnonzero(np.append(np.diff(bars.days) != 0, True))]
+
+
+def session_ends(bars: Bars) -> Int64:
+    """`daily_sessions` as their `timeline`."""
+    from app.engine.kernels import native
+
+    rows = np.zeros(0, np.int64)
+    rows = np.zeros(native.bind("day_ends", bars.days, rows)(), np.int64)
+    native.bind("day_ends", bars.days, rows)()
+    found = np.zeros((len(rows), EVENT), np.int64)
+    found[:, Event.ROW], found[:, Event.KIND], found[:, Event.SLOT] = rows, Kind.SESSION_CLOSE, -1
+    return found
 
 
 def timeline(bars: Bars, events: Iterable[AnyEvent]) -> Int64:

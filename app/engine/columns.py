@@ -191,7 +191,7 @@ class Cause(IntEnum):
 
 
 class Counter(IntEnum):
-    EVENT = 0
+    EVENT = 0  # the next corporate action
     ORDERS = 1  # issued so far
     POOL = 2  # working now
     FILLS = 3  # in the buffer
@@ -202,6 +202,7 @@ class Counter(IntEnum):
     BORROW = 8  # paid so far, minor units
     DAY = 9  # of the row before
     CANCELLED = 10
+    SESSION = 11  # the next end of a session
 
 
 COUNTER = len(Counter)

@@ -51,17 +51,16 @@ def decide(program: Program, instruments: Sequence[Instrument], signals: Signals
     slots = len(instruments)
     if not len(signals.weights) == len(book.holdings) == slots:
         raise invalid("invalid_book", "Signals, holdings and instruments must agree in number.", param="book")
-    from app.engine.kernels import sizing
+    from app.engine.kernels import native
 
     state = np.zeros((slots, STATE), np.int64)
     for row, holding in zip(state, book.holdings, strict=True):
         row[State.QUANTITY], row[State.CLOSE] = holding.quantity, holding.close
         row[State.OPEN_BUY], row[State.OPEN_SELL] = holding.open_buy, holding.open_sell
     intents = np.zeros((slots, INTENDED), np.int64)
-    count = sizing.decide(
-        np.array(signals.weights, np.int64), np.array(signals.flags, np.uint8), state, _static(tuple(instruments)),
-        program.settings, book.cash, book.reserved, intents,
-    )  # fmt: skip
+    weights, flags = np.array([signals.weights], np.int64).T, np.array([signals.flags], np.uint8).T
+    arrays = (weights.copy(), flags.copy(), state, _static(tuple(instruments)), program.settings, intents)
+    count = native.bind("decide", *arrays)(0, book.cash, book.reserved)
     limited = program.settings[Setting.ORDER_TYPE] == LIMIT_ORDER
     return [_intent(row, leg, instruments, limited) for leg, row in enumerate(intents[:count].tolist())]
 

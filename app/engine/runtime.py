@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from app.engine.kernels.book import Machine, Market
 
 _NO_EVENTS = np.zeros((0, EVENT), np.int64)
+_CACHED, _HELD = 2**18, 2**26
+"""Bytes of columns: of one instrument, of all."""
 Row = Sequence[int]
 """Open, high, low, close at `price_exp`, volume at `qty_exp`."""
 
@@ -43,16 +45,58 @@ class Signals:
         return self.weights[slot] / WEIGHT
 
 
+def block_of(program: Program, slots: int) -> int:
+    """Rows of a block: the columns of one instrument stay in the second-level cache, those of all within 64 MB."""
+    per_row = 9 * program.nodes
+    return max(1, min(BLOCK, max(_CACHED // per_row, 64), _HELD // (per_row * slots)))
+
+
+class Pass:
+    """One run of a program over one market, block by block, into weights and flags (slots, block)."""
+
+    def __init__(self, runtime: "ProgramRuntime", market: "Market", weights: Int64, flags: npt.NDArray[np.uint8]) -> None:
+        from app.engine.kernels import native
+
+        program = runtime.program
+        machine = runtime.machine(weights.shape[1])
+        self._early, self._target, self._rule = program.early, program.target, program.rule
+        self._least = -int(program.settings[Setting.SHORT])
+        self._run = native.bind("run", machine, market)
+        self._split = native.bind("split", machine)
+        self._signals = native.bind("signals", machine, market, weights, flags)
+        self._signalling = program.early == program.nodes and not program.trades
+
+    def advance(self, start: int, end: int, splits: Sequence[tuple[int, int, int, int]] = ()) -> None:
+        """Rows [start, end), at most one block: the nodes that depend on bars alone, and the signals where they do.
+
+        `splits`: (row, slot, numerator, denominator), by row. They cut the block: what the state remembers is restated
+        between its parts.
+        """
+        at = start
+        for row, slot, numerator, denominator in splits:
+            self._compute(at, row, start)
+            at = row
+            self._split(0, self._early, slot, numerator, denominator)
+        self._compute(at, end, start)
+
+    def _compute(self, start: int, end: int, base: int) -> None:
+        if end > start:
+            self._run(0, self._early, start, end, base)
+            if self._signalling:
+                self._signals(self._target, self._rule, self._least, start, end, base)
+
+
 class ProgramRuntime:
     """One program on one list of instruments. Not safe for concurrent use. Raises `too_few_instruments`."""
 
-    def __init__(self, program: Program, instruments: Sequence[Instrument], *, block: int = BLOCK) -> None:
+    def __init__(self, program: Program, instruments: Sequence[Instrument], *, block: int | None = None) -> None:
         slots = len(instruments)
         if slots < program.instruments:
             reason = f"The program reads instrument {program.instruments} of its list; the list has {slots}."
             raise invalid("too_few_instruments", reason, param="instruments")
         self.program = program
         self.slots = slots
+        self.block = block_of(program, slots) if block is None else block
         self._scales = scales(static_array(instruments))
         self._ints = np.zeros((slots, program.ints), np.int64)
         self._floats = np.zeros((slots, program.floats), np.float64)
@@ -60,10 +104,10 @@ class ProgramRuntime:
         self._fields = np.zeros((FIELDS, slots, 1), np.int64)
         self._valid = np.zeros((slots, 1), np.uint8)
         self._day = np.zeros(1, np.int64)
-        self._weights = np.zeros((1, slots), np.int64)
-        self._flags = np.zeros((1, slots), np.uint8)
-        self._block = block
+        self._weights = np.zeros((slots, 1), np.int64)
+        self._flags = np.zeros((slots, 1), np.uint8)
         self._machines: dict[int, Machine] = {}
+        self._live: Pass | None = None
 
     def machine(self, size: int) -> "Machine":
         """The program and its state, with columns for blocks of `size` rows."""
@@ -78,18 +122,25 @@ class ProgramRuntime:
             )  # fmt: skip
         return found
 
+    def over(self, bars: Bars, weights: Int64, flags: npt.NDArray[np.uint8]) -> Pass:
+        """This program over these bars; weights i8 and flags u1, (slots, block), are written from each block's first
+        place on."""
+        from app.engine.kernels.book import Market
+
+        return Pass(self, Market(bars.fields, bars.valid, bars.days, _NO_EVENTS, _NO_EVENTS), weights, flags)
+
     def warm_up(self, bars: Bars, events: Int64 | None = None) -> Signals:
         """Take in closed bars (and the splits of their `timeline`); the signals after the last one."""
         if bars.slots != self.slots:
             raise invalid("invalid_bars", f"{bars.slots} series for {self.slots} instruments.", param="bars")
-        size = self._block
-        weights, flags = np.zeros((size, self.slots), np.int64), np.zeros((size, self.slots), np.uint8)
-        last = 0
-        for start in range(0, bars.rows, size):
-            end = min(start + size, bars.rows)
-            self.advance(bars, events, start, end, weights, flags)
+        weights = np.zeros((self.slots, self.block), np.int64)
+        flags = np.zeros((self.slots, self.block), np.uint8)
+        over, last = self.over(bars, weights, flags), 0
+        for start in range(0, bars.rows, self.block):
+            end = min(start + self.block, bars.rows)
+            over.advance(start, end, splits_of(events, start, end))
             last = end - start - 1
-        return Signals(tuple(weights[last].tolist()), tuple(flags[last].tolist()))
+        return Signals(tuple(weights[:, last].tolist()), tuple(flags[:, last].tolist()))
 
     def on_bar(
         self, day: date | int, rows: Sequence[Row | None], splits: Sequence[tuple[int, int, int]] = ()
@@ -98,49 +149,18 @@ class ProgramRuntime:
 
         `splits`: (slot, numerator, denominator) effective before this bar, each given once.
         """
-        from app.engine.kernels import machine
-        from app.engine.kernels.book import Market
+        if self._live is None:
+            from app.engine.kernels.book import Market
 
-        for slot, numerator, denominator in splits:
-            machine.split(self.machine(1), 0, self.program.early, slot, numerator, denominator)
+            market = Market(self._fields, self._valid, self._day, _NO_EVENTS, _NO_EVENTS)
+            self._live = Pass(self, market, self._weights, self._flags)
         for slot, row in enumerate(rows):
             self._valid[slot, 0] = row is not None
             if row is not None:
                 self._fields[:, slot, 0] = row
         self._day[0] = day_number(day) if isinstance(day, date) else day
-        self._compute(1, Market(self._fields, self._valid, self._day, _NO_EVENTS), self._weights, self._flags, 0, 1, 0)
-        return Signals(tuple(self._weights[0].tolist()), tuple(self._flags[0].tolist()))
-
-    def advance(
-        self, bars: Bars, events: Int64 | None, start: int, end: int, weights: Int64, flags: npt.NDArray[np.uint8]
-    ) -> None:
-        """Rows [start, end), at most one block, into weights and flags (rows, slots), from their first row on.
-
-        A split cuts the block in two: what the state remembers is restated between them.
-        """
-        from app.engine.kernels import machine
-        from app.engine.kernels.book import Market
-
-        market = Market(bars.fields, bars.valid, bars.days, _NO_EVENTS)
-        at = start
-        for stop, split in _cuts(events, start, end):
-            if stop > at:
-                self._compute(self._block, market, weights, flags, at, stop, start)
-                at = stop
-            if split is not None:
-                machine.split(self.machine(self._block), 0, self.program.early, *split)
-
-    def _compute(
-        self, size: int, market: "Market", weights: Int64, flags: npt.NDArray[np.uint8], start: int, end: int, base: int
-    ) -> None:
-        """The nodes that depend on bars alone; the signals too, where they do."""
-        from app.engine.kernels import machine
-
-        program, columns = self.program, self.machine(size)
-        machine.run(columns, market, 0, program.early, start, end, base)
-        if program.early == program.nodes and not program.trades:
-            least = -int(program.settings[Setting.SHORT])
-            machine.signals(columns, market, weights, flags, program.target, program.rule, least, start, end, base)
+        self._live.advance(0, 1, [(0, *split) for split in splits])
+        return Signals(tuple(self._weights[:, 0].tolist()), tuple(self._flags[:, 0].tolist()))
 
     def state(self) -> bytes:
         """The whole signal state, for comparing two runtimes or moving one between processes of one machine type."""
@@ -156,12 +176,11 @@ class ProgramRuntime:
             at += array.nbytes
 
 
-def _cuts(events: Int64 | None, start: int, end: int) -> list[tuple[int, tuple[int, int, int] | None]]:
-    cuts: list[tuple[int, tuple[int, int, int] | None]] = []
-    if events is not None and len(events):
-        low, high = np.searchsorted(events[:, Event.ROW], [start, end])
-        within = events[low:high]
-        for event in within[within[:, Event.KIND] == Kind.SPLIT]:
-            split = (int(event[Event.SLOT]), int(event[Event.A]), int(event[Event.B]))
-            cuts.append((int(event[Event.ROW]), split))
-    return [*cuts, (end, None)]
+def splits_of(events: Int64 | None, start: int, end: int) -> list[tuple[int, int, int, int]]:
+    """(row, slot, numerator, denominator) of each split of a `timeline` in rows [start, end)."""
+    if events is None or len(events) == 0:
+        return []
+    low, high = np.searchsorted(events[:, Event.ROW], [start, end])
+    within = events[low:high]
+    columns = [Event.ROW, Event.SLOT, Event.A, Event.B]
+    return [tuple(row) for row in within[within[:, Event.KIND] == Kind.SPLIT][:, columns].tolist()]

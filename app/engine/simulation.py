@@ -3,22 +3,41 @@
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from app.engine.apply import Position
-from app.engine.bars import AnyEvent, Bars, Int64, SessionClose, daily_sessions, timeline
-from app.engine.columns import COUNTER, FILL, INTENDED, ORDER, STATE, Cause, Counter, FillColumn, Reason, Setting, State
+from app.engine.bars import AnyEvent, Bars, Int64, SessionClose, session_ends, timeline
+from app.engine.columns import (
+    COUNTER,
+    FILL,
+    INTENDED,
+    ORDER,
+    STATE,
+    Cause,
+    Counter,
+    Event,
+    FillColumn,
+    Kind,
+    Reason,
+    Setting,
+    State,
+)
 from app.engine.fills import NO_SLIPPAGE, SlippageModel
 from app.engine.instruments import Instrument, static_array
-from app.engine.layout import BLOCK, ENGINE_VERSION
+from app.engine.layout import ENGINE_VERSION
 from app.engine.program import Program
-from app.engine.runtime import ProgramRuntime
+from app.engine.runtime import ProgramRuntime, splits_of
 from app.engine.schedule import Schedule
 from app.engine.tariff import rate_table
 from app.engine.terms import CASH_ACCOUNT, Terms
 from app.kernel.errors import conflict, invalid
 from app.kernel.orders import Side
+
+if TYPE_CHECKING:
+    from app.engine.kernels.native import Call
 
 MAX_CASH = 2**53
 
@@ -98,19 +117,19 @@ def backtest(
     events: Iterable[AnyEvent] = (),
     sessions: Iterable[SessionClose] | None = None,
     trade_from: int = 0,
-    block: int = BLOCK,
+    block: int | None = None,
     on_block: Callable[[int], None] | None = None,
 ) -> Result:
     """Run `program` on `bars` from `cash` (minor units of the instruments' one currency).
 
     `events`: splits and dividends. `sessions`: where DAY orders expire, by default after the last bar of each trading
-    date. Rows before `trade_from` only warm the program up. The result does not depend on `block`. `on_block` is told
-    the rows done after each block; what it raises ends the run.
+    date. Rows before `trade_from` only warm the program up. The result does not depend on `block` (rows; None: what
+    suits the program). `on_block` is told the rows done after each block; what it raises ends the run.
     Raises `invalid_bars`, `invalid_event`, `unsupported_…`, `invalid_cash`, `too_few_bars`, `charges_unknown`.
     """
     run = _Run(program, bars, instruments, cash, schedule, slippage, terms, events, sessions, trade_from, block)
-    for start in range(0, bars.rows, block):
-        done = min(start + block, bars.rows)
+    for start in range(0, bars.rows, run.size):
+        done = min(start + run.size, bars.rows)
         run.block(start, done)
         if on_block is not None:
             on_block(done)
@@ -130,7 +149,7 @@ class _Run:
         events: Iterable[AnyEvent],
         sessions: Iterable[SessionClose] | None,
         trade_from: int,
-        block: int,
+        block: int | None,
     ) -> None:
         if not 0 < cash < MAX_CASH:
             raise invalid("invalid_cash", "The starting cash must be positive.", param="cash")
@@ -144,15 +163,18 @@ class _Run:
                 f"The program needs {program.warm_up} bars to begin; there are {bars.rows}.",
                 param="bars",
             )
-        if not 0 <= trade_from <= bars.rows or block < 1:
+        if not 0 <= trade_from <= bars.rows or (block is not None and block < 1):
             raise invalid("invalid_range", "trade_from must be a row and block positive.", param="trade_from")
         slots = len(instruments)
         self.program, self.bars, self.initial, self.schedule, self.slippage = program, bars, cash, schedule, slippage
         self.static = static_array(instruments)
         self.rates, self.units = rate_table(schedule, instruments[0].currency, bars)
-        ends = daily_sessions(bars) if sessions is None else sessions
-        self.events = timeline(bars, [*events, *ends])
         self.runtime = ProgramRuntime(program, instruments, block=block)
+        self.size = min(self.runtime.block, bars.rows)
+        dated = timeline(bars, events if sessions is None else [*events, *sessions])
+        ends = dated[:, Event.KIND] == Kind.SESSION_CLOSE
+        self.actions = np.ascontiguousarray(dated[~ends])
+        self.sessions = session_ends(bars) if sessions is None else np.ascontiguousarray(dated[ends])
         self.settings = program.settings.copy()
         self.settings[Setting.SLIPPAGE_BPS], self.settings[Setting.TRADE_FROM] = slippage.bps, trade_from
         self.terms = terms
@@ -164,29 +186,29 @@ class _Run:
         self.buffer = np.zeros((max(2048, 4 * len(self.pool)), FILL), np.int64)
         self.intents = np.zeros((slots, INTENDED), np.int64)
         self.amounts, self.totals = np.zeros((2, len(self.units)), np.int64)
-        self.block_size = block
         self.equity = np.empty(bars.rows, np.int64)
-        self.weights = np.zeros((min(block, bars.rows), slots), np.int64)
-        self.flags = np.zeros((min(block, bars.rows), slots), np.uint8)
+        weights, flags = np.zeros((slots, self.size), np.int64), np.zeros((slots, self.size), np.uint8)
         self.fills: list[Int64] = []
+        self._over = self.runtime.over(bars, weights, flags)
+        self._simulate = self._bound(weights, flags)
 
-    def block(self, start: int, end: int) -> None:
-        from app.engine.kernels import simulator
+    def _bound(self, weights: Int64, flags: npt.NDArray[np.uint8]) -> "Call":
+        from app.engine.kernels import native
         from app.engine.kernels.book import Book, Market
 
-        program, bars = self.program, self.bars
-        self.runtime.advance(bars, self.events, start, end, self.weights, self.flags)
-        market = Market(bars.fields, bars.valid, bars.days, self.events)
         book = Book(
             self.state, self.static, self.settings, self.cash, self.pool, self.counters, self.buffer, self.intents,
             self.rates, self.units, self.amounts, self.totals,
         )  # fmt: skip
-        machine, row = self.runtime.machine(self.block_size), start
+        market = Market(self.bars.fields, self.bars.valid, self.bars.days, self.actions, self.sessions)
+        return native.bind("simulate", book, market, self.runtime.machine(self.size), weights, flags, self.equity)
+
+    def block(self, start: int, end: int) -> None:
+        program = self.program
+        self._over.advance(start, end, splits_of(self.actions, start, end))
+        row = start
         while row < end:
-            row = simulator.simulate(
-                book, market, machine, self.weights, self.flags, self.equity, program.early, program.target,
-                program.rule, row, end, start,
-            )  # fmt: skip
+            row = self._simulate(program.early, program.target, program.rule, row, end, start)
             if row < 0:
                 raise conflict("too_many_orders", f"More than {len(self.pool)} orders work at once.")
             self.fills.append(self.buffer[: self.counters[Counter.FILLS]].copy())

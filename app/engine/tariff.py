@@ -3,7 +3,7 @@
 import numpy as np
 
 from app.engine.bars import EPOCH, Bars, Int64
-from app.engine.columns import RATE_COLUMNS
+from app.engine.columns import RATE_COLUMNS, RateColumn
 from app.engine.schedule import Schedule
 from app.kernel.errors import invalid
 from app.kernel.orders import Product, Side
@@ -18,14 +18,16 @@ def rate_table(schedule: Schedule, currency: str, bars: Bars) -> tuple[Int64, In
             "charges_unknown", f"{schedule.name!r} charges {schedule.currency}, not {currency}.", param="charges"
         )
     rows = _rows(schedule)
-    if schedule.rates:
-        known = np.zeros(bars.rows, np.bool_)
-        for row in schedule.rates:
-            since, until = row.since.toordinal() - EPOCH, row.until.toordinal() - EPOCH
-            known |= (bars.days >= since) & (bars.days < until)
-        if not known.all():
-            raise invalid("charges_unknown", f"{schedule.name!r} has no rates for some of the dates.", param="charges")
+    if schedule.rates and not _covers(rows, bars.days[[0, -1]]) and not _covers(rows, bars.days):
+        raise invalid("charges_unknown", f"{schedule.name!r} has no rates for some of the dates.", param="charges")
     return rows, np.array(list(schedule.heads.values()), np.int64).reshape(-1)
+
+
+def _covers(rows: Int64, days: Int64) -> bool:
+    """Does each of the days lie within some rate? Two days: both within the same one."""
+    since, until = rows[:, RateColumn.SINCE, None], rows[:, RateColumn.UNTIL, None]
+    within = (since <= days) & (days < until)
+    return bool(within.all(axis=1).any() if len(days) == 2 else within.any(axis=0).all())
 
 
 def _rows(schedule: Schedule) -> Int64:

@@ -20,7 +20,9 @@ ALLOWED = {
     "app.kernel.ids": "an id is made of the clock and of randomness",
     "app.engine": "the compiler's cache is a folder, named before anything compiles",
     "app.engine.kernels": "the digest that names the compiled code's cache reads the sources",
+    "app.engine.kernels.build": "it writes the file of compiled code",
     "app.engine.kernels.jit": "the compiler's cache is a folder",
+    "app.engine.kernels.native": "it loads that file, by address",
 }
 """Pure modules with one exception each, and why. Everything that they offer is still a function of its arguments."""
 EXACT = ("app/kernel", "app/custody", "app/trading/orders", "app/trading/risk", "app/trading/portfolio")

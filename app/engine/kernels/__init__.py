@@ -1,47 +1,30 @@
-"""The compiled loops. Importing this package loads no numba; importing one of its modules does, and compiles (or loads
-from the cache) its entries: what Python calls, with all that they call inside. `warm` does all of them.
+"""The compiled loops. Importing this package loads no numba: `build` compiles every entry into one file of machine
+code, once per version and processor, in a process of its own, and `native` loads that file.
 """
 
 import hashlib
-import importlib
+import os
 from pathlib import Path
 
-MODULES = (
-    "book",
-    "integers",
-    "checking",
-    "charging",
-    "positions",
-    "matching",
-    "windows",
-    "recurrences",
-    "extremes",
-    "ramps",
-    "scans",
-    "changes",
-    "trends",
-    "sessions",
-    "volatility",
-    "indicators",
-    "machine",
-    "pool",
-    "sizing",
-    "execution",
-    "trading",
-    "simulator",
-)
+_NOT_COMPILED = ("__init__.py", "native.py", "build.py")
 
 
 def source_digest() -> str:
-    """Of all kernels and their layout. numba notices a change of a kernel's own file only, not of those it calls, so
-    compiled code must lie in a folder that this digest names."""
+    """Of all kernels and their layout."""
     here = Path(__file__)
     shared = [here.parents[1] / name for name in ("layout.py", "columns.py")]
-    sources = [*shared, *sorted(here.parent.glob("*.py"))]
+    sources = [*shared, *(path for path in sorted(here.parent.glob("*.py")) if path.name not in _NOT_COMPILED)]
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
 
 
+def cache_folder() -> Path:
+    """Where compiled kernels lie: the caller's folder (`app.engine.cache_directory`), else beside the kernels."""
+    given = os.environ.get("NUMBA_CACHE_DIR")
+    return Path(given) if given else Path(__file__).parent / "__pycache__" / source_digest()
+
+
 def warm() -> None:
-    """Import every kernel: seconds with an empty cache, well under one with a filled one. Call before forking."""
-    for name in MODULES:
-        importlib.import_module(f"{__name__}.{name}")
+    """Load every kernel: seconds of compiling where there is no file yet, milliseconds where there is."""
+    from app.engine.kernels import native
+
+    native.load()

@@ -1,22 +1,28 @@
-"""Decides what kernels hand to one another: the arrays of the market, the program and the account, by name."""
+"""Decides what kernels hand to one another, the arrays of the market, the program and the account by name, and what
+Python calls: the entries, with the type of each argument. Importable without numba.
+"""
 
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types
 
-_named: Any = types.NamedTuple
-_I8, _U1, _F8 = types.int64, types.uint8, types.float64
-_ROWS, _COLUMN = _I8[:, ::1], _I8[::1]
+
+class Column(NamedTuple):
+    """A C-contiguous array of `dtype` (i8, u1, f8) with so many axes."""
+
+    dtype: str
+    axes: int
 
 
 class Market(NamedTuple):
-    """fields i8 (FIELDS, slots, rows), valid u1 (slots, rows), days i8 (rows,), events i8 (events, EVENT)."""
+    """fields i8 (FIELDS, slots, rows), valid u1 (slots, rows), days i8 (rows,); corporate actions and ends of sessions,
+    each i8 (n, EVENT)."""
 
     fields: np.ndarray
     valid: np.ndarray
     days: np.ndarray
-    events: np.ndarray
+    actions: np.ndarray
+    sessions: np.ndarray
 
 
 class Book(NamedTuple):
@@ -54,10 +60,22 @@ class Machine(NamedTuple):
     known: np.ndarray
 
 
-MARKET_T = _named((_I8[:, :, ::1], _U1[:, ::1], _COLUMN, _ROWS), Market)
-BOOK_T = _named((_ROWS, _ROWS, _COLUMN, _COLUMN, _ROWS, _COLUMN, _ROWS, _ROWS, _ROWS, _COLUMN, _COLUMN, _COLUMN), Book)
-MACHINE_T = _named(
-    (_ROWS, _F8[::1], _COLUMN, _F8[:, ::1], _ROWS, _F8[:, ::1], _ROWS, _F8[:, :, ::1], _U1[:, :, ::1]), Machine
-)
-I8, VOID = _I8, types.void
-VECTOR_T, ROWS_T, KNOWN_T = _COLUMN, _ROWS, _U1[:, ::1]
+LINE, TABLE, CUBE = Column("i8", 1), Column("i8", 2), Column("i8", 3)
+NUMBERS, MARKS = Column("f8", 2), Column("u1", 2)
+WHOLE = "i8"
+"""An argument that is one integer."""
+PARTS: dict[Any, tuple[Column, ...]] = {
+    Market: (CUBE, MARKS, LINE, TABLE, TABLE),
+    Book: (TABLE, TABLE, LINE, LINE, TABLE, LINE, TABLE, TABLE, TABLE, LINE, LINE, LINE),
+    Machine: (TABLE, Column("f8", 1), LINE, NUMBERS, TABLE, NUMBERS, TABLE, Column("f8", 3), Column("u1", 3)),
+}
+ENTRIES: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "fault": ("checking", (LINE, LINE, CUBE, MARKS, LINE)),
+    "day_ends": ("checking", (LINE, LINE)),
+    "run": ("machine", (Machine, Market, *[WHOLE] * 5)),
+    "split": ("machine", (Machine, *[WHOLE] * 5)),
+    "signals": ("machine", (Machine, Market, TABLE, MARKS, *[WHOLE] * 6)),
+    "decide": ("sizing", (TABLE, MARKS, TABLE, TABLE, LINE, TABLE, *[WHOLE] * 3)),
+    "simulate": ("simulator", (Book, Market, Machine, TABLE, MARKS, LINE, *[WHOLE] * 6)),
+}
+"""What Python calls, by name: the module it lies in, its arguments. All return one integer."""

@@ -27,7 +27,7 @@ from app.engine.columns import (
 from app.engine.kernels.book import Book, Market
 from app.engine.kernels.charging import charge
 from app.engine.kernels.integers import multiply_divide
-from app.engine.kernels.jit import kernel
+from app.engine.kernels.jit import inlined, kernel
 from app.engine.kernels.matching import match, triggered
 from app.engine.kernels.pool import append, away, cancel, on_tick, reduce, sweep
 from app.engine.kernels.positions import apply_fill, notional_of
@@ -55,7 +55,7 @@ STOP_LOSS, TAKE_PROFIT, TRAILING = int(Reason.STOP_LOSS), int(Reason.TAKE_PROFIT
 NO_PRICE = 0
 
 
-@kernel
+@inlined
 def affordable(book: Book, slot: int, side: int, quantity: int, price: int, cost: int) -> bool:
     """May the account carry this fill? Closing is always allowed. Without shorts and margin: the cash must pay for it;
     with them: afterwards, margin × the value of all positions must not exceed the equity. `cost`: with charges."""
@@ -98,7 +98,7 @@ def bought_for(book: Book, slot: int, budget: int, price: int, side: int, day: i
     return int(quantity)
 
 
-@kernel
+@inlined
 def execute(book: Book, index: int, quantity: int, price: int, cause: int, row: int, day: int) -> bool:
     """Book one fill with its charges. False, and nothing booked, when the account cannot carry it."""
     order = book.pool[index]
@@ -204,7 +204,7 @@ def settle_exit(book: Book, market: Market, index: int, quantity: int, row: int,
         book.counters[AMBIGUOUS] += 1
 
 
-@kernel
+@inlined
 def shown(book: Book, market: Market, index: int, row: int, step: int) -> int:
     """The price that an order sees at a step: 0 open, 1 and 2 extremes, 3 close; 0 for none."""
     order = book.pool[index]
@@ -232,7 +232,7 @@ def shown(book: Book, market: Market, index: int, row: int, step: int) -> int:
     return int(fields[HIGH if side > 0 else LOW, slot, row])
 
 
-@kernel
+@inlined
 def meet(order, price: int, first: bool, fresh: bool, tick: int, bps: int) -> tuple[int, int]:  # type: ignore[no-untyped-def]
     """(price, cause) of an order's fill at a price it is shown; price 0: none. A stop-limit that is triggered beyond
     its limit becomes a limit order and rests."""
@@ -247,7 +247,7 @@ def meet(order, price: int, first: bool, fresh: bool, tick: int, bps: int) -> tu
     return paid, cause
 
 
-@kernel
+@inlined
 def fillable(book: Book, market: Market, index: int, row: int, price: int) -> int:
     """How much of an order may fill on this bar: what remains, within its budget and the share of the bar's volume."""
     order = book.pool[index]
@@ -265,7 +265,7 @@ def fillable(book: Book, market: Market, index: int, row: int, price: int) -> in
     return int(quantity)
 
 
-@kernel
+@inlined
 def fill(book: Book, market: Market, index: int, price: int, cause: int, row: int, step: int) -> None:
     """Fill what may be filled of an order at `price`. One that the account cannot carry is dropped and counted."""
     order = book.pool[index]
@@ -282,7 +282,7 @@ def fill(book: Book, market: Market, index: int, price: int, cause: int, row: in
         settle_exit(book, market, index, quantity, row, step)
 
 
-@kernel
+@inlined
 def age(book: Book, market: Market, row: int) -> None:
     """After the bar: orders for one bar expire; trailing stops follow its best price, on the bar of their activation
     its close."""
@@ -301,28 +301,7 @@ def age(book: Book, market: Market, row: int) -> None:
             order[TRIGGER], order[ORDER_REASON] = trigger, TRAILING
 
 
-@kernel
-def quiet(pool: np.ndarray, count: int, fields: np.ndarray, valid: np.ndarray, row: int) -> bool:
-    """Can none of the working orders trade on this row, nor change? Most rows are so, and need no more."""
-    for index in range(count):
-        order = pool[index]
-        slot = order[SLOT]
-        if valid[slot, row] == 0:
-            continue
-        if order[TYPE] == MARKET or order[TRAIL] != 0 or order[VALIDITY] == ONE_BAR:
-            return False
-        buys = order[SIDE] > 0
-        if order[TYPE] == LIMIT_ORDER:
-            reached = fields[LOW, slot, row] < order[LIMIT] if buys else fields[HIGH, slot, row] > order[LIMIT]
-        else:
-            reached = fields[HIGH, slot, row] >= order[TRIGGER] if buys else fields[LOW, slot, row] <= order[TRIGGER]
-        if reached:
-            return False
-        order[SEEN] = 1
-    return True
-
-
-@kernel
+@inlined
 def present(book: Book, market: Market, index: int, row: int, step: int) -> None:
     """Show one order the price of a step."""
     order = book.pool[index]
@@ -337,22 +316,24 @@ def present(book: Book, market: Market, index: int, row: int, step: int) -> None
         fill(book, market, index, paid, cause, row, step)
 
 
-@kernel
+@inlined
 def trade(book: Book, market: Market, row: int) -> None:
     """Show the row's prices to the working orders: at each step to the exits, then to the others and what they
     activate."""
     for slot in range(book.state.shape[0]):
         book.state[slot, TRADED] = 0
     for step in range(4):
-        before = book.counters[POOL]
-        for index in range(before):
-            if book.pool[index, ROLE] == EXIT:
-                present(book, market, index, row, step)
-        index = 0
-        while index < book.counters[POOL]:
-            if book.pool[index, ROLE] != EXIT or index >= before:
-                present(book, market, index, row, step)
-            index += 1
+        before, alive = book.counters[POOL], False
+        for others in range(2):
+            index = 0
+            while index < (book.counters[POOL] if others == 1 else before):
+                exits = book.pool[index, ROLE] == EXIT and index < before
+                if exits != (others == 1):
+                    present(book, market, index, row, step)
+                    alive = alive or book.pool[index, REMAINING] > 0
+                index += 1
+        if not alive:
+            break
     age(book, market, row)
     sweep(book)
 

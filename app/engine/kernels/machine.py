@@ -7,12 +7,13 @@ not during warm-up, not on a missing bar, not where it is undefined (x / 0).
 
 import numpy as np
 
-from app.engine.kernels.book import I8, KNOWN_T, MACHINE_T, MARKET_T, ROWS_T, VOID, Machine, Market
+from app.engine.kernels.book import Machine, Market
 from app.engine.kernels.indicators import indicator, restate
 from app.engine.kernels.integers import day_of_month, month_of
-from app.engine.kernels.jit import entry, kernel
+from app.engine.kernels.columnwise import arithmetic, lag, latch, logic, select
+from app.engine.kernels.jit import kernel
 from app.engine.kernels.recurrences import follow
-from app.engine.kernels.windows import deviation, holding_return, rescale, sma
+from app.engine.kernels.windows import deviation, holding_return, rescale, sma, whole
 from app.engine.layout import WEIGHT, Code, Field, Flag, Op, Signal
 
 OP, A, B, C = int(Code.OP), int(Code.A), int(Code.B), int(Code.C)
@@ -20,40 +21,25 @@ I0, I1, STATE, FLOATS, UNIT = int(Code.I0), int(Code.I1), int(Code.STATE), int(C
 CONST, FIELD, MONTH, DAY, WEEKDAY = int(Op.CONST), int(Op.FIELD), int(Op.MONTH), int(Op.DAY), int(Op.WEEKDAY)
 MONTH_CHANGED, LAG, RETURN, SMA = int(Op.MONTH_CHANGED), int(Op.LAG), int(Op.RETURN), int(Op.SMA)
 STDDEV, ZSCORE = int(Op.STDDEV), int(Op.ZSCORE)
-ADD, SUB, MUL, DIV, MIN, MAX = int(Op.ADD), int(Op.SUB), int(Op.MUL), int(Op.DIV), int(Op.MIN), int(Op.MAX)
-NEG, ABS, GT, GE, LT, LE = int(Op.NEG), int(Op.ABS), int(Op.GT), int(Op.GE), int(Op.LT), int(Op.LE)
-EQ, NE, AND, OR, NOT = int(Op.EQ), int(Op.NE), int(Op.AND), int(Op.OR), int(Op.NOT)
+GT = int(Op.GT)
 SELECT, LATCH, VOLUME = int(Op.SELECT), int(Op.LATCH), int(Field.VOLUME)
 KNOWN, LAST, LAST_MONTH = int(Signal.KNOWN), int(Signal.WEIGHT), int(Signal.MONTH)
 UNKNOWN, HOLD, REBALANCE = int(Flag.UNKNOWN), int(Flag.HOLD), int(Flag.REBALANCE)
-PEER, RANK, FLAT, MOD, SQRT = int(Op.PEER), int(Op.RANK), int(Op.FLAT), int(Op.MOD), int(Op.SQRT)
+PEER, RANK, FLAT = int(Op.PEER), int(Op.RANK), int(Op.FLAT)
 DATE, BAR_OF_DAY, INSTRUMENT = int(Op.DATE_NUMBER), int(Op.BAR_OF_DAY), int(Op.INSTRUMENT)
 WEIGHT_SCALE = WEIGHT
-BY_MONTH = -2  # a rule, as `Program.rule` numbers them
+AT_CHANGE = -1  # a rule, as `Program.rule` numbers them
+PURSUED = 2  # of `KNOWN`: a weight was asked for
 
 
 @kernel
-def source(
-    op: int,
-    constant: float,
-    scale: float,
-    values: np.ndarray,
-    days: np.ndarray,
-    valid: np.ndarray,
-    state: np.ndarray,
-    out: np.ndarray,
-    ok: np.ndarray,
-) -> None:
-    """Columns that no other column feeds: constants, fields, calendar."""
+def calendar(op: int, days: np.ndarray, valid: np.ndarray, state: np.ndarray, out: np.ndarray, ok: np.ndarray) -> None:
+    """Columns of the trading date."""
     for i in range(out.shape[0]):
         ok[i] = valid[i]
-        if op in (CONST, INSTRUMENT):
-            out[i] = constant
-        elif valid[i] == 0:
+        if valid[i] == 0:
             continue
-        elif op == FIELD:
-            out[i] = float(values[i]) / scale
-        elif op == MONTH:
+        if op == MONTH:
             out[i] = float(month_of(days[i]) % 12 + 1)
         elif op == DAY:
             out[i] = float(day_of_month(days[i]))
@@ -73,127 +59,28 @@ def source(
 
 
 @kernel
-def lag(
-    given: np.ndarray,
-    given_ok: np.ndarray,
+def source(
+    op: int,
+    constant: float,
+    scale: float,
+    values: np.ndarray,
+    days: np.ndarray,
     valid: np.ndarray,
     state: np.ndarray,
-    ring: np.ndarray,
-    out: np.ndarray,
-    ok: np.ndarray,
-    bars: int,
-) -> None:
-    """The value `bars` valid bars ago; NaN in the ring stands for a bar without one."""
-    for i in range(out.shape[0]):
-        ok[i] = 0
-        if valid[i] == 0:
-            continue
-        head = state[0]
-        if state[1] == bars and not np.isnan(ring[head]):
-            out[i] = ring[head]
-            ok[i] = 1
-        ring[head] = given[i] if given_ok[i] == 1 else np.nan
-        state[0] = 0 if head + 1 == bars else head + 1
-        state[1] = min(state[1] + 1, bars)
-
-
-@kernel
-def arithmetic(
-    op: int, a: np.ndarray, b: np.ndarray, a_ok: np.ndarray, b_ok: np.ndarray, out: np.ndarray, ok: np.ndarray
-) -> None:
-    """IEEE arithmetic; a result that is not finite has no value."""
-    for i in range(out.shape[0]):
-        if op == ADD:
-            value = a[i] + b[i]
-        elif op == SUB:
-            value = a[i] - b[i]
-        elif op == MUL:
-            value = a[i] * b[i]
-        elif op == DIV:
-            value = a[i] / b[i] if b[i] != 0.0 else np.inf
-        elif op == MIN:
-            value = min(a[i], b[i])
-        elif op == MAX:
-            value = max(a[i], b[i])
-        elif op == NEG:
-            value = -a[i]
-        elif op == MOD:
-            value = a[i] - b[i] * np.floor(a[i] / b[i]) if b[i] != 0.0 else np.inf
-        elif op == SQRT:
-            value = np.sqrt(a[i]) if a[i] >= 0.0 else np.inf
-        else:
-            value = abs(a[i])
-        out[i] = value
-        ok[i] = a_ok[i] & b_ok[i] if np.isfinite(value) else 0
-
-
-@kernel
-def logic(
-    op: int, a: np.ndarray, b: np.ndarray, a_ok: np.ndarray, b_ok: np.ndarray, out: np.ndarray, ok: np.ndarray
-) -> None:
-    """Comparisons and connectives, 1.0 for true. Known only where both sides are."""
-    for i in range(out.shape[0]):
-        x, y = a[i], b[i]
-        if op == GT:
-            true = x > y
-        elif op == GE:
-            true = x >= y
-        elif op == LT:
-            true = x < y
-        elif op == LE:
-            true = x <= y
-        elif op == EQ:
-            true = x == y
-        elif op == NE:
-            true = x != y
-        elif op == AND:
-            true = x != 0.0 and y != 0.0
-        elif op == OR:
-            true = x != 0.0 or y != 0.0
-        else:
-            true = x == 0.0
-        out[i] = 1.0 if true else 0.0
-        ok[i] = a_ok[i] & b_ok[i]
-
-
-@kernel
-def latch(
-    enter: np.ndarray,
-    leave: np.ndarray,
-    enter_ok: np.ndarray,
-    leave_ok: np.ndarray,
-    state: np.ndarray,
     out: np.ndarray,
     ok: np.ndarray,
 ) -> None:
-    """Off until `enter`, then on until `leave`; keeps its state where either is unknown."""
-    for i in range(out.shape[0]):
-        ok[i] = enter_ok[i] & leave_ok[i]
-        if ok[i] == 1:
-            if state[0] == 0:
-                state[0] = 1 if enter[i] != 0.0 else 0
-            elif leave[i] != 0.0:
-                state[0] = 0
-        out[i] = float(state[0])
-
-
-@kernel
-def select(
-    columns: np.ndarray,
-    known: np.ndarray,
-    when: int,
-    then: int,
-    other: int,
-    first: int,
-    out: np.ndarray,
-    ok: np.ndarray,
-) -> None:
-    """`then` where `when` holds, else `other`; only the chosen side must be known. Reads from place `first` on."""
-    for i in range(out.shape[0]):
-        at = first + i
-        chosen = then if columns[when, at] != 0.0 else other
-        out[i] = columns[chosen, at]
-        ok[i] = known[when, at] & known[chosen, at]
+    """Columns that no other column feeds: constants, fields, calendar."""
+    if op == FIELD:
+        for i in range(out.shape[0]):
+            out[i] = float(values[i]) / scale
+            ok[i] = valid[i]
+    elif op in (CONST, INSTRUMENT):
+        for i in range(out.shape[0]):
+            out[i] = constant
+            ok[i] = valid[i]
+    else:
+        calendar(op, days, valid, state, out, ok)
 
 
 @kernel
@@ -222,7 +109,11 @@ def instruction(machine: Machine, market: Market, slot: int, node: int, start: i
         lag(columns[word[A], first:last], known[word[A], first:last], live, state,
             machine.floats[slot, word[FLOATS] :], out, ok, word[I0])  # fmt: skip
     elif op == SELECT:
-        select(columns, known, word[A], word[B], word[C], first, out, ok)
+        when, then, other = word[A], word[B], word[C]
+        select(
+            columns[when, first:last], columns[then, first:last], columns[other, first:last],
+            known[when, first:last], known[then, first:last], known[other, first:last], out, ok,
+        )  # fmt: skip
     elif op > LATCH:
         indicator(
             word, market.fields[:, slot, start:end], scales, market.days[start:end], live, columns, known, first,
@@ -269,8 +160,8 @@ def peer(machine: Machine, market: Market, node: int, start: int, end: int, base
             machine.known[slot, node, at] = machine.known[other, given, at] & market.valid[slot, row]
 
 
-@entry(VOID(MACHINE_T, MARKET_T, I8, I8, I8, I8, I8))
-def run(machine: Machine, market: Market, first: int, last: int, start: int, end: int, base: int) -> None:
+@kernel
+def run(machine: Machine, market: Market, first: int, last: int, start: int, end: int, base: int) -> int:
     """Run nodes [first, last) over rows [start, end) into places row − base. A rank or a peer needs other
     slots' values, so it divides the nodes into stages; position nodes are the simulator's."""
     while first < last:
@@ -286,10 +177,11 @@ def run(machine: Machine, market: Market, first: int, last: int, start: int, end
         elif stop < last:
             peer(machine, market, stop, start, end, base)
         first = stop + 1
+    return 0
 
 
-@entry(VOID(MACHINE_T, I8, I8, I8, I8, I8))
-def split(machine: Machine, first: int, last: int, slot: int, numerator: int, denominator: int) -> None:
+@kernel
+def split(machine: Machine, first: int, last: int, slot: int, numerator: int, denominator: int) -> int:
     """Before the first row after a split: restate what nodes [first, last) remember of prices and volumes."""
     for node in range(first, last):
         word = machine.code[node]
@@ -304,9 +196,64 @@ def split(machine: Machine, first: int, last: int, slot: int, numerator: int, de
             follow(memory, word[I0], word[UNIT], numerator, denominator)
         elif LATCH < word[OP] < PEER or RANK < word[OP] < FLAT:
             restate(word, state, memory, numerator, denominator)
+    return 0
 
 
-@entry(VOID(MACHINE_T, MARKET_T, ROWS_T, KNOWN_T, I8, I8, I8, I8, I8, I8))
+@kernel
+def weight_of(value: float, least: float) -> int:
+    """At `WEIGHT`, clipped to least…1."""
+    return int(np.floor(min(max(value, least), 1.0) * WEIGHT_SCALE + 0.5))
+
+
+@kernel
+def on_change(
+    given: np.ndarray, given_ok: np.ndarray, own: np.ndarray, weights: np.ndarray, flags: np.ndarray, least: float
+) -> None:
+    """Rebalance where the weight differs from the last known one; the first known one trades nothing."""
+    rows, at = given.shape[0], 0
+    full = whole(given_ok, 0)
+    while at < rows and (not full or at == 0):
+        flags[at] = UNKNOWN
+        if given_ok[at] == 1:
+            weight = weight_of(given[at], least)
+            flags[at] = REBALANCE if own[KNOWN] != 0 and weight != own[LAST] else HOLD
+            own[KNOWN], own[LAST] = 1, weight
+        weights[at] = own[LAST]
+        at += 1
+    if at < rows:
+        now, before, values, said = weights[at:], weights[at - 1 :], given[at:], flags[at:]
+        for i in range(values.shape[0]):
+            now[i] = int(np.floor(min(max(values[i], least), 1.0) * WEIGHT_SCALE + 0.5))
+        for i in range(said.shape[0]):
+            said[i] = REBALANCE if now[i] != before[i] else HOLD
+        own[LAST] = weights[rows - 1]
+
+
+@kernel
+def by_rule(
+    machine: Machine, market: Market, weights: np.ndarray, flags: np.ndarray, target: int, rule: int, least: float,
+    slot: int, start: int, end: int, base: int,
+) -> None:  # fmt: skip
+    """Rebalance where the rule says so, and pursue that weight until it says so again."""
+    own, columns, known = machine.signal[slot], machine.columns[slot], machine.known[slot]
+    for row in range(start, end):
+        at = row - base
+        asked = known[target, at] == 1
+        if rule >= 0:
+            asked = asked and known[rule, at] == 1 and columns[rule, at] != 0.0
+        elif asked:
+            month = month_of(market.days[row])
+            asked = own[KNOWN] != 0 and own[LAST_MONTH] != month
+            own[KNOWN], own[LAST_MONTH] = max(own[KNOWN], 1), month
+        if asked:
+            own[KNOWN], own[LAST] = PURSUED, weight_of(columns[target, at], least)
+            flags[slot, at] = REBALANCE
+        else:
+            flags[slot, at] = HOLD if own[KNOWN] == PURSUED and market.valid[slot, row] == 1 else UNKNOWN
+        weights[slot, at] = own[LAST]
+
+
+@kernel
 def signals(
     machine: Machine,
     market: Market,
@@ -318,30 +265,20 @@ def signals(
     start: int,
     end: int,
     base: int,
-) -> None:
-    """Turn the target column into weights (scale `WEIGHT`, clipped to least…1) and flags, at rows row − base of the
-    (rows, slots) outputs.
+) -> int:
+    """Turn the target column into weights (scale `WEIGHT`, clipped to least…1) and flags, at places row − base of the
+    (slots, rows) outputs.
 
-    ON_CHANGE: rebalance when the weight differs from the last known one. MONTHLY: at the first known bar of a month
-    after one of another month. Under both, the first known weight trades nothing. A `rule` that is not negative is a
-    condition's register: rebalance where it holds.
+    A `rule` that is not negative is a condition's register: rebalance where it holds. MONTHLY: at the first known bar
+    of a month after one of another month.
     """
+    first, last = start - base, end - base
     for slot in range(machine.signal.shape[0]):
-        own = machine.signal[slot]
-        for row in range(start, end):
-            at = row - base
-            flag = UNKNOWN
-            if machine.known[slot, target, at] == 1:
-                value = min(max(machine.columns[slot, target, at], float(least)), 1.0)
-                weight = int(np.floor(value * WEIGHT_SCALE + 0.5))
-                month = month_of(market.days[row]) if rule == BY_MONTH else 0
-                flag = HOLD
-                if rule >= 0:
-                    asked = machine.known[slot, rule, at] == 1 and machine.columns[slot, rule, at] != 0.0
-                else:
-                    asked = own[KNOWN] == 1 and (own[LAST_MONTH] != month if rule == BY_MONTH else own[LAST] != weight)
-                if asked:
-                    flag = REBALANCE
-                own[KNOWN], own[LAST], own[LAST_MONTH] = 1, weight, month
-            weights[at, slot] = own[LAST]
-            flags[at, slot] = flag
+        if rule == AT_CHANGE:
+            on_change(
+                machine.columns[slot, target, first:last], machine.known[slot, target, first:last],
+                machine.signal[slot], weights[slot, first:last], flags[slot, first:last], float(least),
+            )  # fmt: skip
+        else:
+            by_rule(machine, market, weights, flags, target, rule, float(least), slot, start, end, base)
+    return 0

@@ -3,7 +3,7 @@
 from app.engine.columns import Counter, Order, Role, State, Static
 from app.engine.kernels.book import Book
 from app.engine.kernels.integers import multiply_divide
-from app.engine.kernels.jit import kernel
+from app.engine.kernels.jit import inlined, kernel
 
 ID, SLOT, SIDE, TYPE = int(Order.ID), int(Order.SLOT), int(Order.SIDE), int(Order.TYPE)
 QUANTITY, REMAINING, ROLE = int(Order.QUANTITY), int(Order.REMAINING), int(Order.ROLE)
@@ -15,7 +15,7 @@ TICK, TRIGGER, TRAIL = int(Static.TICK), int(Order.TRIGGER), int(Order.TRAIL)
 MILLION = 1_000_000
 
 
-@kernel
+@inlined
 def append(book: Book, slot: int, side: int, kind: int, quantity: int, role: int, reason: int, row: int) -> int:
     """A new working order; its place in the pool. Ids are dense from 1. The caller saw to it that there is room."""
     at = book.counters[POOL]
@@ -31,7 +31,7 @@ def append(book: Book, slot: int, side: int, kind: int, quantity: int, role: int
     return int(at)
 
 
-@kernel
+@inlined
 def reduce(book: Book, index: int, quantity: int) -> None:
     """Take `quantity` off what remains of an order, and off what it held open."""
     order = book.pool[index]
@@ -52,7 +52,7 @@ def cancel(book: Book, slot: int, role: int) -> int:
     return count
 
 
-@kernel
+@inlined
 def sweep(book: Book) -> None:
     """Take the dead orders out, keeping the others' order."""
     kept = 0

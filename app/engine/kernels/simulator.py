@@ -20,41 +20,30 @@ from app.engine.columns import (
     Static,
     Validity,
 )
-from app.engine.kernels.book import (
-    BOOK_T,
-    I8,
-    KNOWN_T,
-    MACHINE_T,
-    MARKET_T,
-    ROWS_T,
-    VECTOR_T,
-    Book,
-    Machine,
-    Market,
-)
-from app.engine.kernels.execution import liquidate, quiet, trade
+from app.engine.kernels.book import Book, Machine, Market
+from app.engine.kernels.execution import liquidate, trade
 from app.engine.kernels.integers import multiply_divide
-from app.engine.kernels.jit import entry, kernel
+from app.engine.kernels.jit import inlined, kernel
 from app.engine.kernels.machine import run, signals, split
 from app.engine.kernels.pool import append, cancel, on_tick, reduce, sweep
 from app.engine.kernels.positions import apply_dividend, apply_split, notional_of
 from app.engine.kernels.sizing import decide
+from app.engine.kernels.stretches import mark, next_move, next_stir, note_seen, quiet_until
 from app.engine.kernels.trading import intend, leave
-from app.engine.layout import BPS, Code, Field, Flag, Op, Output
+from app.engine.layout import BPS, Code, Op
 from app.kernel.orders import Product
 
-CLOSE_PRICE = int(Field.CLOSE)
 HELD, COST, CLOSE = int(State.QUANTITY), int(State.COST), int(State.CLOSE)
 BARS_HELD, PRICE_SCALE = int(State.BARS_HELD), int(Static.PRICE_SCALE)
 OP, FLAT, LONG, SHORTED = int(Code.OP), int(Op.FLAT), int(Op.LONG), int(Op.SHORT)
 BARS, ENTRY_PRICE = int(Op.BARS_HELD), int(Op.ENTRY_PRICE)
 MULTIPLY, DIVIDE, PRODUCT = int(Static.MULTIPLY), int(Static.DIVIDE), int(Static.PRODUCT)
 CURRENCY = int(Static.CURRENCY)
-HOLD, REBALANCE = int(Flag.HOLD), int(Flag.REBALANCE)
-NEXT_EVENT, POOL, FILLS, EXPIRED = int(Counter.EVENT), int(Counter.POOL), int(Counter.FILLS), int(Counter.EXPIRED)
+NEXT_EVENT, NEXT_SESSION, POOL = int(Counter.EVENT), int(Counter.SESSION), int(Counter.POOL)
+FILLS, EXPIRED = int(Counter.FILLS), int(Counter.EXPIRED)
 MARGIN_CALLS, BORROWED, LAST_DAY = int(Counter.MARGIN_CALLS), int(Counter.BORROW), int(Counter.DAY)
 EVENT_ROW, EVENT_KIND, EVENT_SLOT, EVENT_A, EVENT_B = (int(c) for c in Event)
-SPLIT, DIVIDEND, BAR = int(Kind.SPLIT), int(Kind.DIVIDEND), int(Kind.BAR)
+SPLIT, DIVIDEND = int(Kind.SPLIT), int(Kind.DIVIDEND)
 SLOT, SIDE, LIMIT, TYPE = int(Order.SLOT), int(Order.SIDE), int(Order.LIMIT), int(Order.TYPE)
 REMAINING, BUDGET, VALIDITY = int(Order.REMAINING), int(Order.BUDGET), int(Order.VALIDITY)
 DAY, PLAIN, ENTRY, EXIT = int(Validity.DAY), int(Role.PLAIN), int(Role.ENTRY), int(Role.EXIT)
@@ -65,7 +54,6 @@ MARGIN, MAINTENANCE, BORROW = int(Setting.MARGIN_BPS), int(Setting.MAINTENANCE_B
 WANTED_SLOT, WANTED_SIDE, WANTED, WANTED_LIMIT, WANTED_REASON, WANTED_BUDGET = (int(c) for c in Intended)
 SQUARED_OFF, CALLED = int(Reason.SQUARE_OFF), int(Reason.MARGIN_CALL)
 TIME_LIMIT = int(Setting.TIME_EXIT)
-ENTER_LONG, EXIT_LONG, ENTER_SHORT, EXIT_SHORT = (int(o) for o in list(Output)[:4])
 ORDERS_PER_SLOT = 8
 YEAR = 365
 
@@ -89,10 +77,10 @@ def restate_exits(book: Book, slot: int, numerator: int, denominator: int) -> No
 def act(book: Book, market: Market, machine: Machine, early: int, row: int) -> None:
     """Corporate actions dated before the row's bar. Other working orders of a split slot are cancelled, as exchanges
     do."""
-    events, counters = market.events, book.counters
+    events, counters = market.actions, book.counters
     while counters[NEXT_EVENT] < events.shape[0]:
         event = events[counters[NEXT_EVENT]]
-        if event[EVENT_ROW] != row or event[EVENT_KIND] > BAR:
+        if event[EVENT_ROW] != row:
             return
         counters[NEXT_EVENT] += 1
         slot = event[EVENT_SLOT]
@@ -110,27 +98,49 @@ def act(book: Book, market: Market, machine: Machine, early: int, row: int) -> N
 
 
 @kernel
-def close_sessions(book: Book, market: Market, row: int) -> None:
-    """Session ends after the row's bar: working DAY orders of the slot (-1: all) expire, intraday positions are
+def close_session(book: Book, market: Market, slot: int, row: int) -> None:
+    """A session ends after the row's bar: working DAY orders of the slot (-1: all) expire, intraday positions are
     squared off at the close."""
-    events, counters = market.events, book.counters
-    while counters[NEXT_EVENT] < events.shape[0]:
-        event = events[counters[NEXT_EVENT]]
-        if event[EVENT_ROW] != row:
+    for index in range(book.counters[POOL]):
+        order = book.pool[index]
+        if order[VALIDITY] == DAY and slot in (-1, order[SLOT]):
+            reduce(book, index, order[REMAINING])
+            book.counters[EXPIRED] += 1
+    for own in range(book.state.shape[0]):
+        if book.static[own, PRODUCT] == INTRADAY and slot in (-1, own):
+            liquidate(book, market, own, SQUARED_OFF, row)
+
+
+@inlined
+def close_sessions(book: Book, market: Market, row: int) -> None:
+    """The sessions that end with this row; those before it ended while there was nothing to expire or square off."""
+    sessions, counters = market.sessions, book.counters
+    ended = False
+    while counters[NEXT_SESSION] < sessions.shape[0]:
+        session = sessions[counters[NEXT_SESSION]]
+        if session[EVENT_ROW] > row:
             break
-        counters[NEXT_EVENT] += 1
-        for index in range(counters[POOL]):
-            order = book.pool[index]
-            if order[VALIDITY] == DAY and (event[EVENT_SLOT] < 0 or event[EVENT_SLOT] == order[SLOT]):
-                reduce(book, index, order[REMAINING])
-                counters[EXPIRED] += 1
-        for slot in range(book.state.shape[0]):
-            if book.static[slot, PRODUCT] == INTRADAY and (event[EVENT_SLOT] < 0 or event[EVENT_SLOT] == slot):
-                liquidate(book, market, slot, SQUARED_OFF, row)
-    sweep(book)
+        if session[EVENT_ROW] == row:
+            close_session(book, market, session[EVENT_SLOT], row)
+            ended = True
+        counters[NEXT_SESSION] += 1
+    if ended:
+        sweep(book)
 
 
-@kernel
+@inlined
+def next_session(book: Book, market: Market, row: int, end: int) -> int:
+    """The first row from `row` on with which a session ends."""
+    sessions, counters = market.sessions, book.counters
+    while counters[NEXT_SESSION] < sessions.shape[0]:
+        found = sessions[counters[NEXT_SESSION], EVENT_ROW]
+        if found >= row:
+            return min(found, end)
+        counters[NEXT_SESSION] += 1
+    return end
+
+
+@inlined
 def place(book: Book, count: int, row: int) -> None:
     """Turn intents into working DAY orders."""
     for i in range(count):
@@ -142,7 +152,7 @@ def place(book: Book, count: int, row: int) -> None:
         book.pool[at, LIMIT], book.pool[at, BUDGET] = wanted[WANTED_LIMIT], wanted[WANTED_BUDGET]
 
 
-@kernel
+@inlined
 def held_for(book: Book) -> int:
     """What working buys hold of the cash: their value at the limit, or at the last close."""
     total = 0
@@ -237,51 +247,7 @@ def evaluate(
         signals(machine, market, weights, flags, target, rule, -book.settings[SHORT], row, row + 1, row - at)
 
 
-@kernel
-def value(state: np.ndarray, static: np.ndarray, fields: np.ndarray, valid: np.ndarray, cash: int, row: int) -> int:
-    """Take in the row's closes; cash and positions at them."""
-    worth = cash
-    for slot in range(state.shape[0]):
-        own = state[slot]
-        live = valid[slot, row] != 0
-        if live:
-            own[CLOSE] = fields[CLOSE_PRICE, slot, row]
-        held = own[HELD]
-        if held != 0:
-            own[BARS_HELD] += 1 if live else 0
-            worth += multiply_divide(held, own[CLOSE] * static[slot, MULTIPLY], static[slot, DIVIDE], True)
-        else:
-            own[BARS_HELD] = 0
-    return worth
-
-
-@kernel
-def stirred(state: np.ndarray, weights: np.ndarray, flags: np.ndarray, at: int) -> bool:
-    """Does a slot of a program of targets ask for a decision?"""
-    for slot in range(state.shape[0]):
-        flag = flags[at, slot]
-        if flag == REBALANCE or (flag == HOLD and state[slot, HELD] != 0 and weights[at, slot] == 0):
-            return True
-    return False
-
-
-@kernel
-def moved(state: np.ndarray, columns: np.ndarray, outputs: np.ndarray, limit: int, at: int) -> bool:
-    """Might a slot of a program of trades act? Whether its conditions are known is looked at later."""
-    for slot in range(state.shape[0]):
-        held = state[slot, HELD]
-        if held != 0:
-            leave_by = outputs[EXIT_LONG if held > 0 else EXIT_SHORT]
-            if (leave_by >= 0 and columns[slot, leave_by, at] != 0.0) or 0 < limit <= state[slot, BARS_HELD]:
-                return True
-        else:
-            for output in (ENTER_LONG, ENTER_SHORT):
-                if outputs[output] >= 0 and columns[slot, outputs[output], at] != 0.0:
-                    return True
-    return False
-
-
-@kernel
+@inlined
 def decide_row(
     book: Book,
     market: Market,
@@ -294,8 +260,9 @@ def decide_row(
 ) -> None:
     """The decision on a closed bar."""
     if target >= 0:
+        reserved = held_for(book) if book.counters[POOL] > 0 else 0
         count = decide(
-            weights[at], flags[at], book.state, book.static, book.settings, book.cash[0], held_for(book), book.intents
+            weights, flags, book.state, book.static, book.settings, book.intents, at, book.cash[0], reserved
         )
         place(book, count, row)
         return
@@ -305,7 +272,30 @@ def decide_row(
     sweep(book)
 
 
-@entry(I8(BOOK_T, MARKET_T, MACHINE_T, ROWS_T, KNOWN_T, VECTOR_T, I8, I8, I8, I8, I8, I8))
+@inlined
+def still(book: Book, market: Market, intraday: bool, row: int, end: int) -> int:
+    """The first row from `row` on, at most `end`, with which something may happen before its decision."""
+    counters, actions = book.counters, market.actions
+    stop = end
+    if counters[NEXT_EVENT] < actions.shape[0]:
+        stop = min(stop, actions[counters[NEXT_EVENT], EVENT_ROW])
+    if counters[POOL] > 0:
+        stop = quiet_until(book.pool, counters[POOL], market.fields, market.valid, row, stop)
+    if stop > row and (intraday or expiring(book)):
+        stop = next_session(book, market, row, stop)
+    return stop
+
+
+@inlined
+def expiring(book: Book) -> bool:
+    """Does an order work for the day?"""
+    for index in range(book.counters[POOL]):
+        if book.pool[index, VALIDITY] == DAY:
+            return True
+    return False
+
+
+@kernel
 def simulate(
     book: Book,
     market: Market,
@@ -320,42 +310,54 @@ def simulate(
     end: int,
     base: int,
 ) -> int:
-    """Run rows [start, end); weights and flags are (rows, slots) from row `base`, and so are the machine's columns.
+    """Run rows [start, end); weights and flags are (slots, rows) from row `base`, and so are the machine's columns.
 
     Nodes from `early` on depend on the position and are run here, row by row. `target` -1: a program of trades.
+    Where nothing can trade, expire or be decided, many rows are valued at once.
     Returns the first row not run: less than `end` when the fill buffer must be emptied first, or -1 - row when the pool
     is too small.
     """
-    counters, settings, state, pool = book.counters, book.settings, book.state, book.pool
-    slots, nodes, events, days = state.shape[0], machine.code.shape[0], market.events, market.days
-    static, cash, fields, valid = book.static, book.cash, market.fields, market.valid
-    columns, outputs, limit = machine.columns, machine.outputs, settings[TIME_LIMIT]
-    room, fill_room = pool.shape[0] - ORDERS_PER_SLOT * slots, book.fills.shape[0] - slots
+    counters, settings, state, static = book.counters, book.settings, book.state, book.static
+    slots, nodes = state.shape[0], machine.code.shape[0]
+    room, fill_room = book.pool.shape[0] - ORDERS_PER_SLOT * slots, book.fills.shape[0] - slots
     margin, since = settings[SHORT] != 0 or settings[MARGIN] != BPS, settings[TRADE_FROM]
-    eventful = events[counters[NEXT_EVENT], EVENT_ROW] if counters[NEXT_EVENT] < events.shape[0] else end
+    by_row = margin or settings[BORROW] > 0 or early < nodes
+    intraday = False
+    for slot in range(slots):
+        intraday = intraday or static[slot, PRODUCT] == INTRADAY
     row = start
     while row < end:
-        working = counters[POOL]
-        if counters[FILLS] + 3 * working > fill_room:
+        if counters[FILLS] + 3 * counters[POOL] > fill_room:
             return row
-        if working > room:
+        if counters[POOL] > room:
             return -1 - row
-        if settings[BORROW] > 0 and counters[LAST_DAY] != days[row]:
-            carry(book, days[row])
-        if row == eventful:
+        stop = row if by_row else still(book, market, intraday, row, end)
+        if stop == row:
+            stop = row + 1
+            if settings[BORROW] > 0 and counters[LAST_DAY] != market.days[row]:
+                carry(book, market.days[row])
             act(book, market, machine, early, row)
-        if counters[POOL] > 0 and not quiet(pool, counters[POOL], fields, valid, row):
-            trade(book, market, row)
-        if row == eventful:
+            if counters[POOL] > 0:
+                trade(book, market, row)
             close_sessions(book, market, row)
-            eventful = events[counters[NEXT_EVENT], EVENT_ROW] if counters[NEXT_EVENT] < events.shape[0] else end
-        at = row - base
-        worth = value(state, static, fields, valid, cash[0], row)
-        equity[row] = worth
-        if early < nodes:
-            evaluate(book, market, machine, weights, flags, early, target, rule, row, at)
-        asked = stirred(state, weights, flags, at) if target >= 0 else moved(state, columns, outputs, limit, at)
-        if row >= since and not (margin and call(book, worth, row)) and asked:
-            decide_row(book, market, machine, weights, flags, target, row, at)
-        row += 1
+        first, now = max(row, since), row - base
+        if by_row:
+            mark(book, market, equity, row, stop)
+            if early < nodes:
+                evaluate(book, market, machine, weights, flags, early, target, rule, row, now)
+            if margin and call(book, equity[row], row):
+                first = stop
+        asked = stop
+        if first < stop and target >= 0:
+            asked = base + next_stir(state, weights, flags, first - base, stop - base)
+        elif first < stop:
+            limit = settings[TIME_LIMIT]
+            asked = base + next_move(state, machine.columns, machine.outputs, limit, now, first - base, stop - base)
+        if not by_row:
+            stop = min(asked + 1, stop)
+            note_seen(book.pool, counters[POOL], market.valid, row, stop)
+            mark(book, market, equity, row, stop)
+        if asked < stop:
+            decide_row(book, market, machine, weights, flags, target, asked, asked - base)
+        row = stop
     return row

@@ -11,7 +11,7 @@ import numpy as np
 
 from app.engine.columns import LIMIT_ORDER, Intended, Reason, Setting, Sizing, State, Static
 from app.engine.kernels.integers import multiply_divide
-from app.engine.kernels.jit import entry, kernel
+from app.engine.kernels.jit import inlined, kernel
 from app.engine.kernels.positions import notional_of
 from app.engine.layout import BPS, WEIGHT, Flag
 
@@ -99,38 +99,39 @@ def reason_of(weight: int, held: int, side: int) -> int:
     return ENTER if held == 0 else INCREASE
 
 
-@entry("i8(i8[::1], u1[::1], i8[:, ::1], i8[:, ::1], i8[::1], i8, i8, i8[:, ::1])")
+@kernel
 def decide(
     weights: np.ndarray,
     flags: np.ndarray,
     state: np.ndarray,
     static: np.ndarray,
     settings: np.ndarray,
+    intents: np.ndarray,
+    at: int,
     cash: int,
     reserved: int,
-    intents: np.ndarray,
 ) -> int:
     """Write intents (rows of `Intended`) and return their number.
 
-    weights i8 (slots,) at `WEIGHT`; flags u1 (slots,); state (slots, STATE); static (slots, STATIC); `cash` all settled
-    cash and `reserved` what working orders hold of it, in minor units.
+    weights i8 (slots, rows) at `WEIGHT` and flags u1 (slots, rows), read at place `at`; state (slots, STATE); static
+    (slots, STATIC); `cash` all settled cash and `reserved` what working orders hold of it, in minor units.
     """
-    slots = weights.shape[0]
+    slots = state.shape[0]
     equity = equity_of(state, static, cash)
     count, cost = 0, 0
     for slot in range(slots):
-        change = change_of(weights[slot], flags[slot], state[slot], static[slot], settings, equity)
+        change = change_of(weights[slot, at], flags[slot, at], state[slot], static[slot], settings, equity)
         if change < 0:
             row = intents[count]
             row[SLOT], row[SIDE], row[AMOUNT] = slot, -1, -change
-            row[REASON] = reason_of(weights[slot], state[slot, QUANTITY], -1)
+            row[REASON] = reason_of(weights[slot, at], state[slot, QUANTITY], -1)
             count += 1
         elif change > 0:
             cost += notional_of(change, state[slot, CLOSE], static[slot])
     if cost > 0:
         spendable = multiply_divide(max(cash - reserved, 0), BPS - settings[RESERVE], BPS, False)
         for slot in range(slots):
-            change = change_of(weights[slot], flags[slot], state[slot], static[slot], settings, equity)
+            change = change_of(weights[slot, at], flags[slot, at], state[slot], static[slot], settings, equity)
             if change <= 0:
                 continue
             if cost > spendable and settings[SHORT] == 0:
@@ -139,7 +140,7 @@ def decide(
             if change > 0:
                 row = intents[count]
                 row[SLOT], row[SIDE], row[AMOUNT] = slot, 1, change
-                row[REASON] = reason_of(weights[slot], state[slot, QUANTITY], 1)
+                row[REASON] = reason_of(weights[slot, at], state[slot, QUANTITY], 1)
                 count += 1
     for index in range(count):
         row = intents[index]
@@ -147,7 +148,7 @@ def decide(
         if settings[AT_FILL] != 0 and row[SIDE] > 0:
             slot = row[SLOT]
             held = notional_of(state[slot, QUANTITY], state[slot, CLOSE], static[slot])
-            row[BUDGET] = max(full_position(settings, static[slot], equity, abs(weights[slot])) - held, 1)
+            row[BUDGET] = max(full_position(settings, static[slot], equity, abs(weights[slot, at])) - held, 1)
         if settings[ORDER_TYPE] == LIMIT_ORDER:
             slot = row[SLOT]
             row[LIMIT] = limit_of(state[slot, CLOSE], row[SIDE], settings[OFFSET], static[slot, TICK])

@@ -7,7 +7,7 @@ the series or a block began. A missing bar is skipped: it neither enters the win
 import numpy as np
 
 from app.engine.kernels.integers import multiply_divide
-from app.engine.kernels.jit import kernel
+from app.engine.kernels.jit import inlined, kernel
 from app.engine.layout import LIMB, WINDOW, Op, Window
 
 HEAD, COUNT, SUM = int(Window.HEAD), int(Window.COUNT), int(Window.SUM)
@@ -37,29 +37,59 @@ def spread(n: int, total: int, high: int, cross: int, low: int) -> float:
     return (upper * BASE + float(e1 & MASK)) * BASE + float(e0 & MASK)
 
 
+@inlined
+def whole(marks: np.ndarray, start: int) -> bool:
+    """Is every mark from `start` on set?"""
+    missing = 0
+    for i in range(start, marks.shape[0]):
+        missing |= 1 - marks[i]
+    return missing == 0
+
+
 @kernel
 def sma(
     state: np.ndarray, values: np.ndarray, valid: np.ndarray, out: np.ndarray, ok: np.ndarray, window: int, scale: float
 ) -> None:
     """Arithmetic mean of the last `window` values: Σx / n, in units of `scale`."""
-    head, count, total = state[HEAD], state[COUNT], state[SUM]
+    rows, at = values.shape[0], 0
     divisor = float(window) * scale
-    for i in range(values.shape[0]):
-        ok[i] = 0
-        if valid[i] == 0:
-            continue
-        value = values[i]
-        total += value - state[RING + head]
-        state[RING + head] = value
-        head += 1
-        if head == window:
-            head = 0
-        if count < window:
-            count += 1
-        if count == window:
-            out[i] = float(total) / divisor
-            ok[i] = 1
-    state[HEAD], state[COUNT], state[SUM] = head, count, total
+    full = whole(valid, 0)
+    while at < rows and (state[COUNT] < window or not full):
+        ok[at] = 0
+        if valid[at] != 0:
+            head, value = state[HEAD], values[at]
+            state[SUM] += value - state[RING + head]
+            state[RING + head] = value
+            state[HEAD] = 0 if head + 1 == window else head + 1
+            state[COUNT] = min(state[COUNT] + 1, window)
+            if state[COUNT] == window:
+                out[at] = float(state[SUM]) / divisor
+                ok[at] = 1
+        at += 1
+    if at < rows:
+        steady(state, values[at:], out[at:], window)
+        means, marks = out[at:], ok[at:]
+        for i in range(means.shape[0]):
+            means[i] = means[i] / divisor
+        for i in range(marks.shape[0]):
+            marks[i] = 1
+
+
+@inlined
+def steady(state: np.ndarray, values: np.ndarray, out: np.ndarray, window: int) -> None:
+    """The sums of a full window over rows of which none is missing: what leaves it is read from the rows themselves."""
+    rows, head, total = values.shape[0], state[HEAD], state[SUM]
+    early = min(window, rows)
+    for i in range(early):
+        total += values[i] - state[RING + (head + i if head + i < window else head + i - window)]
+        out[i] = float(total)
+    entering, leaving, rest = values[early:], values[: rows - early], out[early:]
+    for i in range(rest.shape[0]):
+        total += entering[i] - leaving[i]
+        rest[i] = float(total)
+    for i in range(rows - early, rows):
+        state[RING + (head + i) % window] = values[i]
+    state[HEAD], state[SUM] = (head + rows) % window, total
 
 
 @kernel
@@ -107,23 +137,32 @@ def holding_return(
     state: np.ndarray, values: np.ndarray, valid: np.ndarray, out: np.ndarray, ok: np.ndarray, bars: int, skip: int
 ) -> None:
     """x[t − skip] / x[t − bars] − 1."""
-    size = bars + 1
-    for i in range(values.shape[0]):
-        ok[i] = 0
-        if valid[i] == 0:
-            continue
+    size, rows, at = bars + 1, values.shape[0], 0
+    full = whole(valid, 0)
+    while at < rows and (state[COUNT] < size or not full or at < bars):
+        ok[at] = 0
+        if valid[at] != 0:
+            head = state[HEAD]
+            state[RING + head] = values[at]
+            place = head - skip if head >= skip else head - skip + size
+            head = 0 if head + 1 == size else head + 1
+            state[HEAD] = head
+            state[COUNT] = min(state[COUNT] + 1, size)
+            oldest = state[RING + head]
+            if state[COUNT] == size and oldest > 0:
+                out[at] = float(state[RING + place] - oldest) / float(oldest)
+                ok[at] = 1
+        at += 1
+    if at < rows:
+        recent, old, returns, marks = values[at - skip :], values[at - bars :], out[at:], ok[at:]
+        for i in range(returns.shape[0]):
+            returns[i] = float(recent[i] - old[i]) / float(old[i])
+        for i in range(marks.shape[0]):
+            marks[i] = 1 if old[i] > 0 else 0
         head = state[HEAD]
-        state[RING + head] = values[i]
-        recent = head - skip
-        if recent < 0:
-            recent += size
-        head = 0 if head + 1 == size else head + 1
-        state[HEAD] = head
-        state[COUNT] = min(state[COUNT] + 1, size)
-        oldest = state[RING + head]
-        if state[COUNT] == size and oldest > 0:
-            out[i] = float(state[RING + recent] - oldest) / float(oldest)
-            ok[i] = 1
+        for i in range(max(rows - size, at), rows):
+            state[RING + (head + i - at) % size] = values[i]
+        state[HEAD] = (head + rows - at) % size
 
 
 @kernel

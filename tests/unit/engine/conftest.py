@@ -26,7 +26,7 @@ def make_bars(rows: int, slots: int = 1, *, seed: int = 1, missing: float = 0.0,
     weeks, weekdays = np.divmod(np.arange(rows, dtype=np.int64), 5)
     days = 12053 + weeks * 7 + weekdays
     valid = (rng.random((slots, rows)) >= missing).astype(np.uint8)
-    return Bars(days * 86_400_000_000, days, np.stack([*grid, volume]).astype(np.int64), valid).check()
+    return Bars(days * 86_400_000_000, days, np.stack([*grid, volume]).astype(np.int64), valid)
 
 
 def hand_bars(*rows: tuple[float, float, float, float], day: int = 12053) -> Bars:
@@ -34,7 +34,7 @@ def hand_bars(*rows: tuple[float, float, float, float], day: int = 12053) -> Bar
     days = np.arange(day, day + len(rows), dtype=np.int64)
     prices = np.rint(np.array(rows).T[:, None, :] * 10_000).astype(np.int64)
     fields = np.concatenate([prices, np.full((1, 1, len(rows)), 1000, np.int64)])
-    return Bars(days * 86_400_000_000, days, np.ascontiguousarray(fields), np.ones((1, len(rows)), np.uint8)).check()
+    return Bars(days * 86_400_000_000, days, np.ascontiguousarray(fields), np.ones((1, len(rows)), np.uint8))
 
 
 def instruments(count: int, **changes: Any) -> list[Instrument]:

@@ -13,7 +13,7 @@ from app.engine.bars import EPOCH, Bars, Split, timeline
 from app.engine.instruments import Instrument
 from app.engine.kernels import windows
 from app.engine.program import compile_program
-from app.engine.runtime import ProgramRuntime
+from app.engine.runtime import ProgramRuntime, splits_of
 
 Maker = Callable[..., Bars]
 Slots = Callable[..., list[Instrument]]
@@ -28,11 +28,12 @@ def column(
         target = {"op": "select", "when": target, "then": 1, "else": 0}
     program = compile_program({"version": 1, "name": "t", "target": target, "rebalance": "on_change"})
     runtime = ProgramRuntime(program, slots, block=bars.rows)
-    weights = np.zeros((bars.rows, bars.slots), np.int64)
+    weights = np.zeros((bars.slots, bars.rows), np.int64)
     found: list[float | None] = []
     cuts = [0, *sorted({int(e[0]) for e in events if e[1] == 0} if events is not None else ()), bars.rows]
     for start, end in zip(cuts, cuts[1:], strict=False):
-        runtime.advance(bars, events, start, end, weights, np.zeros(weights.shape, np.uint8))
+        over = runtime.over(bars, weights, np.zeros(weights.shape, np.uint8))
+        over.advance(start, end, splits_of(events, start, end))
         machine = runtime.machine(bars.rows)
         registers, ok = machine.columns, machine.known
         found += [

@@ -3,6 +3,7 @@
 import importlib
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -14,6 +15,8 @@ from app.engine.bars import AnyEvent, Bars, Dividend, Split, timeline
 from app.engine.columns import Intrabar
 from app.engine.fills import SlippageModel
 from app.engine.instruments import Instrument
+from app.engine.kernels import native
+from app.engine.kernels.book import ENTRIES
 from app.engine.program import compile_program
 from app.engine.runtime import ProgramRuntime
 from app.engine.schedule import Base, Rate, Schedule, schedule_named
@@ -24,8 +27,16 @@ from app.kernel.orders import Product
 Maker = Callable[..., Bars]
 Slots = Callable[..., list[Instrument]]
 Documents = Callable[..., dict[str, Any]]
-NAMES = [f"{kernels.__name__}.{name}" for name in ("jit", *kernels.MODULES)]
+FOLDER = Path(kernels.__file__ or "").parent
+NAMES = [f"{kernels.__name__}.{path.stem}" for path in sorted(FOLDER.glob("*.py"))]
+NAMES = [name for name in NAMES if name.rpartition(".")[2] not in ("__init__", "book", "build", "native")]
 CLOSE = {"op": "close"}
+
+
+def interpreted(name: str, *arguments: Any) -> Callable[..., int]:
+    """An entry as the function it was compiled from."""
+    module = importlib.import_module(f"{kernels.__name__}.{ENTRIES[name][0]}")
+    return lambda *integers: int(getattr(module, name)(*arguments, *integers))
 
 
 @pytest.fixture
@@ -33,11 +44,13 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
     """A function that runs its argument with every kernel uncompiled."""
 
     def call(work: Callable[[], Any]) -> Any:
-        kernels.warm()
+        for name in NAMES:
+            importlib.import_module(name)
         saved = {name: sys.modules.pop(name) for name in NAMES}
         try:
-            with monkeypatch.context() as patch, np.errstate(divide="ignore", over="ignore"):
+            with monkeypatch.context() as patch, np.errstate(divide="ignore", over="ignore", invalid="ignore"):
                 patch.setattr(numba, "njit", lambda *_, **__: lambda function: function)
+                patch.setattr(native, "bind", interpreted)
                 for name in NAMES:
                     importlib.import_module(name)
                 return work()

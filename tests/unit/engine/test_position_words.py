@@ -34,11 +34,11 @@ def column(expression: str, bars: Bars, slots: Slots, block: int = 64) -> np.nda
     """(slots, rows) values, NaN where unknown."""
     program = compile_program(target(expression))
     runtime = ProgramRuntime(program, slots(bars.slots), block=block)
-    weights, flags = np.zeros((block, bars.slots), np.int64), np.zeros((block, bars.slots), np.uint8)
+    weights, flags = np.zeros((bars.slots, block), np.int64), np.zeros((bars.slots, block), np.uint8)
     found = []
     for start in range(0, bars.rows, block):
         end = min(start + block, bars.rows)
-        runtime.advance(bars, None, start, end, weights, flags)
+        runtime.over(bars, weights, flags).advance(start, end)
         machine = runtime.machine(block)
         values, known = (
             machine.columns[:, program.target, : end - start],

@@ -14,7 +14,7 @@ from app.engine.instruments import Instrument
 from app.engine.macros import MACROS
 from app.engine.nodes import WORDS
 from app.engine.program import compile_program
-from app.engine.runtime import ProgramRuntime
+from app.engine.runtime import ProgramRuntime, splits_of
 from app.kernel.errors import DomainError
 
 Slots = Callable[..., list[Instrument]]
@@ -37,7 +37,7 @@ def tied(rows: int, seed: int, *, missing: float = 0.0, step: int = 2) -> Bars:
     days = 12053 + np.arange(rows, dtype=np.int64) // 3
     times = days * 86_400_000_000 + np.arange(rows) % 3 * 3_600_000_000
     valid = (rng.random((1, rows)) >= missing).astype(np.uint8)
-    return Bars(times, days, np.ascontiguousarray(fields), valid).check()
+    return Bars(times, days, np.ascontiguousarray(fields), valid)
 
 
 def compute(target: Any, bars: Bars, slots: list[Instrument], block: int = 4096, events: Any = None) -> Series:
@@ -46,12 +46,12 @@ def compute(target: Any, bars: Bars, slots: list[Instrument], block: int = 4096,
         target = {"op": "select", "when": target, "then": 1, "else": 0}
     program = compile_program({"version": 1, "name": "t", "target": target, "rebalance": "on_change"})
     runtime = ProgramRuntime(program, slots, block=block)
-    weights, flags = np.zeros((block, bars.slots), np.int64), np.zeros((block, bars.slots), np.uint8)
+    weights, flags = np.zeros((bars.slots, block), np.int64), np.zeros((bars.slots, block), np.uint8)
     cuts = {0, bars.rows, *range(0, bars.rows, block)} | ({int(e[0]) for e in events} if events is not None else set())
     ends = sorted(cuts)
     found = []
     for start, end in zip(ends, ends[1:], strict=False):
-        runtime.advance(bars, events, start, end, weights, flags)
+        runtime.over(bars, weights, flags).advance(start, end, splits_of(events, start, end))
         machine = runtime.machine(block)
         registers, ok = machine.columns, machine.known
         values, known = registers[0, program.target, : end - start], ok[0, program.target, : end - start]
