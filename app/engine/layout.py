@@ -5,7 +5,7 @@ Arrays are C-contiguous; prices, quantities and cash are int64, validity is uint
 
 from enum import IntEnum
 
-ENGINE_VERSION = 1
+ENGINE_VERSION = 2
 """Part of every program digest. A change of any computed bit raises it."""
 
 BLOCK = 4096

@@ -19,15 +19,16 @@ def test_it_holds_what_rose_over_twelve_months_without_the_last(
     bars = walks(700, 3, 9)
     program = compile_program(PLUGIN.build(PLUGIN.parse({}), 3))
     runtime = ProgramRuntime(program, shares(3))
-    months = []
+    months, held = [], [False] * 3
     for row in range(700):
         rows = [tuple(int(v) for v in bars.fields[:, slot, row]) for slot in range(3)]
         said = runtime.on_bar(int(bars.days[row]), rows)
-        if row >= 252:
-            rose = [bars.fields[3, s, row - 21] > bars.fields[3, s, row - 252] for s in range(3)]
-            assert [weight > 0 for weight in said.weights] == rose
         if said.rebalances:
+            rose = [bars.fields[3, s, row - 21] > bars.fields[3, s, row - 252] for s in range(3)]
+            held = [weight > 0 for weight in said.weights]
+            assert held == rose
             months.append(date.fromordinal(int(bars.days[row]) + EPOCH))
+        assert [weight > 0 for weight in said.weights] == held  # between decisions nothing changes
     assert len(months) == len({(d.year, d.month) for d in months}) == 21
     assert all(day.day <= 3 for day in months)
     assert program.warm_up == 253
