@@ -17,7 +17,6 @@ def rate_table(schedule: Schedule, currency: str, bars: Bars) -> tuple[Int64, In
         raise invalid(
             "charges_unknown", f"{schedule.name!r} charges {schedule.currency}, not {currency}.", param="charges"
         )
-    rows = _rows(schedule)
     if schedule.rates:
         known = np.zeros(bars.rows, np.bool_)
         for row in schedule.rates:
@@ -25,10 +24,12 @@ def rate_table(schedule: Schedule, currency: str, bars: Bars) -> tuple[Int64, In
             known |= (bars.days >= since) & (bars.days < until)
         if not known.all():
             raise invalid("charges_unknown", f"{schedule.name!r} has no rates for some of the dates.", param="charges")
-    return rows, np.array(list(schedule.heads.values()), np.int64).reshape(-1)
+    return _rows(schedule, bars), np.array(list(schedule.heads.values()), np.int64).reshape(-1)
 
 
-def _rows(schedule: Schedule) -> Int64:
+def _rows(schedule: Schedule, bars: Bars) -> Int64:
+    """The rates that hold on one of the bars' dates: a fill looks at every row, and a history has many."""
+    first, last = (int(bars.days[0]) + EPOCH, int(bars.days[-1]) + EPOCH) if bars.rows else (0, 0)
     names = list(schedule.heads)
     rows = [
         (
@@ -45,5 +46,6 @@ def _rows(schedule: Schedule) -> Int64:
             min(row.until.toordinal() - EPOCH, NEVER),
         )
         for row in schedule.rates
+        if row.since.toordinal() <= last and first < row.until.toordinal()
     ]
     return np.array(rows, np.int64).reshape(len(rows), RATE_COLUMNS)
