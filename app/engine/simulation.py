@@ -10,7 +10,7 @@ from app.engine.apply import Position
 from app.engine.bars import AnyEvent, Bars, Int64, SessionClose, daily_sessions, timeline
 from app.engine.columns import COUNTER, FILL, INTENDED, ORDER, STATE, Cause, Counter, FillColumn, Reason, Setting, State
 from app.engine.fills import NO_SLIPPAGE, SlippageModel
-from app.engine.instruments import Instrument, static_array
+from app.engine.instruments import Instrument, check_events, static_array
 from app.engine.layout import BLOCK, ENGINE_VERSION
 from app.engine.program import Program
 from app.engine.runtime import ProgramRuntime
@@ -103,10 +103,10 @@ def backtest(
 ) -> Result:
     """Run `program` on `bars` from `cash` (minor units of the instruments' one currency).
 
-    `events`: splits and dividends. `sessions`: where DAY orders expire, by default after the last bar of each trading
-    date. Rows before `trade_from` only warm the program up. The result does not depend on `block`. `on_block` is told
-    the rows done after each block; what it raises ends the run.
-    Raises `invalid_bars`, `invalid_event`, `unsupported_…`, `invalid_cash`, `too_few_bars`, `charges_unknown`.
+    `events`: splits, dividends and expiries. `sessions`: where DAY orders expire, by default after the last bar of each
+    trading date. Rows before `trade_from` only warm the program up. The result does not depend on `block`. `on_block`
+    is told the rows done after each block; what it raises ends the run.
+    Raises `invalid_bars`, `invalid_event`, `unsupported_instrument`, `invalid_cash`, `too_few_bars`, `charges_unknown`.
     """
     run = _Run(program, bars, instruments, cash, schedule, slippage, terms, events, sessions, trade_from, block)
     for start in range(0, bars.rows, block):
@@ -151,12 +151,15 @@ class _Run:
         self.static = static_array(instruments)
         self.rates, self.units = rate_table(schedule, instruments[0].currency, bars)
         ends = daily_sessions(bars) if sessions is None else sessions
-        self.events = timeline(bars, [*events, *ends])
+        actions = [*events, *ends]
+        check_events(instruments, actions)
+        self.events = timeline(bars, actions)
         self.runtime = ProgramRuntime(program, instruments, block=block)
         self.settings = program.settings.copy()
         self.settings[Setting.SLIPPAGE_BPS], self.settings[Setting.TRADE_FROM] = slippage.bps, trade_from
         self.terms = terms
         terms.apply(self.settings)
+        self.settings[Setting.CONTRACTS] = any(one.is_contract for one in instruments)
         self.cash = np.array([cash], np.int64)
         self.state = np.zeros((slots, STATE), np.int64)
         self.pool = np.zeros((16 * slots + 64, ORDER), np.int64)
@@ -217,5 +220,6 @@ class _Run:
                 "sessions": "day orders expire at the end of each trading date; intraday positions are squared off at"
                 " its last close",
             }
-            | self.terms.assumptions(),
+            | self.terms.assumptions()
+            | (self.terms.contract_assumptions() if self.settings[Setting.CONTRACTS] else {}),
         )

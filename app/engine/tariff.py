@@ -9,6 +9,7 @@ from app.kernel.errors import invalid
 from app.kernel.orders import Product, Side
 
 NEVER = 2**40
+EXERCISE = 4
 
 
 def rate_table(schedule: Schedule, currency: str, bars: Bars) -> tuple[Int64, Int64]:
@@ -36,7 +37,7 @@ def _rows(schedule: Schedule, bars: Bars) -> Int64:
             names.index(row.head),
             int(row.base),
             row.rate,
-            sum(1 << list(Side).index(side) for side in row.sides),
+            EXERCISE if row.exercise else sum(1 << list(Side).index(side) for side in row.sides),
             sum(1 << list(Product).index(product) for product in row.products),
             row.minimum,
             -1 if row.maximum is None else row.maximum,

@@ -54,6 +54,7 @@ OPTIONS_TAX: Steps = (
     (date(2024, 10, 1), PERCENT // 10),
     (date(2026, 4, 1), PERCENT * 15 // 100),
 )
+_EXERCISE: Steps = ((date(2019, 9, 1), PERCENT * 125 // 1_000), (date(2026, 4, 1), PERCENT * 15 // 100))
 _SERVICES: tuple[tuple[date, int, tuple[str, ...]], ...] = (
     (date(2013, 6, 1), PERCENT * 1_236 // 100, ("brokerage", "exchange")),
     (date(2015, 6, 1), PERCENT * 14, ("brokerage", "exchange")),
@@ -90,13 +91,17 @@ def dated(
     sides: tuple[Side, ...] = BOTH,
     products: tuple[Product, ...] = ALL,
     maximum: int | None = None,
+    exercise: bool = False,
 ) -> tuple[Rate, ...]:
     """One row of the notional per step, from `start` on."""
     return tuple(
-        Rate(head, Base.NOTIONAL, rate, sides, products, maximum=maximum, since=max(since, start), until=until)
+        Rate(
+            head, Base.NOTIONAL, rate, sides, products,
+            maximum=maximum, since=max(since, start), until=until, exercise=exercise,
+        )
         for (since, rate), until in zip(steps, _ends([since for since, _ in steps]), strict=True)
         if until > start
-    )
+    )  # fmt: skip
 
 
 def capped_brokerage(start: date, products: tuple[Product, ...] = ALL) -> tuple[Rate, ...]:
@@ -107,6 +112,12 @@ def capped_brokerage(start: date, products: tuple[Product, ...] = ALL) -> tuple[
 def flat_brokerage(start: date) -> tuple[Rate, ...]:
     """Zerodha on options: 20 rupees per executed order."""
     return (Rate("brokerage", Base.FLAT, 20 * RUPEE * 10**9, since=start),)
+
+
+def option_tax(start: date) -> tuple[Rate, ...]:
+    """Securities transaction tax on sales of options, and on exercised ones: of their worth, the buyer's."""
+    exercised = dated("stt", _EXERCISE, start=start, exercise=True)
+    return (*dated("stt", OPTIONS_TAX, start=start, sides=SELL), *exercised)
 
 
 def levies(*, exchange: Steps, stamp: int, start: date) -> tuple[Rate, ...]:

@@ -10,13 +10,11 @@ from datetime import date
 from app.engine.charges._india import (
     COMMON_SOURCES,
     CRORE,
-    OPTIONS_TAX,
     PERCENT,
-    SELL,
-    dated,
     flat_brokerage,
     heads,
     levies,
+    option_tax,
 )
 from app.engine.schedule import Schedule
 
@@ -29,12 +27,13 @@ PLUGIN = Schedule(
     heads=heads("stt"),
     rates=(
         *flat_brokerage(SINCE),
-        *dated("stt", OPTIONS_TAX, start=SINCE, sides=SELL),
+        *option_tax(SINCE),
         *levies(exchange=((SINCE, 3_250 * CRORE),), stamp=3 * PERCENT // 1_000, start=SINCE),
     ),
     sources=(
         "BSE notices of 27 September 2024, as reported by the press; not verified again since",
         "Finance Acts 2024 (No. 2) and 2026 (NSE FATAX73524): tax on the sale of an option",
+        "Exercised options: Finance Act 2019 (0.125 % of intrinsic value) and 2026 (0.15 %)",
         *COMMON_SOURCES,
     ),
 )

@@ -7,13 +7,11 @@ from datetime import date
 from app.engine.charges._india import (
     COMMON_SOURCES,
     CRORE,
-    OPTIONS_TAX,
     PERCENT,
-    SELL,
-    dated,
     flat_brokerage,
     heads,
     levies,
+    option_tax,
 )
 from app.engine.schedule import Schedule
 
@@ -26,12 +24,13 @@ PLUGIN = Schedule(
     heads=heads("stt"),
     rates=(
         *flat_brokerage(SINCE),
-        *dated("stt", OPTIONS_TAX, start=SINCE, sides=SELL),
+        *option_tax(SINCE),
         *levies(exchange=((SINCE, 500 * CRORE),), stamp=3 * PERCENT // 1_000, start=SINCE),
     ),
     sources=(
         "Zerodha's charge list of early 2024 (0.005 %); BSE notices 20231020-46 and of 27 September 2024: unchanged",
         "Finance Acts 2023, 2024 (No. 2) and 2026 (NSE FATAX73524): tax on the sale of an option",
+        "Exercised options: Finance Act 2019 (0.125 % of intrinsic value) and 2026 (0.15 %)",
         *COMMON_SOURCES,
     ),
 )

@@ -10,14 +10,12 @@ from datetime import date
 from app.engine.charges._india import (
     COMMON_SOURCES,
     CRORE,
-    OPTIONS_TAX,
     PERCENT,
-    SELL,
     Steps,
-    dated,
     flat_brokerage,
     heads,
     levies,
+    option_tax,
 )
 from app.engine.schedule import Schedule
 
@@ -37,7 +35,7 @@ PLUGIN = Schedule(
     heads=heads("stt"),
     rates=(
         *flat_brokerage(SINCE),
-        *dated("stt", OPTIONS_TAX, start=SINCE, sides=SELL),
+        *option_tax(SINCE),
         *levies(exchange=EXCHANGE, stamp=3 * PERCENT // 1_000, start=SINCE),
     ),
     sources=(
@@ -45,6 +43,7 @@ PLUGIN = Schedule(
         "NSE's release of 24 March 2023; Zerodha's charge lists of 2020 (0.05 %), 2021 (0.053 %), early 2024 (0.05 %)",
         "0.0495 % before October 2024 by Zerodha's founder, its first day from memory; 0.05 % before 2020 from memory",
         "Finance Acts 2008 (0.017 %), 2016, 2023, 2024 (No. 2) and 2026 (NSE FATAX73524): tax on the sale of an option",
+        "Exercised options: Finance Act 2019 (on intrinsic value, from 1 September 2019) and 2026 (0.15 %)",
         *COMMON_SOURCES,
     ),
 )

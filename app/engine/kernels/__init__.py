@@ -27,6 +27,7 @@ MODULES = (
     "pool",
     "sizing",
     "execution",
+    "contracts",
     "trading",
     "simulator",
 )

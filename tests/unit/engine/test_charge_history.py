@@ -20,6 +20,7 @@ SERVICES = [
 ]  # fmt: skip
 BROKERAGE = [("2013-06-01", "0.01"), ("2020-04-01", "0.03")]
 GST_ON_SEBI, UNIFORM_STAMP = date(2022, 7, 18), date(2020, 7, 1)
+EXERCISE = [("2019-09-01", "0.125"), ("2026-04-01", "0.15")]
 FUTURES = [("2013-06-01", "0.01"), ("2023-04-01", "0.0125"), ("2024-10-01", "0.02"), ("2026-04-01", "0.05")]
 OPTIONS = [
     ("2013-06-01", "0.017"), ("2016-06-01", "0.05"), ("2023-04-01", "0.0625"), ("2024-10-01", "0.1"),
@@ -73,7 +74,8 @@ def change_days(name: str) -> list[date]:
     """Every day on which a head of the schedule changed, its first day included."""
     own = HISTORY[name]
     found = {GST_ON_SEBI, UNIFORM_STAMP, first_day(name)}
-    for steps in (own["exchange"], own["tax"] or [], SEBI, SERVICES, [] if own.get("flat") else BROKERAGE):
+    exercise = EXERCISE if own["tax"] is OPTIONS else []
+    for steps in (own["exchange"], own["tax"] or [], SEBI, SERVICES, [] if own.get("flat") else BROKERAGE, exercise):
         found |= {date.fromisoformat(day) for day, _ in steps}
     return sorted(day for day in found if day >= first_day(name))
 
@@ -136,6 +138,18 @@ def test_a_note_follows_the_rates_of_its_day(name: str, day: date, product: Prod
     assert {head: Decimal(minor) / 100 for head, minor in found.items()} == wanted
 
 
+@pytest.mark.parametrize("name", [name for name, own in HISTORY.items() if own["tax"] is OPTIONS])
+def test_an_exercised_option_pays_tax_on_its_worth_and_nothing_else(name: str) -> None:
+    for day in change_days(name):
+        trade = Trade(1_234_500_00, 75, Side.SELL, Product.DELIVERY, day, exercise=True)
+        found = note(schedule_named(name), [trade]).as_dict()
+        due = Decimal(0)
+        if day >= date(2019, 9, 1):
+            due = rounded(share(Decimal(1_234_500), on_day(EXERCISE, day)), "1")
+        assert Decimal(found.pop("stt")) / 100 == due
+        assert not any(found.values())
+
+
 @pytest.mark.parametrize("name", HISTORY)
 def test_every_change_of_a_schedule_is_one_that_the_test_knows(name: str) -> None:
     schedule = schedule_named(name)
@@ -177,10 +191,12 @@ def compiled_totals(schedule: Schedule, bars: Bars, day: date, seed: int) -> lis
     for _ in range(12):
         notional = int(10 ** random.uniform(0, 12))
         side, product = list(Side)[random.integers(2)], list(Product)[random.integers(2)]
-        plain = charges(schedule, notional=notional, quantity=5, side=side, product=product, on=day).total
         number = day.toordinal() - EPOCH
-        total = charge(rates, units, notional, 5, 1, side.sign, list(Product).index(product), number, amounts)
-        found.append((total, plain))
+        for exercise in (False, True):
+            plain = note(schedule, [Trade(notional, 5, side, product, day, exercise=exercise)]).total
+            sign = 0 if exercise else side.sign
+            total = charge(rates, units, notional, 5, 1, sign, list(Product).index(product), number, amounts)
+            found.append((total, plain))
     return found
 
 
