@@ -252,6 +252,13 @@ def test_shorts_of_futures_borrow_nothing(by_hand: Maker, slots: Slots) -> None:
     assert shares.borrow_cost > 0
 
 
+def worth(instruments: list[Instrument], bars: Bars, result: Result) -> int:
+    """Of the positions left, at each slot's last close."""
+    closes = [int(bars.fields[3, slot][bars.valid[slot] == 1][-1]) for slot in range(bars.slots)]
+    parts = zip(instruments, result.positions, closes, strict=True)
+    return sum(one.scale.worth(position, close) for one, position, close in parts)
+
+
 def test_every_cutting_into_blocks_gives_the_same_bytes(bars_of: Maker, slots: Slots, cross_program: Documents) -> None:
     bars = bars_of(4500, 3, seed=8, missing=0.02, move=0.005)
     mixed = [
@@ -271,6 +278,7 @@ def test_every_cutting_into_blocks_gives_the_same_bytes(bars_of: Maker, slots: S
         assert len({result.sha256() for result in results}) == 1
         reasons = {fill.reason for fill in results[0].fill_records()}
         assert len(results[0].fills) > 100
+        assert results[0].equity[-1] == results[0].cash + worth(mixed, bars, results[0])
         assert "expiry" in reasons or document is not both
 
 
