@@ -14,7 +14,7 @@ from uuid import UUID
 import numpy as np
 
 from app.engine.apply import ONE, Scale
-from app.engine.bars import AnyEvent, Dividend, Expiry, Int64
+from app.engine.bars import AnyEvent, Dividend, Expiry, Int64, SessionClose, Split
 from app.engine.columns import STATIC, Class, Static
 from app.engine.layout import FIELDS, PRICE_LIMIT, Field
 from app.kernel.errors import invalid
@@ -111,18 +111,23 @@ def _worth(one: Instrument, param: str) -> tuple[int, int]:
 
 
 def check_events(instruments: Sequence[Instrument], events: Iterable[AnyEvent]) -> None:
-    """Raises `invalid_event` for an expiry of what does not expire, or twice, and for a dividend on a contract."""
+    """Raises `invalid_event` for an expiry of what does not expire, or twice, for a dividend on a contract, and for a
+    split of an option, whose strike would change."""
     expired: set[int] = set()
     for event in events:
-        if not isinstance(event, Expiry | Dividend) or not 0 <= event.slot < len(instruments):
+        if isinstance(event, SessionClose) or not 0 <= event.slot < len(instruments):
             continue
-        contract = instruments[event.slot].is_contract
-        if isinstance(event, Dividend) and contract:
-            raise invalid("invalid_event", f"{event}: a contract pays no dividend.", param="events")
-        if isinstance(event, Expiry) and (not contract or event.slot in expired):
-            raise invalid("invalid_event", f"{event}: only a contract expires, and once.", param="events")
-        if isinstance(event, Expiry):
+        one, reason = instruments[event.slot], None
+        if isinstance(event, Dividend) and one.is_contract:
+            reason = "a contract pays no dividend"
+        elif isinstance(event, Split) and one.kind == "option":
+            reason = "an option's strike would change; end it with an expiry and hold the new one in another slot"
+        elif isinstance(event, Expiry) and (not one.is_contract or event.slot in expired):
+            reason = "only a contract expires, and once"
+        elif isinstance(event, Expiry):
             expired.add(event.slot)
+        if reason is not None:
+            raise invalid("invalid_event", f"{event}: {reason}.", param="events")
 
 
 def scales(static: Int64) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:

@@ -33,7 +33,8 @@ class Terms:
     def __post_init__(self) -> None:
         bounds = {"participation_bps": (1, BPS), "margin_bps": (100, BPS), "maintenance_bps": (0, BPS)}
         bounds["borrow_bps"] = (0, 10 * BPS)
-        bounds |= {"future_margin_bps": (1, BPS), "short_option_margin_bps": (1, BPS), "contract_call_bps": (0, BPS)}
+        bounds |= {"future_margin_bps": (100, BPS), "short_option_margin_bps": (100, BPS)}
+        bounds["contract_call_bps"] = (0, BPS)
         for name, (least, most) in bounds.items():
             value = getattr(self, name)
             if value is not None and not least <= value <= most:

@@ -354,6 +354,7 @@ def test_multipliers_of_real_contracts() -> None:
         ([Expiry(1, 0), Expiry(2, 0)], "only a contract expires, and once"),
         ([Expiry(1, 1)], "only a contract expires"),
         ([Dividend(1, 0, 5)], "pays no dividend"),
+        ([Split(1, 2, 2, 1)], "strike would change"),
         ([Expiry(1, 0, -5)], "price out of range"),
         ([Expiry(9, 0)], "outside the 3 bars"),
         ([Expiry(1, 7)], "slot that does not exist"),
@@ -361,15 +362,18 @@ def test_multipliers_of_real_contracts() -> None:
 )
 def test_events_that_do_not_fit_are_refused(by_hand: Maker, slots: Slots, events: Any, words: str) -> None:
     one = by_hand(CALM, SIGNAL, FILLED)
-    bars = Bars(one.times, one.days, np.repeat(one.fields, 2, axis=1).copy(), np.repeat(one.valid, 2, axis=0).copy())
+    bars = Bars(one.times, one.days, np.repeat(one.fields, 3, axis=1).copy(), np.repeat(one.valid, 3, axis=0).copy())
     with pytest.raises(DomainError, match=words) as refused:
-        run(trades(1), bars, [*futures(slots), *slots(1, currency="INR")], events=events)
+        run(trades(1), bars, [*futures(slots), *slots(1, currency="INR"), *options(slots)], events=events)
     assert (refused.value.code, refused.value.param) == ("invalid_event", "events")
 
 
-@pytest.mark.parametrize("term", ["future_margin_bps", "short_option_margin_bps", "contract_call_bps"])
-def test_margins_out_of_range_are_refused(term: str) -> None:
-    changes: dict[str, Any] = {term: 10_001}
+@pytest.mark.parametrize(
+    ("term", "value"),
+    [("future_margin_bps", 99), ("short_option_margin_bps", 10_001), ("contract_call_bps", -1)],
+)
+def test_margins_out_of_range_are_refused(term: str, value: int) -> None:
+    changes: dict[str, Any] = {term: value}
     with pytest.raises(DomainError, match="must be from") as refused:
         Terms(**changes)
     assert refused.value.param == term
