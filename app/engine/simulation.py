@@ -15,7 +15,7 @@ from app.engine.layout import BLOCK, ENGINE_VERSION
 from app.engine.program import Program
 from app.engine.runtime import ProgramRuntime
 from app.engine.schedule import Schedule
-from app.engine.tariff import rate_table
+from app.engine.tariff import check_exercise, rate_table
 from app.engine.terms import CASH_ACCOUNT, Terms
 from app.kernel.errors import conflict, invalid
 from app.kernel.orders import Side
@@ -154,6 +154,7 @@ class _Run:
         actions = [*events, *ends]
         check_events(instruments, actions)
         self.events = timeline(bars, actions)
+        check_exercise(schedule, instruments, bars, actions)
         self.runtime = ProgramRuntime(program, instruments, block=block)
         self.settings = program.settings.copy()
         self.settings[Setting.SLIPPAGE_BPS], self.settings[Setting.TRADE_FROM] = slippage.bps, trade_from

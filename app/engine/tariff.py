@@ -1,9 +1,13 @@
 """Turns a charge schedule into the rows that kernels read, and refuses one that does not fit the run."""
 
+from collections.abc import Iterable, Sequence
+from datetime import date
+
 import numpy as np
 
-from app.engine.bars import EPOCH, Bars, Int64
+from app.engine.bars import EPOCH, AnyEvent, Bars, Expiry, Int64
 from app.engine.columns import RATE_COLUMNS
+from app.engine.instruments import Instrument
 from app.engine.schedule import Schedule
 from app.kernel.errors import invalid
 from app.kernel.orders import Product, Side
@@ -26,6 +30,20 @@ def rate_table(schedule: Schedule, currency: str, bars: Bars) -> tuple[Int64, In
         if not known.all():
             raise invalid("charges_unknown", f"{schedule.name!r} has no rates for some of the dates.", param="charges")
     return _rows(schedule, bars), np.array(list(schedule.heads.values()), np.int64).reshape(-1)
+
+
+def check_exercise(
+    schedule: Schedule, instruments: Sequence[Instrument], bars: Bars, events: Iterable[AnyEvent]
+) -> None:
+    """Raises `charges_unknown` for an option that may be exercised before the schedule knows what that costs."""
+    rows = [row for row in schedule.rates if row.exercise]
+    for event in events:
+        if not rows or not isinstance(event, Expiry) or event.price == 0 or instruments[event.slot].kind != "option":
+            continue
+        on = date.fromordinal(int(bars.days[event.row]) + EPOCH)
+        if not any(row.since <= on < row.until for row in rows):
+            reason = f"{schedule.name!r} does not know what an exercise cost on {on}; close before, without an expiry."
+            raise invalid("charges_unknown", reason, param="charges")
 
 
 def _rows(schedule: Schedule, bars: Bars) -> Int64:

@@ -2,7 +2,7 @@
 
 The exchange charge was by slabs of the member's turnover until October 2024: the first slab is taken. The buyer pays
 tax on an exercised option's intrinsic value since September 2019; before, it was on the whole settlement value, which
-no schedule can see: an exercise of that time is charged nothing here.
+no schedule can see: a backtest that lets an option of that time expire with a worth is refused.
 """
 
 from datetime import date

@@ -7,21 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from app.engine.apply import ONE, Position, Scale, apply_fill, apply_split
+from app.engine.apply import ONE, Position
 from app.engine.bars import EPOCH, AnyEvent, Bars, Dividend, Expiry, Split
-from app.engine.columns import STATE, State
 from app.engine.decision import Book, Holding, decide
-from app.engine.instruments import Instrument, static_array
+from app.engine.instruments import Instrument
 from app.engine.program import compile_program
 from app.engine.runtime import Signals
 from app.engine.schedule import schedule_named
 from app.engine.simulation import Result, backtest
 from app.engine.terms import Terms
 from app.kernel.errors import DomainError
-from app.kernel.orders import Side
 
 Maker = Callable[..., Bars]
 Slots = Callable[..., list[Instrument]]
@@ -245,6 +241,17 @@ def test_an_exercised_option_pays_tax_on_its_worth(by_hand: Maker, slots: Slots,
     assert written.fill_records()[1].charges == 0  # the buyer's tax
 
 
+def test_an_exercise_of_unknown_cost_is_refused_not_free(by_hand: Maker, slots: Slots) -> None:
+    """Until August 2019 the tax was on the settlement value of the underlying, which an option's bars do not say."""
+    bars = by_hand(CHEAP, DEAR, BOUGHT, ENDED, day=date(2019, 8, 26).toordinal() - EPOCH)
+    charged = {"schedule": schedule_named("nse_options"), "cash": 100_000_00}
+    with pytest.raises(DomainError, match="what an exercise cost on 2019-08-29") as refused:
+        run(trades(75, enter="close > 7"), bars, options(slots), events=[Expiry(3, 0)], **charged)
+    assert (refused.value.code, refused.value.param) == ("charges_unknown", "charges")
+    for events in ([], [Expiry(3, 0, price=0)]):
+        assert run(trades(75, enter="close > 7"), bars, options(slots), events=events, **charged).charges["stt"] == 0
+
+
 def test_shorts_of_futures_borrow_nothing(by_hand: Maker, slots: Slots) -> None:
     bars = by_hand(CALM, SIGNAL, FILLED, LAST)
     assert run(trades(2, side="short"), bars, futures(slots), terms=Terms(borrow_bps=1_000)).borrow_cost == 0
@@ -280,72 +287,6 @@ def test_every_cutting_into_blocks_gives_the_same_bytes(bars_of: Maker, slots: S
         assert len(results[0].fills) > 100
         assert results[0].equity[-1] == results[0].cash + worth(mixed, bars, results[0])
         assert "expiry" in reasons or document is not both
-
-
-scales = st.builds(
-    lambda price, qty, multiplier: (price, qty, multiplier),
-    st.integers(0, 6), st.integers(0, 3), st.sampled_from([Fraction(n, d) for n in (1, 50, 1000) for d in (1, 10, 7)]),
-)  # fmt: skip
-held = st.builds(Position, st.integers(-(10**6), 10**6), st.integers(-(10**10), 10**10), st.integers(-(10**9), 10**9))
-held = held.map(lambda one: one if one.quantity else Position(0, 0, one.realised))
-
-
-def slot(price_exp: int, qty_exp: int, multiplier: Fraction, kind: str) -> tuple[Scale, Any]:
-    from uuid import UUID
-
-    strike = 1 if kind == "option" else None
-    one = Instrument(UUID(int=1), "INR", price_exp, qty_exp, kind=kind, multiplier=multiplier, strike=strike)
-    return one.scale, static_array([one])[0]
-
-
-def row(position: Position) -> Any:
-    state = np.zeros(STATE, np.int64)
-    state[:3] = position.quantity, position.cost, position.realised
-    return state
-
-
-def back(state: Any) -> Position:
-    return Position(*(int(v) for v in state[: State.CLOSE]))
-
-
-@given(held, st.sampled_from(Side), st.integers(1, 10**6), st.integers(0, 10**8), scales, st.booleans())
-def test_contracts_change_by_fills_identically(
-    position: Position, side: Side, quantity: int, price: int, exps: tuple[int, int, Fraction], future: bool
-) -> None:
-    from app.engine.kernels import positions
-
-    scale, static = slot(*exps, "future" if future else "option")
-    plain = apply_fill(position, side=side, quantity=quantity, price=price, scale=scale)
-    state = row(position)
-    assert positions.worth_of(state, price, static) == scale.worth(position, price)
-    assert positions.apply_fill(state, static, side.sign, quantity, price) == plain.cash
-    assert back(state) == plain.position
-    if future:
-        assert plain.cash == plain.position.realised - position.realised
-
-
-@given(held, st.integers(1, 50), st.integers(1, 50), st.integers(0, 10**7), scales, st.booleans())
-def test_contracts_change_by_splits_identically(
-    position: Position, numerator: int, denominator: int, price: int, exps: tuple[int, int, Fraction], future: bool
-) -> None:
-    from app.engine.kernels import positions
-
-    scale, static = slot(*exps, "future" if future else "option")
-    plain = apply_split(position, numerator=numerator, denominator=denominator, price=price, scale=scale)
-    state = row(position)
-    assert positions.apply_split(state, static, numerator, denominator, price) == plain.cash
-    assert back(state) == plain.position
-    if future:
-        assert plain.cash == plain.position.realised - position.realised
-
-
-def test_multipliers_of_real_contracts() -> None:
-    dollars = slot(4, 0, Fraction(1000), "future")[0]
-    assert dollars.notional(3, 83_2575) == 3 * 83_257_50
-    gold = slot(2, 0, Fraction(100), "future")[0]  # 1 kg, quoted per 10 g
-    assert gold.notional(2, 72_105_00) == 2 * 7_210_500_00
-    nickel = slot(2, 0, Fraction(1, 3), "future")[0]
-    assert nickel.notional(-1, 100) == -33
 
 
 @pytest.mark.parametrize(
