@@ -146,6 +146,21 @@ def test_targets_spend_margin_on_futures_and_cash_on_shares(
     assert quantities(1) == [75, 75]  # 90 each would take 9,900 + 1,980 of 9,900
 
 
+def test_targets_turn_a_future_round_through_zero(by_hand: Maker, slots: Slots, program_of: Documents) -> None:
+    bars = by_hand(CALM, SIGNAL, FILLED, (104, 105, 99, 100), (102, 103, 101, 102))
+    above = {"op": "gt", "left": {"op": "close"}, "right": 105}
+    document = program_of(
+        {"op": "select", "when": above, "then": 1, "else": -1}, short=True, sizing={"type": "units", "units": 2}
+    )
+    result = run(document, bars, futures(slots))
+    assert told(result) == [
+        (2, "buy", 2, 108, "enter", "market", 10_000),
+        (3, "sell", 4, 104, "exit", "market", 9_600),  # 2 × 50 × (104 − 108) is realised, two more are sold
+    ]
+    assert result.positions[0] == Position(-2, -10_400_00, -400_00)
+    assert result.equity.tolist()[2:] == [9_600_00, 10_000_00, 9_800_00]
+
+
 def test_a_bought_option_is_paid_in_full_and_settled_at_its_worth(by_hand: Maker, slots: Slots) -> None:
     bars = by_hand(CHEAP, DEAR, BOUGHT, ENDED)
     result = run(trades(75, enter="close > 7"), bars, options(slots), events=[Expiry(3, 0)])
