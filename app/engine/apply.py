@@ -2,26 +2,49 @@
 
 Average cost by proportion: what is closed takes `cost × closed / quantity`, rounded once, half up; lots (FIFO) are the
 business of analytics. Charges are posted beside the position, never inside its cost. For every sequence of fills and
-splits, the cash they return sums to `realised - cost`; dividends are income and change neither.
+splits, the cash they return sums to `realised - cost`; dividends are income and change neither. What is margined is not
+paid for: its cash is what was realised, and the rest of its worth is its value less its cost. An expiry is a fill at
+the settlement price, which may be 0.
 """
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 from app.kernel.money import Rounding, divide, notional_minor
 from app.kernel.orders import Side
 
+ONE = Fraction(1)
+
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """The exponents that turn quantity × price into minor units of money (`app.kernel.instrument` holds them)."""
+    """The exponents that turn quantity × price into minor units of money (`app.kernel.instrument` holds them).
+
+    `multiplier`: money per unit of price and quantity, of a contract. `margined`: not paid for, as futures are.
+    """
 
     price_exp: int
     qty_exp: int
     money_exp: int = 2
+    multiplier: Fraction = ONE
+    margined: bool = False
 
     def notional(self, quantity: int, price: int) -> int:
-        """quantity × price in minor units, half up; the sign follows `quantity`."""
-        return notional_minor(quantity, price, qty_exp=self.qty_exp, price_exp=self.price_exp, money_exp=self.money_exp)
+        """quantity × price × multiplier in minor units, half up; the sign follows `quantity`."""
+        if self.multiplier == 1:
+            exps = {"qty_exp": self.qty_exp, "price_exp": self.price_exp, "money_exp": self.money_exp}
+            return notional_minor(quantity, price, **exps)
+        shift = self.qty_exp + self.price_exp - self.money_exp
+        product = quantity * price * self.multiplier.numerator * 10 ** max(-shift, 0)
+        return divide(product, self.multiplier.denominator * 10 ** max(shift, 0), Rounding.HALF_UP)
+
+    def moved(self, before: "Position", after: "Position", cash: int) -> "Applied":
+        """`cash` is what the change would move if all were paid for."""
+        return Applied(after, cash + after.cost - before.cost if self.margined else cash)
+
+    def worth(self, position: "Position", price: int) -> int:
+        """What a position adds to the cash of its account, at `price`."""
+        return self.notional(position.quantity, price) - (position.cost if self.margined else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +77,7 @@ def apply_fill(position: Position, *, side: Side, quantity: int, price: int, sca
     if quantity <= 0 or price < 0:
         raise ValueError("a fill needs a positive quantity and a price that is not negative")
     notional = scale.notional(quantity, price)
-    return Applied(_trade(position, side.sign * quantity, notional), -side.sign * notional)
+    return scale.moved(position, _trade(position, side.sign * quantity, notional), -side.sign * notional)
 
 
 def _trade(position: Position, signed: int, notional: int) -> Position:
@@ -80,12 +103,12 @@ def apply_split(position: Position, *, numerator: int, denominator: int, price: 
     sign = 1 if position.quantity >= 0 else -1
     whole, fraction = divmod(abs(position.quantity) * numerator, denominator)
     shift = scale.qty_exp + scale.price_exp - scale.money_exp
-    worth, unit = fraction * price, denominator
-    worth, unit = (worth, unit * 10**shift) if shift >= 0 else (worth * 10**-shift, unit)
+    worth = fraction * price * scale.multiplier.numerator * 10 ** max(-shift, 0)
+    unit = denominator * scale.multiplier.denominator * 10 ** max(shift, 0)
     cash = sign * divide(worth, unit, Rounding.HALF_UP)
     if whole == 0:
-        return Applied(Position(0, 0, position.realised + cash - position.cost), cash)
-    return Applied(Position(sign * whole, position.cost, position.realised + cash), cash)
+        return scale.moved(position, Position(0, 0, position.realised + cash - position.cost), cash)
+    return scale.moved(position, Position(sign * whole, position.cost, position.realised + cash), cash)
 
 
 def apply_dividend(position: Position, *, amount: int, scale: Scale) -> Applied:

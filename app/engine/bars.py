@@ -147,10 +147,15 @@ class SessionClose:
 
 @dataclass(frozen=True, slots=True)
 class Expiry:
-    """A contract's expiry. Refused: the engine holds no derivative yet."""
+    """After the bar of row `row` a contract is settled in cash and trades no more.
+
+    `price`: of settlement, at `price_exp`; of an option what it is worth then, 0 for nothing. None: the bar's close, or
+    the last one where the bar is missing.
+    """
 
     row: int
     slot: int
+    price: int | None = None
 
 
 AnyEvent = Split | Dividend | SessionClose | Expiry
@@ -178,7 +183,7 @@ def session_ends(bars: Bars) -> Int64:
 def timeline(bars: Bars, events: Iterable[AnyEvent]) -> Int64:
     """The one event timeline, i8 (events, EVENT), sorted by row and by `layout.Kind` within a row.
 
-    Bars are not stored: every row has one, after the actions of the row. Raises `invalid_event` or `unsupported_event`.
+    Bars are not stored: every row has one, after the actions of the row. Raises `invalid_event`.
     """
     found = [_encode(event, bars) for event in events]
     found.sort()
@@ -200,6 +205,8 @@ def _encode(event: AnyEvent, bars: Bars) -> tuple[int, ...]:
             if not 0 <= amount < PRICE_LIMIT:
                 raise invalid("invalid_event", f"{event} has an amount out of range.", param="events")
             kind, a = Kind.DIVIDEND, amount
-        case Expiry():
-            raise invalid("unsupported_event", "The engine does not run contracts that expire yet.", param="events")
+        case Expiry(price=price):
+            if price is not None and not 0 <= price < PRICE_LIMIT:
+                raise invalid("invalid_event", f"{event} has a price out of range.", param="events")
+            kind, a = Kind.EXPIRY, -1 if price is None else price
     return event.row, int(kind), -1 if event.slot is None else event.slot, a, b  # as `layout.Event`

@@ -7,7 +7,7 @@ from enum import IntEnum
 
 
 class Static(IntEnum):
-    """Per slot, fixed for the run. notional = quantity × price × MULTIPLY / DIVIDE."""
+    """Per slot, fixed for the run. notional = quantity × price × MULTIPLY / DIVIDE; a multiplier is in them."""
 
     MULTIPLY = 0
     DIVIDE = 1
@@ -18,9 +18,20 @@ class Static(IntEnum):
     CURRENCY = 6  # index of the cash array
     PRICE_SCALE = 7  # 10^price_exp
     MONEY_SCALE = 8  # 10^money_exp
+    CLASS = 9  # a `Class`
+    MARGINED = 10  # 1: not paid for; profit and loss are what moves
+    STRIKE = 11  # of an option
 
 
 STATIC = len(Static)
+
+
+class Class(IntEnum):
+    """What an instrument is, as far as cash and margin care."""
+
+    EQUITY = 0
+    FUTURE = 1
+    OPTION = 2
 
 
 class State(IntEnum):
@@ -34,6 +45,7 @@ class State(IntEnum):
     OPEN_SELL = 5
     BARS_HELD = 6  # closed bars since the position was opened, the first one included
     TRADED = 7  # quantity filled on this bar
+    GONE = 8  # 1: the contract has expired
 
 
 STATE = len(State)
@@ -63,6 +75,10 @@ class Setting(IntEnum):
     MARGIN_BPS = 18
     MAINTENANCE_BPS = 19
     BORROW_BPS = 20
+    FUTURE_MARGIN_BPS = 21  # of the value of a future
+    OPTION_MARGIN_BPS = 22  # of the strike's value, for a short option
+    CALL_BPS = 23  # of the margin of contracts
+    CONTRACTS = 24  # 1: a slot is a future or an option
 
 
 SETTING = len(Setting)
@@ -97,9 +113,9 @@ class Kind(IntEnum):
 
     SPLIT = 0
     DIVIDEND = 1
-    EXPIRY = 2
     BAR = 10
     FILL = 20
+    EXPIRY = 25
     SESSION_CLOSE = 30
 
 
@@ -107,7 +123,7 @@ class Event(IntEnum):
     ROW = 0
     KIND = 1
     SLOT = 2  # -1: every slot
-    A = 3  # split: numerator; dividend: amount per unit at price_exp
+    A = 3  # split: numerator; dividend: amount per unit at price_exp; expiry: settlement price, -1: the close
     B = 4  # split: denominator
 
 
@@ -179,6 +195,7 @@ class Reason(IntEnum):
     TIME_EXIT = 7
     SQUARE_OFF = 8
     MARGIN_CALL = 9
+    EXPIRY = 10
 
 
 class Cause(IntEnum):
@@ -188,6 +205,7 @@ class Cause(IntEnum):
     GAP = 1
     TRADE_THROUGH = 2
     STOP = 3
+    SETTLEMENT = 4
 
 
 class Counter(IntEnum):
@@ -228,7 +246,7 @@ class RateColumn(IntEnum):
     HEAD = 0
     BASE = 1
     RATE = 2
-    SIDES = 3  # 1 buy, 2 sell
+    SIDES = 3  # 1 buy, 2 sell, 4 exercise
     PRODUCTS = 4
     MINIMUM = 5
     MAXIMUM = 6

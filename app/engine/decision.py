@@ -49,6 +49,10 @@ def decide(program: Program, instruments: Sequence[Instrument], signals: Signals
     program's reserve, buys within the spendable cash. The same arguments always give the same intents.
     """
     slots = len(instruments)
+    if any(one.is_contract for one in instruments):
+        raise invalid(
+            "unsupported_instrument", "Futures and options run in backtests only so far.", param="instruments"
+        )
     if not len(signals.weights) == len(book.holdings) == slots:
         raise invalid("invalid_book", "Signals, holdings and instruments must agree in number.", param="book")
     from app.engine.kernels import native

@@ -34,7 +34,8 @@ class Base(IntEnum):
 class Rate:
     """One dated row of one head. `since` included, `until` excluded. Limits in minor units, per trade.
 
-    `limit_notional` caps the amount at this share of the notional (scale `RATE`), after the minimum.
+    `limit_notional` caps the amount at this share of the notional (scale `RATE`), after the minimum. `exercise`: the
+    row is for exercised options alone, whose notional is their worth at expiry and whose side does not matter.
     """
 
     head: str
@@ -48,14 +49,20 @@ class Rate:
     of: tuple[str, ...] = ()
     since: date = date.min
     until: date = date.max
+    exercise: bool = False
 
-    def applies(self, side: Side, product: Product, on: date) -> bool:
-        return self.since <= on < self.until and side in self.sides and product in self.products
+    def applies(self, side: Side, product: Product, on: date, exercise: bool = False) -> bool:
+        if not self.since <= on < self.until or product not in self.products or self.exercise is not exercise:
+            return False
+        return exercise or side in self.sides
 
 
 @dataclass(frozen=True, slots=True)
 class Trade:
-    """What charges depend on. `notional` in minor units, unsigned; `quantity` unsigned, in whole units × 10^qty_exp."""
+    """What charges depend on. `notional` in minor units, unsigned; `quantity` unsigned, in whole units × 10^qty_exp.
+
+    `exercise`: no trade, but a long option exercised at expiry.
+    """
 
     notional: int
     quantity: int
@@ -63,6 +70,7 @@ class Trade:
     product: Product
     on: date
     qty_exp: int = 0
+    exercise: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +140,7 @@ def note(schedule: Schedule, trades: Sequence[Trade]) -> Charges:
 def _fine_heads(schedule: Schedule, trade: Trade) -> dict[str, int]:
     amounts = dict.fromkeys(schedule.heads, 0)
     for row in schedule.rates:
-        if row.applies(trade.side, trade.product, trade.on):
+        if row.applies(trade.side, trade.product, trade.on, trade.exercise):
             amounts[row.head] += _fine_amount(row, trade, amounts)
     return amounts
 

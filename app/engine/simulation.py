@@ -26,12 +26,12 @@ from app.engine.columns import (
     State,
 )
 from app.engine.fills import NO_SLIPPAGE, SlippageModel
-from app.engine.instruments import Instrument, static_array
+from app.engine.instruments import Instrument, check_events, static_array
 from app.engine.layout import ENGINE_VERSION
 from app.engine.program import Program
 from app.engine.runtime import ProgramRuntime, splits_of
 from app.engine.schedule import Schedule
-from app.engine.tariff import rate_table
+from app.engine.tariff import check_exercise, rate_table
 from app.engine.terms import CASH_ACCOUNT, Terms
 from app.kernel.errors import conflict, invalid
 from app.kernel.orders import Side
@@ -122,10 +122,10 @@ def backtest(
 ) -> Result:
     """Run `program` on `bars` from `cash` (minor units of the instruments' one currency).
 
-    `events`: splits and dividends. `sessions`: where DAY orders expire, by default after the last bar of each trading
-    date. Rows before `trade_from` only warm the program up. The result does not depend on `block` (rows; None: what
-    suits the program). `on_block` is told the rows done after each block; what it raises ends the run.
-    Raises `invalid_bars`, `invalid_event`, `unsupported_…`, `invalid_cash`, `too_few_bars`, `charges_unknown`.
+    `events`: splits, dividends and expiries. `sessions`: where DAY orders expire, by default after the last bar of each
+    trading date. Rows before `trade_from` only warm the program up. The result does not depend on `block` (rows; None:
+    what suits the program). `on_block` is told the rows done after each block; what it raises ends the run.
+    Raises `invalid_bars`, `invalid_event`, `unsupported_instrument`, `invalid_cash`, `too_few_bars`, `charges_unknown`.
     """
     run = _Run(program, bars, instruments, cash, schedule, slippage, terms, events, sessions, trade_from, block)
     for start in range(0, bars.rows, run.size):
@@ -169,9 +169,12 @@ class _Run:
         self.program, self.bars, self.initial, self.schedule, self.slippage = program, bars, cash, schedule, slippage
         self.static = static_array(instruments)
         self.rates, self.units = rate_table(schedule, instruments[0].currency, bars)
+        dated_events = [*events, *(sessions or ())]
+        check_events(instruments, dated_events)
+        check_exercise(schedule, instruments, bars, dated_events)
         self.runtime = ProgramRuntime(program, instruments, block=block)
         self.size = min(self.runtime.block, bars.rows)
-        dated = timeline(bars, events if sessions is None else [*events, *sessions])
+        dated = timeline(bars, dated_events)
         ends = dated[:, Event.KIND] == Kind.SESSION_CLOSE
         self.actions = np.ascontiguousarray(dated[~ends])
         self.sessions = session_ends(bars) if sessions is None else np.ascontiguousarray(dated[ends])
@@ -179,6 +182,7 @@ class _Run:
         self.settings[Setting.SLIPPAGE_BPS], self.settings[Setting.TRADE_FROM] = slippage.bps, trade_from
         self.terms = terms
         terms.apply(self.settings)
+        self.settings[Setting.CONTRACTS] = any(one.is_contract for one in instruments)
         self.cash = np.array([cash], np.int64)
         self.state = np.zeros((slots, STATE), np.int64)
         self.pool = np.zeros((16 * slots + 64, ORDER), np.int64)
@@ -239,5 +243,6 @@ class _Run:
                 "sessions": "day orders expire at the end of each trading date; intraday positions are squared off at"
                 " its last close",
             }
-            | self.terms.assumptions(),
+            | self.terms.assumptions()
+            | (self.terms.contract_assumptions() if self.settings[Setting.CONTRACTS] else {}),
         )

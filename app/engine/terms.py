@@ -14,7 +14,11 @@ class Terms:
     of a bar's volume that may fill, None for all that is asked. `margin_bps`: equity needed to open, as a share of the
     positions' value (10,000: no leverage). `maintenance_bps`: below this share every position is closed at the next
     open; it matters to shorts and leverage only. `borrow_bps`: yearly cost of borrowed shares and cash, actual days of
-    365. All in hundredths of a percent.
+    365. `future_margin_bps`: equity needed to hold a future, as a share of its value; `short_option_margin_bps`: to be
+    short of an option, as a share of its strike's value, beside what the option is worth. `contract_call_bps`: below
+    this share of the contracts' margin every position is closed at the next open. All in hundredths of a percent.
+
+    An exchange's margin (SPAN and exposure) is of portfolios and changes by the day; these shares stand for it.
     """
 
     intrabar: Intrabar = Intrabar.PESSIMISTIC
@@ -22,10 +26,15 @@ class Terms:
     margin_bps: int = BPS
     maintenance_bps: int = 2_500
     borrow_bps: int = 0
+    future_margin_bps: int = 2_000
+    short_option_margin_bps: int = 2_000
+    contract_call_bps: int = 8_000
 
     def __post_init__(self) -> None:
         bounds = {"participation_bps": (1, BPS), "margin_bps": (100, BPS), "maintenance_bps": (0, BPS)}
         bounds["borrow_bps"] = (0, 10 * BPS)
+        bounds |= {"future_margin_bps": (100, BPS), "short_option_margin_bps": (100, BPS)}
+        bounds["contract_call_bps"] = (0, BPS)
         for name, (least, most) in bounds.items():
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
@@ -37,6 +46,9 @@ class Terms:
         settings[Setting.PARTICIPATION_BPS] = self.participation_bps or 0
         settings[Setting.MARGIN_BPS], settings[Setting.MAINTENANCE_BPS] = self.margin_bps, self.maintenance_bps
         settings[Setting.BORROW_BPS] = self.borrow_bps
+        settings[Setting.FUTURE_MARGIN_BPS] = self.future_margin_bps
+        settings[Setting.OPTION_MARGIN_BPS] = self.short_option_margin_bps
+        settings[Setting.CALL_BPS] = self.contract_call_bps
 
     def assumptions(self) -> dict[str, str]:
         """In words."""
@@ -50,6 +62,16 @@ class Terms:
             "volume": share,
             "margin": f"{self.margin_bps} bps to open, {self.maintenance_bps} bps to keep, borrowing {self.borrow_bps}"
             " bps a year",
+        }
+
+    def contract_assumptions(self) -> dict[str, str]:
+        """In words, where a run holds futures or options."""
+        return {
+            "contracts": f"a future ties up {self.future_margin_bps} bps of its value, a short option"
+            f" {self.short_option_margin_bps} bps of its strike's; all is closed below {self.contract_call_bps} bps of"
+            " that; not the exchange's own margin",
+            "expiry": "settled in cash at the given price or the bar's close, also what is delivered in reality;"
+            " charged is the tax on exercised options, where the schedule has it, and nothing else",
         }
 
 

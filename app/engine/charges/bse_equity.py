@@ -1,23 +1,30 @@
-"""Indian cash equity on BSE with Zerodha's brokerage, delivery and intraday, in paise.
+"""Indian cash equity on BSE with Zerodha's brokerage, delivery and intraday, in paise. From 1 December 2022.
 
-Shares of the groups X, XT, Z and others pay the exchange far more than the charge here.
+For the groups A and B and what is listed on another exchange too: a schedule does not know an instrument's group.
+`bse_equity_x` has the groups X, XT and Z. From August 2018 to November 2022 the charge was by slabs that changed on
+days that are not established, before that a rupee or so per trade, and waived for some shares.
 
 The depository's fee on a delivery sale (15.34 rupees per ISIN and day) is on the ledger, not on the contract note, and
 not here.
 """
 
-from app.engine.charges._india import equity_rates, heads
+from datetime import date
+
+from app.engine.charges._india import COMMON_SOURCES, CRORE, equity_rates, heads
 from app.engine.schedule import Schedule
+
+SINCE = date(2022, 12, 1)
 
 PLUGIN = Schedule(
     name="bse_equity",
     title="BSE equity, Zerodha's brokerage",
     currency="INR",
     heads=heads("stt"),
-    rates=equity_rates(37_500),
+    rates=equity_rates(((SINCE, 375 * CRORE),), start=SINCE),
     sources=(
-        "BSE notices of 27 September 2024, as reported by the press: 375 rupees per crore and side; not verified again",
+        "Zerodha's charge list: BSE 375 rupees per crore and side, flat, from 1 December 2022",
+        "BSE notices of 27 September 2024, as reported by the press: not changed; not verified again since",
         "Finance Act 2026, NSE FATAX73524: securities transaction tax on equity unchanged at 0.1 % and 0.025 %",
-        "Zerodha support: what is the brokerage for equity; what are the various statutory charges",
+        *COMMON_SOURCES,
     ),
 )

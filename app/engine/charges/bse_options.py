@@ -1,10 +1,24 @@
-"""Options on Sensex and Bankex at BSE with Zerodha's brokerage, in paise. Known since the tax rate of April 2026.
+"""Options on Sensex and Bankex at BSE with Zerodha's brokerage, in paise. From 1 October 2024. The notional is the
+premium.
 
-The notional is the premium. Stock options and Sensex 50 pay the exchange less (500 a crore) and are not here.
+Before, the charge of these two depended on the expiry and on the member's turnover of the month, and what its clients
+paid is not established. Stock options and Sensex 50 pay less: `bse_stock_options`.
 """
 
-from app.engine.charges._india import SELL, TAX_SINCE, flat_brokerage, heads, levies
-from app.engine.schedule import Base, Rate, Schedule
+from datetime import date
+
+from app.engine.charges._india import (
+    COMMON_SOURCES,
+    CRORE,
+    PERCENT,
+    flat_brokerage,
+    heads,
+    levies,
+    option_tax,
+)
+from app.engine.schedule import Schedule
+
+SINCE = date(2024, 10, 1)
 
 PLUGIN = Schedule(
     name="bse_options",
@@ -12,13 +26,14 @@ PLUGIN = Schedule(
     currency="INR",
     heads=heads("stt"),
     rates=(
-        flat_brokerage(TAX_SINCE),
-        Rate("stt", Base.NOTIONAL, 1_500_000, SELL, since=TAX_SINCE),
-        *levies(exchange=325_000, stamp=30_000, since=TAX_SINCE),
+        *flat_brokerage(SINCE),
+        *option_tax(SINCE),
+        *levies(exchange=((SINCE, 3_250 * CRORE),), stamp=3 * PERCENT // 1_000, start=SINCE),
     ),
     sources=(
         "BSE notices of 27 September 2024, as reported by the press; not verified again since",
-        "Finance Act 2026, NSE FATAX73524: securities transaction tax on derivatives from 1 April 2026",
-        "Zerodha support: what is the brokerage; what are the various statutory charges",
+        "Finance Acts 2024 (No. 2) and 2026 (NSE FATAX73524): tax on the sale of an option",
+        "Exercised options: Finance Act 2019 (0.125 % of intrinsic value) and 2026 (0.15 %)",
+        *COMMON_SOURCES,
     ),
 )

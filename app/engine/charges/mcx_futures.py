@@ -1,10 +1,26 @@
-"""Futures on commodities other than farm goods on MCX with Zerodha's brokerage, in paise.
+"""Futures on commodities other than farm goods on MCX with Zerodha's brokerage, in paise. From 1 July 2020.
 
-The commodities transaction tax is the seller's. The notional is the contract's value.
+The commodities transaction tax, of July 2013, is the seller's. The notional is the contract's value. Before October
+2024 the charge was by slabs of the member's turnover: the first is taken. Before July 2020 the sources do not say.
 """
 
-from app.engine.charges._india import EXCHANGE_SINCE, SELL, capped_brokerage, heads, levies
-from app.engine.schedule import Base, Rate, Schedule
+from datetime import date
+
+from app.engine.charges._india import (
+    COMMON_SOURCES,
+    CRORE,
+    PERCENT,
+    SELL,
+    Steps,
+    capped_brokerage,
+    dated,
+    heads,
+    levies,
+)
+from app.engine.schedule import Schedule
+
+SINCE = date(2020, 7, 1)
+EXCHANGE: Steps = ((date(2020, 7, 1), 260 * CRORE), (date(2024, 10, 1), 210 * CRORE))
 
 PLUGIN = Schedule(
     name="mcx_futures",
@@ -12,12 +28,14 @@ PLUGIN = Schedule(
     currency="INR",
     heads=heads("ctt"),
     rates=(
-        capped_brokerage(EXCHANGE_SINCE),
-        Rate("ctt", Base.NOTIONAL, 100_000, SELL, since=EXCHANGE_SINCE),
-        *levies(exchange=21_000, stamp=20_000, since=EXCHANGE_SINCE),
+        *capped_brokerage(SINCE),
+        *dated("ctt", ((SINCE, PERCENT // 100),), start=SINCE, sides=SELL),
+        *levies(exchange=EXCHANGE, stamp=2 * PERCENT // 1_000, start=SINCE),
     ),
     sources=(
-        "Brokers' published MCX tables; no change of 2026 found",
-        "Zerodha support: what is the brokerage; what are the various statutory charges",
+        "MCX circular of September 2024 (press): 2.10 a lakh",
+        "Before: 0.0026 % by charge lists of Zerodha and Samco, undated, with the stamp duty of July 2020",
+        "Finance Act 2013: commodities transaction tax; no change of 2026 found",
+        *COMMON_SOURCES,
     ),
 )

@@ -1,7 +1,18 @@
-"""Currency options on NSE with Zerodha's brokerage, in paise; no transaction tax. The notional is the premium."""
+"""Currency options on NSE with Zerodha's brokerage, in paise; no transaction tax. From 1 April 2023.
 
-from app.engine.charges._india import EXCHANGE_SINCE, flat_brokerage, heads, levies
+The notional is the premium.
+"""
+
+from datetime import date
+
+from app.engine.charges._india import COMMON_SOURCES, CRORE, PERCENT, Steps, flat_brokerage, heads, levies
 from app.engine.schedule import Schedule
+
+SINCE = date(2023, 4, 1)
+EXCHANGE: Steps = (  # transaction charge and IPFT
+    (date(2023, 4, 1), 3_700 * CRORE),  # 3,500 + 200
+    (date(2024, 10, 1), 3_310 * CRORE),  # 3,110 + 200
+)
 
 PLUGIN = Schedule(
     name="nse_currency_options",
@@ -9,11 +20,12 @@ PLUGIN = Schedule(
     currency="INR",
     heads=heads(None),
     rates=(
-        flat_brokerage(EXCHANGE_SINCE),
-        *levies(exchange=331_000, stamp=1_000, since=EXCHANGE_SINCE),
+        *flat_brokerage(SINCE),
+        *levies(exchange=EXCHANGE, stamp=PERCENT // 10_000, start=SINCE),
     ),
     sources=(
-        "Brokers' published tables after the NSE notices of September 2024; not verified again since",
-        "Zerodha support: what is the brokerage; what are the various statutory charges",
+        "NSE notices of September 2024 (press): 31.10 a lakh; before, 0.035 % by the charge lists of Zerodha and Samco",
+        "IPFT: Zerodha, Fyers, Samco and Upstox 2 a lakh (NSE/FA/56129 of 24 March 2023)",
+        *COMMON_SOURCES,
     ),
 )

@@ -50,9 +50,9 @@ def charge(
     day: int,
     amounts: np.ndarray,
 ) -> int:
-    """Total in minor units; leaves each rounded head in `amounts`."""
+    """Total in minor units; leaves each rounded head in `amounts`. `side` 0: an exercised option."""
     amounts[:] = 0
-    sides = 1 if side > 0 else 2
+    sides = 1 if side > 0 else 2 if side < 0 else 4
     for index in range(rates.shape[0]):
         row = rates[index]
         if row[SINCE] <= day < row[UNTIL] and row[SIDES] & sides and (row[PRODUCTS] >> product) & 1:

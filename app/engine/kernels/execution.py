@@ -13,6 +13,7 @@ from app.engine.columns import (
     MARKET,
     STOP_LIMIT,
     STOP_ORDER,
+    Class,
     Counter,
     FillColumn,
     Intrabar,
@@ -30,7 +31,7 @@ from app.engine.kernels.integers import multiply_divide
 from app.engine.kernels.jit import inlined, kernel
 from app.engine.kernels.matching import match, triggered
 from app.engine.kernels.pool import append, away, cancel, on_tick, reduce, sweep
-from app.engine.kernels.positions import apply_fill, notional_of
+from app.engine.kernels.positions import apply_fill, notional_of, tied, worth_of
 from app.engine.layout import BPS, Field
 
 OPEN, HIGH, LOW, CLOSE, VOLUME = (int(f) for f in Field)
@@ -52,29 +53,34 @@ STOP_RELATIVE, TAKE_RELATIVE = int(Setting.STOP_RELATIVE), int(Setting.TAKE_RELA
 TRAIL_RELATIVE, PATH = int(Setting.TRAIL_RELATIVE), int(Intrabar.PATH)
 ENTRY, EXIT = int(Role.ENTRY), int(Role.EXIT)
 STOP_LOSS, TAKE_PROFIT, TRAILING = int(Reason.STOP_LOSS), int(Reason.TAKE_PROFIT), int(Reason.TRAILING_STOP)
+CLASS, EQUITY, CONTRACTS = int(Static.CLASS), int(Class.EQUITY), int(Setting.CONTRACTS)
 NO_PRICE = 0
 
 
 @inlined
 def affordable(book: Book, slot: int, side: int, quantity: int, price: int, cost: int) -> bool:
     """May the account carry this fill? Closing is always allowed. Without shorts and margin: the cash must pay for it;
-    with them: afterwards, margin × the value of all positions must not exceed the equity. `cost`: with charges."""
+    with them or contracts: afterwards, margin × the value of all positions, and what contracts tie up, must not exceed
+    the equity. `cost`: with charges."""
     held = book.state[slot, HELD]
     if held * side < 0 and quantity <= abs(held):
         return True
     margin = book.settings[MARGIN]
-    if side > 0 and margin == BPS and book.settings[SHORT] == 0:
+    if side > 0 and margin == BPS and book.settings[SHORT] == 0 and book.settings[CONTRACTS] == 0:
         return bool(cost <= book.cash[0])
     notional = notional_of(quantity, price, book.static[slot])
-    equity, gross = book.cash[0] - (cost - notional), 0
+    equity, gross, bound = book.cash[0] - (cost - notional), 0, 0
     for other in range(book.state.shape[0]):
         now, close = book.state[other, HELD], price if other == slot else book.state[other, LAST]
+        fixed = book.static[other]
         if now != 0:
-            equity += notional_of(now, close, book.static[other])
+            equity += worth_of(book.state[other], close, fixed)
         after = now + side * quantity if other == slot else now
-        if after != 0:
-            gross += abs(notional_of(after, close, book.static[other]))
-    return bool(multiply_divide(gross, margin, BPS, True) <= equity)
+        if after != 0 and fixed[CLASS] == EQUITY:
+            gross += abs(notional_of(after, close, fixed))
+        elif after != 0:
+            bound += tied(after, close, fixed, book.settings)
+    return bool(multiply_divide(gross, margin, BPS, True) + bound <= equity)
 
 
 @kernel
@@ -103,11 +109,21 @@ def execute(book: Book, index: int, quantity: int, price: int, cause: int, row: 
     """Book one fill with its charges. False, and nothing booked, when the account cannot carry it."""
     order = book.pool[index]
     slot, side = order[SLOT], order[SIDE]
-    own, fixed = book.state[slot], book.static[slot]
+    fixed = book.static[slot]
     notional = notional_of(quantity, price, fixed)
     fee = charge(book.rates, book.units, notional, quantity, fixed[UNIT], side, fixed[PRODUCT], day, book.amounts)
     if not affordable(book, slot, side, quantity, price, notional + fee):
         return False
+    record(book, index, quantity, price, fee, cause, row)
+    return True
+
+
+@inlined
+def record(book: Book, index: int, quantity: int, price: int, fee: int, cause: int, row: int) -> None:
+    """Book one fill of an order; the heads of its charges are in `amounts`."""
+    order = book.pool[index]
+    slot, side = order[SLOT], order[SIDE]
+    own, fixed = book.state[slot], book.static[slot]
     for head in range(book.totals.shape[0]):
         book.totals[head] += book.amounts[head]
     book.cash[fixed[CURRENCY]] += apply_fill(own, fixed, side, quantity, price) - fee
@@ -115,11 +131,10 @@ def execute(book: Book, index: int, quantity: int, price: int, cause: int, row: 
     reduce(book, index, quantity)
     fill = book.fills[book.counters[FILLS]]
     fill[FILL_ROW], fill[FILL_SLOT], fill[FILL_SIDE], fill[FILL_QUANTITY] = row, slot, side, quantity
-    fill[FILL_PRICE], fill[FILL_NOTIONAL], fill[FILL_CHARGES] = price, notional, fee
+    fill[FILL_PRICE], fill[FILL_NOTIONAL], fill[FILL_CHARGES] = price, notional_of(quantity, price, fixed), fee
     fill[FILL_ORDER], fill[FILL_REASON], fill[FILL_CAUSE] = order[ID], order[ORDER_REASON], cause
     fill[FILL_CASH] = book.cash[fixed[CURRENCY]]
     book.counters[FILLS] += 1
-    return True
 
 
 @kernel

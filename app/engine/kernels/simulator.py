@@ -8,6 +8,7 @@ import numpy as np
 
 from app.engine.columns import (
     LIMIT_ORDER,
+    Class,
     Counter,
     Event,
     Intended,
@@ -21,12 +22,13 @@ from app.engine.columns import (
     Validity,
 )
 from app.engine.kernels.book import Book, Machine, Market
+from app.engine.kernels.contracts import expire, needed
 from app.engine.kernels.execution import liquidate, trade
 from app.engine.kernels.integers import multiply_divide
 from app.engine.kernels.jit import inlined, kernel
 from app.engine.kernels.machine import run, signals, split
 from app.engine.kernels.pool import append, cancel, on_tick, reduce, sweep
-from app.engine.kernels.positions import apply_dividend, apply_split, notional_of
+from app.engine.kernels.positions import apply_dividend, apply_split, cost_of, notional_of
 from app.engine.kernels.sizing import decide
 from app.engine.kernels.stretches import mark, next_move, next_stir, note_seen, quiet_until
 from app.engine.kernels.trading import intend, leave
@@ -43,14 +45,16 @@ NEXT_EVENT, NEXT_SESSION, POOL = int(Counter.EVENT), int(Counter.SESSION), int(C
 FILLS, EXPIRED = int(Counter.FILLS), int(Counter.EXPIRED)
 MARGIN_CALLS, BORROWED, LAST_DAY = int(Counter.MARGIN_CALLS), int(Counter.BORROW), int(Counter.DAY)
 EVENT_ROW, EVENT_KIND, EVENT_SLOT, EVENT_A, EVENT_B = (int(c) for c in Event)
-SPLIT, DIVIDEND = int(Kind.SPLIT), int(Kind.DIVIDEND)
+SPLIT, DIVIDEND, BAR, EXPIRY = int(Kind.SPLIT), int(Kind.DIVIDEND), int(Kind.BAR), int(Kind.EXPIRY)
+CLASS, EQUITY = int(Static.CLASS), int(Class.EQUITY)
+CONTRACTS = int(Setting.CONTRACTS)
 SLOT, SIDE, LIMIT, TYPE = int(Order.SLOT), int(Order.SIDE), int(Order.LIMIT), int(Order.TYPE)
 REMAINING, BUDGET, VALIDITY = int(Order.REMAINING), int(Order.BUDGET), int(Order.VALIDITY)
 DAY, PLAIN, ENTRY, EXIT = int(Validity.DAY), int(Role.PLAIN), int(Role.ENTRY), int(Role.EXIT)
 ROLE, TRIGGER, TRAIL, TICK = int(Order.ROLE), int(Order.TRIGGER), int(Order.TRAIL), int(Static.TICK)
 INTRADAY = list(Product).index(Product.INTRADAY)
 TRADE_FROM, ORDER_TYPE, SHORT = int(Setting.TRADE_FROM), int(Setting.ORDER_TYPE), int(Setting.SHORT)
-MARGIN, MAINTENANCE, BORROW = int(Setting.MARGIN_BPS), int(Setting.MAINTENANCE_BPS), int(Setting.BORROW_BPS)
+MARGIN, BORROW = int(Setting.MARGIN_BPS), int(Setting.BORROW_BPS)
 WANTED_SLOT, WANTED_SIDE, WANTED, WANTED_LIMIT, WANTED_REASON, WANTED_BUDGET = (int(c) for c in Intended)
 SQUARED_OFF, CALLED = int(Reason.SQUARE_OFF), int(Reason.MARGIN_CALL)
 TIME_LIMIT = int(Setting.TIME_EXIT)
@@ -80,7 +84,7 @@ def act(book: Book, market: Market, machine: Machine, early: int, row: int) -> N
     events, counters = market.actions, book.counters
     while counters[NEXT_EVENT] < events.shape[0]:
         event = events[counters[NEXT_EVENT]]
-        if event[EVENT_ROW] != row:
+        if event[EVENT_ROW] != row or event[EVENT_KIND] > BAR:
             return
         counters[NEXT_EVENT] += 1
         slot = event[EVENT_SLOT]
@@ -95,6 +99,20 @@ def act(book: Book, market: Market, machine: Machine, early: int, row: int) -> N
             split(machine, early, machine.code.shape[0], slot, event[EVENT_A], event[EVENT_B])
         elif event[EVENT_KIND] == DIVIDEND:
             book.cash[fixed[CURRENCY]] += apply_dividend(own, fixed, event[EVENT_A])
+
+
+@kernel
+def settle(book: Book, market: Market, row: int) -> None:
+    """Expiries after the row's bar."""
+    counters = book.counters
+    while counters[NEXT_EVENT] < market.actions.shape[0]:
+        event = market.actions[counters[NEXT_EVENT]]
+        if event[EVENT_ROW] != row:
+            break
+        counters[NEXT_EVENT] += 1
+        if event[EVENT_KIND] == EXPIRY:
+            expire(book, market, event[EVENT_SLOT], event[EVENT_A], row)
+    sweep(book)
 
 
 @kernel
@@ -154,14 +172,14 @@ def place(book: Book, count: int, row: int) -> None:
 
 @inlined
 def held_for(book: Book) -> int:
-    """What working buys hold of the cash: their value at the limit, or at the last close."""
+    """What working buys hold of the cash: their value at the limit, or at the last close; of contracts their margin."""
     total = 0
     for index in range(book.counters[POOL]):
         order = book.pool[index]
         if order[SIDE] > 0:
             slot = order[SLOT]
             price = order[LIMIT] if order[TYPE] == LIMIT_ORDER else book.state[slot, CLOSE]
-            total += notional_of(order[REMAINING], price, book.static[slot])
+            total += cost_of(order[REMAINING], price, book.static[slot], book.settings)
     return total
 
 
@@ -172,7 +190,7 @@ def carry(book: Book, day: int) -> None:
     if book.counters[LAST_DAY] != 0 and days > 0:
         borrowed = max(-book.cash[0], 0)
         for slot in range(book.state.shape[0]):
-            if book.state[slot, HELD] < 0:
+            if book.state[slot, HELD] < 0 and book.static[slot, CLASS] == EQUITY:
                 borrowed -= notional_of(book.state[slot, HELD], book.state[slot, CLOSE], book.static[slot])
         cost = multiply_divide(borrowed, book.settings[BORROW] * days, BPS * YEAR, True)
         book.cash[0] -= cost
@@ -183,11 +201,8 @@ def carry(book: Book, day: int) -> None:
 @kernel
 def call(book: Book, worth: int, row: int) -> bool:
     """Below the maintenance margin every position is closed at the next open, and nothing else is done."""
-    gross = 0
-    for slot in range(book.state.shape[0]):
-        if book.state[slot, HELD] != 0:
-            gross += abs(notional_of(book.state[slot, HELD], book.state[slot, CLOSE], book.static[slot]))
-    if gross == 0 or worth >= multiply_divide(gross, book.settings[MAINTENANCE], BPS, True):
+    least = needed(book.state, book.static, book.settings)
+    if least < 0 or worth >= least:
         return False
     book.counters[MARGIN_CALLS] += 1
     cancel(book, -1, -1)
@@ -320,7 +335,7 @@ def simulate(
     counters, settings, state, static = book.counters, book.settings, book.state, book.static
     slots, nodes = state.shape[0], machine.code.shape[0]
     room, fill_room = book.pool.shape[0] - ORDERS_PER_SLOT * slots, book.fills.shape[0] - slots
-    margin, since = settings[SHORT] != 0 or settings[MARGIN] != BPS, settings[TRADE_FROM]
+    margin, since = settings[SHORT] != 0 or settings[MARGIN] != BPS or settings[CONTRACTS] != 0, settings[TRADE_FROM]
     by_row = margin or settings[BORROW] > 0 or early < nodes
     intraday = False
     for slot in range(slots):
@@ -339,6 +354,8 @@ def simulate(
             act(book, market, machine, early, row)
             if counters[POOL] > 0:
                 trade(book, market, row)
+            if settings[CONTRACTS] != 0:
+                settle(book, market, row)
             close_sessions(book, market, row)
         first, now = max(row, since), row - base
         if by_row:

@@ -9,10 +9,10 @@ by one factor. A position is sold short only where the program says so. Sells co
 
 import numpy as np
 
-from app.engine.columns import LIMIT_ORDER, Intended, Reason, Setting, Sizing, State, Static
+from app.engine.columns import LIMIT_ORDER, Class, Intended, Reason, Setting, Sizing, State, Static
 from app.engine.kernels.integers import multiply_divide
-from app.engine.kernels.jit import inlined, kernel
-from app.engine.kernels.positions import notional_of
+from app.engine.kernels.jit import kernel
+from app.engine.kernels.positions import cost_of, notional_of, tied, worth_of
 from app.engine.layout import BPS, WEIGHT, Flag
 
 QUANTITY, CLOSE = int(State.QUANTITY), int(State.CLOSE)
@@ -26,15 +26,27 @@ ORDER_TYPE, OFFSET = int(Setting.ORDER_TYPE), int(Setting.OFFSET_BPS)
 SLOT, SIDE, AMOUNT, LIMIT, REASON, BUDGET = (int(c) for c in Intended)
 ENTER, INCREASE, REDUCE, EXIT = (int(r) for r in list(Reason)[:4])
 UNKNOWN, REBALANCE = int(Flag.UNKNOWN), int(Flag.REBALANCE)
+CLASS, EQUITY, GONE = int(Static.CLASS), int(Class.EQUITY), int(State.GONE)
 
 
 @kernel
 def equity_of(state: np.ndarray, static: np.ndarray, cash: int) -> int:
-    """cash + Σ quantity × last close, in minor units, each product rounded half up."""
+    """cash + Σ quantity × last close, in minor units, each product rounded half up; of futures less their cost."""
     total = cash
     for slot in range(state.shape[0]):
         if state[slot, QUANTITY] != 0:
-            total += notional_of(state[slot, QUANTITY], state[slot, CLOSE], static[slot])
+            total += worth_of(state[slot], state[slot, CLOSE], static[slot])
+    return total
+
+
+@kernel
+def free_of(state: np.ndarray, static: np.ndarray, settings: np.ndarray, cash: int) -> int:
+    """The cash, with what contracts have gained or lost and without what they tie up."""
+    total = cash
+    for slot in range(state.shape[0]):
+        held, close = state[slot, QUANTITY], state[slot, CLOSE]
+        if static[slot, CLASS] != EQUITY and held != 0:
+            total += worth_of(state[slot], close, static[slot]) - tied(held, close, static[slot], settings)
     return total
 
 
@@ -64,7 +76,7 @@ def change_of(weight: int, flag: int, state: np.ndarray, static: np.ndarray, set
     close: int = state[CLOSE]
     lot: int = static[LOT]
     free: int = held - state[OPEN_SELL]
-    if flag == UNKNOWN or close <= 0 or equity <= 0:
+    if flag == UNKNOWN or close <= 0 or equity <= 0 or state[GONE] != 0:
         return 0
     if weight == 0 and settings[SHORT] == 0:
         return -free if free > 0 else 0
@@ -127,9 +139,10 @@ def decide(
             row[REASON] = reason_of(weights[slot, at], state[slot, QUANTITY], -1)
             count += 1
         elif change > 0:
-            cost += notional_of(change, state[slot, CLOSE], static[slot])
+            cost += cost_of(change, state[slot, CLOSE], static[slot], settings)
     if cost > 0:
-        spendable = multiply_divide(max(cash - reserved, 0), BPS - settings[RESERVE], BPS, False)
+        free = free_of(state, static, settings, cash)
+        spendable = multiply_divide(max(free - reserved, 0), BPS - settings[RESERVE], BPS, False)
         for slot in range(slots):
             change = change_of(weights[slot, at], flags[slot, at], state[slot], static[slot], settings, equity)
             if change <= 0:

@@ -11,7 +11,8 @@ from app.engine.layout import Field, Flag, Output
 
 HIGH, LOW, CLOSE_PRICE = int(Field.HIGH), int(Field.LOW), int(Field.CLOSE)
 HELD, CLOSE, BARS_HELD = int(State.QUANTITY), int(State.CLOSE), int(State.BARS_HELD)
-MULTIPLY, DIVIDE = int(Static.MULTIPLY), int(Static.DIVIDE)
+MULTIPLY, DIVIDE, MARGINED = int(Static.MULTIPLY), int(Static.DIVIDE), int(Static.MARGINED)
+COST = int(State.COST)
 HOLD, REBALANCE = int(Flag.HOLD), int(Flag.REBALANCE)
 SLOT, SIDE, TYPE, LIMIT, TRIGGER = (int(c) for c in (Order.SLOT, Order.SIDE, Order.TYPE, Order.LIMIT, Order.TRIGGER))
 VALIDITY, SEEN, TRAIL, ONE_BAR = int(Order.VALIDITY), int(Order.SEEN), int(Order.TRAIL), int(Validity.BAR)
@@ -110,8 +111,11 @@ def raised(columns: np.ndarray, register: int, first: int, last: int) -> int:
 
 @kernel
 def add_worth(equity: np.ndarray, closes: np.ndarray, valid: np.ndarray, own: np.ndarray, fixed: np.ndarray) -> None:
-    """Add what a position is worth at each close; a missing bar has the last one."""
+    """Add what a position is worth at each close, of what is margined less its cost; a missing bar has the last one."""
     held, multiply, divide = own[HELD], fixed[MULTIPLY], fixed[DIVIDE]
+    if fixed[MARGINED] != 0:
+        for i in range(equity.shape[0]):
+            equity[i] -= own[COST]
     rows, unit = equity.shape[0], held * multiply
     if whole(valid, 0):
         top = 0

@@ -11,6 +11,7 @@ from app.engine.columns import (
     LIMIT_ORDER,
     MARKET,
     STOP_LIMIT,
+    Class,
     Counter,
     Order,
     Reason,
@@ -25,7 +26,7 @@ from app.engine.kernels.book import Book
 from app.engine.kernels.integers import multiply_divide
 from app.engine.kernels.jit import kernel
 from app.engine.kernels.pool import append, away, cancel, on_tick
-from app.engine.kernels.positions import notional_of
+from app.engine.kernels.positions import basis_of, margin_of, notional_of, tied
 from app.engine.kernels.sizing import equity_of, full_position
 from app.engine.layout import BPS, WEIGHT, Output
 
@@ -47,6 +48,7 @@ ENTRY, EXIT, TILL_CANCELLED = int(Role.ENTRY), int(Role.EXIT), int(Validity.TILL
 ENTER, LEAVE, TIMED = int(Reason.ENTER), int(Reason.EXIT), int(Reason.TIME_EXIT)
 RISK, CANCELLED = int(Sizing.RISK), int(Counter.CANCELLED)
 TAKE_RELATIVE = int(Setting.TAKE_RELATIVE)
+CLASS, EQUITY, GONE = int(Static.CLASS), int(Class.EQUITY), int(State.GONE)
 UNKNOWN, MILLION, TOO_FAR = -1, 1_000_000, 2.0**46
 PERCENT = 10_000.0  # millionths
 
@@ -71,30 +73,35 @@ def whole(columns: np.ndarray, known: np.ndarray, register: int, at: int, scale:
 @kernel
 def power(book: Book) -> int:
     """What positions may still be opened, at margin: equity less reserve, less the margin of positions and entries."""
-    used, margin = 0, book.settings[MARGIN]
+    used, bound, margin = 0, 0, book.settings[MARGIN]
     for slot in range(book.state.shape[0]):
-        held = book.state[slot, HELD]
-        if held != 0:
-            used += abs(notional_of(held, book.state[slot, CLOSE], book.static[slot]))
+        held, close, fixed = book.state[slot, HELD], book.state[slot, CLOSE], book.static[slot]
+        if held != 0 and fixed[CLASS] == EQUITY:
+            used += abs(notional_of(held, close, fixed))
+        elif held != 0:
+            bound += tied(held, close, fixed, book.settings)
     for index in range(book.counters[POOL]):
         order = book.pool[index]
         if order[ROLE] == ENTRY:
-            price = max(order[LIMIT], order[TRIGGER])
-            used += notional_of(
-                order[REMAINING], price if price > 0 else book.state[order[SLOT], CLOSE], book.static[order[SLOT]]
-            )
+            price, fixed = max(order[LIMIT], order[TRIGGER]), book.static[order[SLOT]]
+            price = price if price > 0 else book.state[order[SLOT], CLOSE]
+            if fixed[CLASS] == EQUITY:
+                used += notional_of(order[REMAINING], price, fixed)
+            else:
+                bound += tied(order[SIDE] * order[REMAINING], price, fixed, book.settings)
     equity = equity_of(book.state, book.static, book.cash[0])
     if equity <= 0:
         return 0
-    return multiply_divide(equity, BPS - book.settings[RESERVE], BPS, False) - multiply_divide(used, margin, BPS, True)
+    spare = multiply_divide(equity, BPS - book.settings[RESERVE], BPS, False)
+    return spare - multiply_divide(used, margin, BPS, True) - bound
 
 
 @kernel
-def size_of(book: Book, slot: int, price: int, share: int, risked: int, free: int) -> int:
+def size_of(book: Book, slot: int, side: int, price: int, share: int, risked: int, free: int) -> int:
     """Quantity of an entry at `price`, whole lots; `share` at `WEIGHT`, `risked`: the stop's distance at this price."""
     fixed, settings = book.static[slot], book.settings
-    most = multiply_divide(free, BPS, settings[MARGIN], False)
-    most = multiply_divide(most, fixed[DIVIDE], price * fixed[MULTIPLY], False)
+    most = multiply_divide(free, BPS, margin_of(fixed, settings, side), False)
+    most = multiply_divide(most, fixed[DIVIDE], basis_of(fixed, price, side) * fixed[MULTIPLY], False)
     equity = equity_of(book.state, book.static, book.cash[0])
     if settings[UNITS] > 0:
         quantity = multiply_divide(settings[UNITS] * fixed[UNIT], share, WEIGHT, False)
@@ -144,7 +151,7 @@ def enter(
     price = close if kind == MARKET else limit if kind == STOP_LIMIT else asked
     loss, follows = away(price, stop, settings[STOP_RELATIVE]), away(price, trail, settings[TRAIL_RELATIVE])
     risked = follows if loss == 0 or 0 < follows < loss else loss
-    quantity = size_of(book, slot, price, share, max(risked, 1), max(power(book), 0))
+    quantity = size_of(book, slot, side, price, share, max(risked, 1), max(power(book), 0))
     if quantity <= 0:
         return
     order = book.pool[append(book, slot, side, kind, quantity, ENTRY, ENTER, row)]
@@ -166,6 +173,8 @@ def intend(
     """One slot's decision after its closed bar; column `at` is that bar."""
     own = book.state[slot]
     held, side = own[HELD], 0
+    if own[GONE] != 0:
+        return
     if held != 0:
         if holds(columns, known, outputs[EXIT_LONG if held > 0 else EXIT_SHORT], at):
             side = 1 if held > 0 else -1

@@ -66,6 +66,7 @@ def result_document(
             "first_bar": _at(bars, 0),
             "last_bar": _at(bars, bars.rows - 1),
             "traded_from": _at(bars, min(first_row, bars.rows - 1)),
+            **_contract(instruments[0]),
         },
         "seed": None,  # nothing in the engine is random
         "currency": currency,
@@ -98,6 +99,14 @@ def result_document(
         },
         "sha256": result.sha256(),
     }  # fmt: skip
+
+
+def _contract(one: Instrument) -> dict[str, Any]:
+    """What a future or an option is, which its bars do not say."""
+    if not one.is_contract:
+        return {}
+    strike = None if one.strike is None else format_scaled(one.strike, one.price_exp)
+    return {"contract": {"kind": one.kind, "multiplier": str(one.multiplier), "strike": strike}}
 
 
 def _carried_out(result: Result, fills: Sequence[SimulatedFill], currency: str) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from app.engine.bars import Bars
 from app.engine.columns import RATE_COLUMNS
 from app.engine.schedule import Trade, charges, note, schedule_named, schedules
 from app.engine.tariff import rate_table
-from app.kernel.errors import DomainError
 from app.kernel.orders import Product, Side
 
 ON = date(2026, 11, 2)
@@ -55,6 +54,8 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     "mcx_futures": {"flat": False, "crore": "210", "tax": "ctt", "tax_percent": "0.01", "stamp_percent": "0.002"},
     "mcx_options": {"flat": True, "crore": "4180", "tax": "ctt", "tax_percent": "0.05", "stamp_percent": "0.003"},
     "bse_equity": {"flat": False, "crore": "375", "tax": "stt", "tax_percent": "0.025", "stamp_percent": "0.003"},
+    "bse_equity_x": {"flat": False, "crore": "10000", "tax": "stt", "tax_percent": "0.025", "stamp_percent": "0.003"},
+    "bse_stock_options": {"flat": True, "crore": "500", "tax": "stt", "tax_percent": "0.15", "stamp_percent": "0.003"},
 }
 
 
@@ -78,19 +79,6 @@ def test_brokerage_is_capped_at_twenty_rupees_an_order(name: str) -> None:
             schedule_named(name), notional=notional, quantity=1, side=Side.BUY, product=Product.INTRADAY, on=ON
         ).as_dict()
         assert heads["brokerage"] == minor
-
-
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_what_was_charged_before_the_sources_begin_is_not_invented(name: str) -> None:
-    early = date(2024, 9, 30)
-    with pytest.raises(DomainError, match="no rates for 2024-09-30"):
-        charges(schedule_named(name), notional=1000, quantity=1, side=Side.BUY, product=Product.INTRADAY, on=early)
-
-
-def test_derivatives_begin_with_the_tax_of_april_2026() -> None:
-    schedule = schedule_named("nse_options")
-    assert not schedule.covers(date(2026, 3, 31))
-    assert schedule.covers(date(2026, 4, 1))
 
 
 def test_a_per_share_broker_has_a_minimum() -> None:

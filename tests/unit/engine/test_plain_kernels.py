@@ -3,6 +3,7 @@
 import importlib
 import sys
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from app.engine import kernels
-from app.engine.bars import AnyEvent, Bars, Dividend, Split, timeline
+from app.engine.bars import AnyEvent, Bars, Dividend, Expiry, Split, timeline
 from app.engine.columns import Intrabar
 from app.engine.fills import SlippageModel
 from app.engine.instruments import Instrument
@@ -188,6 +189,28 @@ def test_flat_fees_and_products_beyond_64_bits_agree_uncompiled(
     )  # fmt: skip
     assert len(result.fills) > 5
     assert max(result.fills[:, 3].tolist()) * 50_0000 > 2**63
+
+
+def test_futures_and_options(plain: Callable[..., Any], bars_of: Maker, slots: Slots, cross_program: Documents) -> None:
+    """Margin, premiums, margin calls and expiries, in trades of both sides and in targets."""
+    mixed = [
+        *slots(1, currency="INR"), *slots(1, currency="INR", kind="future", multiplier=Fraction(5)),
+        *slots(1, currency="INR", kind="option", strike=50_0000),
+    ]  # fmt: skip
+    rule = "cross_above(close, sma(close, 4))"
+    both = {
+        "version": 1, "name": "t", "sizing": {"type": "units", "units": 40},
+        "trades": {"long": {"enter": rule, "exit": "open_profit > 5"}, "short": {"enter": f"not {rule}"}},
+    }  # fmt: skip
+    for number, document in enumerate((both, cross_program(2, 6, weight=0.5))):
+        bars = bars_of(150, 3, seed=number, missing=0.05)
+        options: dict[str, Any] = {
+            "events": [Split(50, 1, 2, 1), Expiry(120, 1), Expiry(130, 2, 0)], "cash": 20_000_00,
+            "terms": Terms(future_margin_bps=6000, contract_call_bps=9000), "instruments": mixed,
+            "schedule": schedule_named("flat_bps"),
+        }  # fmt: skip
+        result = twice(plain, lambda d=document, b=bars, o=options: backtest(compile_program(d), b, **o))  # type: ignore[misc]
+        assert {fill.slot for fill in result.fill_records()} == {0, 1, 2}
 
 
 def test_trades_and_position_words(plain: Callable[..., Any], bars_of: Maker, slots: Slots) -> None:

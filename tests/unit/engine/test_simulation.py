@@ -252,7 +252,7 @@ def test_the_result_states_its_assumptions(bars_of: Maker, slots: Slots, cross_p
         ({"cash": 0}, "invalid_cash"),
         ({"trade_from": 999}, "invalid_range"),
         ({"block": 0}, "invalid_range"),
-        ({"events": [Expiry(1, 0)]}, "unsupported_event"),
+        ({"events": [Expiry(1, 0)]}, "invalid_event"),
         ({"events": [Split(999, 0, 2, 1)]}, "invalid_event"),
         ({"events": [Split(1, 5, 2, 1)]}, "invalid_event"),
         ({"events": [Split(1, 0, 0, 1)]}, "invalid_event"),
@@ -293,7 +293,13 @@ def test_bars_must_fit_the_instruments(bars_of: Maker, slots: Slots, cross_progr
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"kind": "future"}, "only cash equity"),
+        ({"kind": "swap"}, "equity, future or option"),
+        ({"multiplier": Fraction(2)}, "Only futures and options"),
+        ({"kind": "future", "multiplier": Fraction(0)}, "above 0"),
+        ({"kind": "future", "multiplier": Fraction(10**6), "price_exp": 0}, "too far"),
+        ({"kind": "option"}, "needs its strike"),
+        ({"kind": "future", "strike": 100}, "needs its strike"),
+        ({"kind": "option", "strike": 0}, "positive"),
         ({"price_exp": 12}, "Exponents"),
         ({"lot": 0}, "positive"),
     ],

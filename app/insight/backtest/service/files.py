@@ -4,13 +4,14 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import numpy as np
 
-from app.engine.bars import Bars, align, day_number
+from app.engine.bars import Bars, Expiry, align, day_number
 from app.engine.fills import SlippageModel
 from app.engine.firewall import Check, verify
 from app.engine.instruments import Instrument
@@ -32,9 +33,10 @@ _SEED = 7
 
 @dataclass(frozen=True, slots=True)
 class FileRun:
-    """What to run. `files`: one instrument each, named by the file. `cash` and `tick` are decimal text.
-
-    Rows before `start` only warm the program up; rows after `end` are left out; both are trading dates.
+    """What to run. `files`: one instrument each, named by the file. `cash`, `tick` and a contract's figures are decimal
+    text. Rows before `start` only warm the program up; rows after `end` are left out; both are trading dates. `kind`,
+    `multiplier` and `strike`: what the files are of (`app.engine.instruments.Instrument`). `expiry`: on this date
+    contracts are settled, after their last bar, at `settlement` or at its close; past the last bar they are still open.
     """
 
     program: Mapping[str, Any]
@@ -50,6 +52,11 @@ class FileRun:
     start: date | None = None
     end: date | None = None
     terms: Terms = CASH_ACCOUNT
+    kind: str = "equity"
+    multiplier: str = "1"
+    strike: str | None = None
+    expiry: date | None = None
+    settlement: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +70,12 @@ class _Prepared:
     slippage: SlippageModel
     terms: Terms
     first_row: int
+    expiries: list[Expiry]
 
     def run(self, bars: Bars, *, block: int = BLOCK, on_block: Callable[[int], None] | None = None) -> Result:
         return backtest(
             self.program, bars, instruments=self.instruments, cash=self.cash, schedule=self.schedule,
-            slippage=self.slippage, terms=self.terms,
+            slippage=self.slippage, terms=self.terms, events=[one for one in self.expiries if one.row < bars.rows],
             trade_from=min(self.first_row, bars.rows), block=block, on_block=on_block,
         )  # fmt: skip
 
@@ -116,8 +124,10 @@ def _prepare(run: FileRun) -> _Prepared:
     first = 0 if run.start is None else int(np.searchsorted(bars.days, day_number(run.start)))
     if first >= bars.rows:
         raise invalid("invalid_range", "No bar lies in the range from start to end.", param="start")
+    strike = None if run.strike is None else parse_scaled(run.strike, PRICE_EXP, param="strike")
+    common: dict[str, Any] = {"kind": run.kind, "multiplier": _multiplier(run.multiplier), "strike": strike}
     instruments = [
-        Instrument(UUID(int=slot + 1), run.currency, PRICE_EXP, tick=tick, lot=run.lot, product=run.product)
+        Instrument(UUID(int=slot + 1), run.currency, PRICE_EXP, tick=tick, lot=run.lot, product=run.product, **common)
         for slot in range(len(run.files))
     ]
     sources = [
@@ -125,7 +135,32 @@ def _prepare(run: FileRun) -> _Prepared:
         for symbol, file in zip(symbols, run.files, strict=True)
     ]
     slippage = SlippageModel(run.slippage_bps)
-    return _Prepared(program, bars, instruments, sources, cash, schedule, slippage, run.terms, first)
+    expiries = _expiries(run, bars)
+    return _Prepared(program, bars, instruments, sources, cash, schedule, slippage, run.terms, first, expiries)
+
+
+def _multiplier(text: str) -> Fraction:
+    try:
+        return Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise invalid(
+            "invalid_decimal", f"{text!r} is no multiplier; give a number, as 50.", param="multiplier"
+        ) from None
+
+
+def _expiries(run: FileRun, bars: Bars) -> list[Expiry]:
+    """One per slot, on the last row of the expiry date or, where it has no bar, before it."""
+    if run.expiry is None:
+        if run.settlement is not None:
+            raise invalid("invalid_range", "A settlement price needs the expiry's date.", param="expiry")
+        return []
+    row = int(np.searchsorted(bars.days, day_number(run.expiry), side="right")) - 1
+    if row < 0:
+        raise invalid("invalid_range", f"The contracts expire on {run.expiry}, before the first bar.", param="expiry")
+    if row == bars.rows - 1 and bars.days[row] < day_number(run.expiry):
+        return []
+    price = None if run.settlement is None else parse_scaled(run.settlement, PRICE_EXP, param="settlement")
+    return [Expiry(row, slot, price) for slot in range(bars.slots)]
 
 
 def _symbols(files: Sequence[Path]) -> list[str]:

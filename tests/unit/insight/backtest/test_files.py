@@ -182,3 +182,79 @@ def test_the_page_is_whole_alone_and_escaped(tmp_path: Path, months: int) -> Non
     assert "<script" not in page and "http" not in page
     assert "cross &lt;&amp;&gt;" in page and "cross <&>" not in page
     assert result["sha256"] in page
+
+
+FUTURE_DAYS = (
+    "2025-03-24,100,101,99,100,1000", "2025-03-25,100,111,100,110,1000", "2025-03-26,108,112,103,104,1000",
+    "2025-03-27,106,113,105,112,1000", "2025-03-28,112,113,111,112,1000",
+)  # fmt: skip
+BUY_TWO: dict[str, Any] = {
+    "version": 1, "name": "two", "trades": {"long": {"enter": "close > 105"}}, "sizing": {"type": "units", "units": 2},
+}  # fmt: skip
+
+
+def future(folder: Path, **changes: Any) -> FileRun:
+    options: dict[str, Any] = {
+        "program": BUY_TWO, "files": [csv(folder, *FUTURE_DAYS)], "cash": "10000", "charges": "nse_futures",
+        "currency": "INR", "kind": "future", "multiplier": "50", "expiry": date(2025, 3, 27),
+    }  # fmt: skip
+    return FileRun(**options | changes)
+
+
+def test_a_future_in_a_file_is_settled_on_its_expiry(tmp_path: Path) -> None:
+    result = run_files(future(tmp_path))
+    assert [(fill["at"][:10], fill["reason"], fill["price"]) for fill in result["fills"]] == [
+        ("2025-03-26", "enter", "108.0000"), ("2025-03-27", "expiry", "112.0000"),
+    ]  # fmt: skip
+    assert result["final_cash"] == result["final_equity"] == "10395.93"  # 400 less 4.07
+    assert result["trades"][0]["profit"] == "395.93"
+    assert result["data"]["contract"] == {"kind": "future", "multiplier": "50", "strike": None}
+    assert "settled in cash" in result["assumptions"]["expiry"]
+    assert "expiry" in report_page(result)
+
+
+def test_a_settlement_price_may_be_given_and_an_expiry_may_lie_past_the_bars(tmp_path: Path) -> None:
+    settled = run_files(future(tmp_path, settlement="100", charges="zero"))
+    assert settled["final_cash"] == "9200.00"
+    still_open = run_files(future(tmp_path, expiry=date(2025, 4, 24), charges="zero"))
+    assert [fill["reason"] for fill in still_open["fills"]] == ["enter"]
+    assert (still_open["final_cash"], still_open["final_equity"]) == ("10000.00", "10400.00")
+
+
+def test_an_option_in_a_file_has_its_strike(tmp_path: Path) -> None:
+    result = run_files(future(tmp_path, kind="option", multiplier="0.5", strike="95.5", charges="nse_options"))
+    assert result["data"]["contract"] == {"kind": "option", "multiplier": "1/2", "strike": "95.5000"}
+    assert result["fills"][0]["notional"] == "108.00"
+
+
+def test_an_option_that_ends_worthless_is_a_trade_that_lost_its_premium(tmp_path: Path) -> None:
+    result = run_files(future(tmp_path, kind="option", strike="95.5", charges="zero", settlement="0", cash="20000"))
+    assert [trade["profit"] for trade in result["trades"]] == ["-10800.00"]
+    assert result["fills"][1]["price"] == "0.0000"
+
+
+def test_every_check_passes_on_a_file_of_a_future(tmp_path: Path) -> None:
+    assert all(check.passed for check in verify_files(future(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        ({"kind": "bond"}, "instruments[0]"),
+        ({"kind": "option"}, "instruments[0]"),
+        ({"multiplier": "many"}, "multiplier"),
+        ({"multiplier": "1/0"}, "multiplier"),
+        ({"multiplier": "-1"}, "instruments[0]"),
+        ({"kind": "option", "strike": "high"}, "strike"),
+        ({"settlement": "low"}, "settlement"),
+        ({"expiry": None, "settlement": "100"}, "expiry"),
+        ({"expiry": date(2025, 3, 21)}, "expiry"),
+        ({"kind": "equity", "multiplier": "1"}, "events"),
+    ],
+)
+def test_a_contract_that_cannot_be_is_refused_with_its_place(
+    tmp_path: Path, changes: dict[str, Any], param: str
+) -> None:
+    with pytest.raises(DomainError) as refused:
+        run_files(future(tmp_path, **changes))
+    assert refused.value.param == param
