@@ -1,0 +1,7 @@
+"""Peers."""
+
+from tests.bench.measure import Figure
+
+
+def run() -> list[Figure]:
+    return []
