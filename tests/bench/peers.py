@@ -106,11 +106,9 @@ def _floats(columns: works.Columns) -> dict[str, Any]:
 
 
 def _exact_rows(closes: Any) -> list[int]:
-    """Rows of the fills that W1 has in whole numbers."""
-    sums = np.concatenate([[0], np.cumsum(closes, dtype=np.int64)])
-    above = 3 * (sums[30:] - sums[20:-10]) > sums[30:] - sums[:-30]
-    crossed, first = np.flatnonzero(above[1:] != above[:-1]) + 31, 1 if above[0] else 0
-    return [int(row) for row in crossed[first:] if row < len(closes)]
+    """Rows of the fills that W1 has in whole numbers: the first of them is a purchase."""
+    crossed = works.crossings(closes, works.FAST, works.SLOW)
+    return [row for row, _ in (crossed if crossed[0][1] else crossed[1:])]
 
 
 def _changes(fast: Any, slow: Any, known: int) -> tuple[Any, Any]:

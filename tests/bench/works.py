@@ -110,6 +110,15 @@ def goog() -> Columns:
     return prices | {"volume": np.array([int(row[5]) for row in rows]), "days": days, "times": days * DAY_US}
 
 
+def crossings(closes: npt.NDArray[np.int64], fast: int, slow: int) -> list[tuple[int, bool]]:
+    """(row of the next open, upwards) of each change of SMA(fast) > SMA(slow): in whole numbers, so ties are ties."""
+    sums = np.concatenate([[0], np.cumsum(closes, dtype=np.int64)])
+    ends = sums[slow:]
+    above = slow * (ends - sums[slow - fast : len(sums) - fast]) > fast * (ends - sums[: len(sums) - slow])
+    changed = np.flatnonzero(above[1:] != above[:-1]) + 1
+    return [(int(at) + slow, bool(above[at])) for at in changed if at + slow < len(closes)]
+
+
 def without_volume(columns: Columns) -> Columns:
     """For quantities so fine that volumes would not fit; `W1` does not look at them."""
     return columns | {"volume": np.zeros_like(columns["volume"])}

@@ -81,22 +81,13 @@ def exact_fractions(columns: Columns) -> Fraction:
     """W1a in unrounded shares and money: rational numbers."""
     opens, closes = columns["open"].tolist(), columns["close"].tolist()
     cash, held = Fraction(10_000), Fraction(0)
-    for row, up in crossings(columns["close"], 10, 30):
+    for row, up in works.crossings(columns["close"], 10, 30):
         price = Fraction(opens[row], 100)
         if up and held == 0:
             cash, held = Fraction(0), cash / (price * Fraction("1.001"))
         elif not up and held > 0:
             cash, held = held * price * Fraction("0.999"), Fraction(0)
     return cash + held * Fraction(closes[-1], 100)
-
-
-def crossings(closes: Any, fast: int, slow: int) -> list[tuple[int, bool]]:
-    """(row of the next open, upwards) of each change of SMA(fast) > SMA(slow), in whole numbers."""
-    sums = np.concatenate([[0], np.cumsum(closes, dtype=np.int64)])
-    ends = sums[slow:]
-    above = slow * (ends - sums[slow - fast : len(sums) - fast]) > fast * (ends - sums[: len(sums) - slow])
-    changed = np.flatnonzero(above[1:] != above[:-1]) + 1
-    return [(int(at) + slow, bool(above[at])) for at in changed if at + slow < len(closes)]
 
 
 def slack(result: Result, money_exp: int, step: Fraction) -> Fraction:
@@ -141,9 +132,10 @@ def test_w1a_in_tenths_of_shares_prints_the_digits_that_vectorbt_raptorbt_and_ba
 def test_the_best_of_w2_is_the_figure_of_every_engine_that_was_asked() -> None:
     columns = works.without_volume(works.goog())
     bars, best = align([columns]), 0
-    for fast, slow in ((fast, slow) for fast, slow in works.W2_PAIRS):
+    for fast, slow in works.W2_PAIRS:
         program = compile_program(works.W1A, {"fast": fast, "slow": slow})
-        result = backtest(program, bars, instruments=[works.FRACTIONAL], cash=works.W1A_CASH, schedule=FLAT)
+        options: Any = {"instruments": [works.FRACTIONAL], "cash": works.W1A_CASH, "sessions": ()}  # nothing rests
+        result = backtest(program, bars, schedule=FLAT, **options)
         best = max(best, int(result.equity[-1]))
     assert round(in_money(best, 8) * 10**5) == 74_992_97993
 
@@ -154,7 +146,7 @@ def test_w1b_has_its_38_560_fills_and_no_crossing_that_exact_arithmetic_does_not
         compile_program(works.W1B), align([columns]), instruments=[works.W1B_INSTRUMENT], cash=works.W1B_CASH,
         schedule=FLAT,
     )  # fmt: skip
-    exact = crossings(columns["close"], works.FAST, works.SLOW)
+    exact = works.crossings(columns["close"], works.FAST, works.SLOW)
     if not exact[0][1]:  # nothing is held yet
         exact = exact[1:]
     assert len(exact) == 38_560
@@ -174,4 +166,4 @@ def test_w1b_has_ties_on_which_float_sums_cross_wrongly() -> None:
     rough = np.concatenate([[0.0], np.cumsum(closes / 100)])
     above = (rough[30:] - rough[20:-10]) / 10 > (rough[30:] - rough[:-30]) / 30
     changed = {int(at) + 31 for at in np.flatnonzero(above[1:] != above[:-1])}
-    assert len(changed ^ {row for row, _ in crossings(closes, 10, 30)}) > 50
+    assert len(changed ^ {row for row, _ in works.crossings(closes, 10, 30)}) > 50
