@@ -149,9 +149,10 @@ def _signals(bars: dict[str, Any], pairs: tuple[tuple[int, int], ...]) -> tuple[
 
 def _vectorbt(bars: dict[str, Any], pairs: tuple[tuple[int, int], ...], cash: float, engine: str) -> Any:
     vectorbt: Any = importlib.import_module("vectorbt")
+    vectorbt.settings["engine"] = engine  # of the means, too
     entries, exits = _signals(bars, pairs)
     return vectorbt.Portfolio.from_signals(
-        bars["close"][:, None], entries, exits, price=bars["open"][:, None], fees=FEES, init_cash=cash, engine=engine
+        bars["close"][:, None], entries, exits, price=bars["open"][:, None], fees=FEES, init_cash=cash
     )
 
 
