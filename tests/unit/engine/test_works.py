@@ -23,7 +23,7 @@ from tests.bench import works
 
 FLAT = schedule_named("flat_bps")
 WHOLE_SHARES = "54101.36916000"  # backtesting.py
-FRACTIONS = "54611.2370823"  # vectorbt, raptorbt, backtrader
+FRACTIONS = "54611.2370823"  # vectorbt, raptorbt
 Columns = dict[str, Any]
 
 
@@ -121,7 +121,7 @@ def test_w1a_in_fractions_ends_at_the_exact_figure_within_the_bound_of_its_round
     assert len(result.fills) == 65
 
 
-def test_w1a_in_tenths_of_shares_prints_the_digits_that_vectorbt_raptorbt_and_backtrader_print() -> None:
+def test_w1a_in_tenths_of_shares_ends_with_the_digits_that_vectorbt_and_raptorbt_print() -> None:
     columns = works.without_volume(works.goog())
     exact, digits = exact_fractions(columns), Fraction(1, 10**7)
     assert round(exact / digits) * digits == Fraction(FRACTIONS)
