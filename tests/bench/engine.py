@@ -30,7 +30,6 @@ from app.engine.bars import Bars, align
 from app.engine.columns import FillColumn
 from app.engine.decision import Book, Holding, decide
 from app.engine.instruments import Instrument
-from app.engine.layout import Field
 from app.engine.program import compile_program
 from app.engine.runtime import ProgramRuntime
 from app.engine.schedule import schedule_named
@@ -143,7 +142,7 @@ def _w3() -> list[Figure | Refused]:
     from tests.bench.limit_engine import FILL, momentum
 
     bars, program = align(works.w3()), compile_program(works.W3)
-    opens, closes = (np.ascontiguousarray(bars.fields[field]) for field in (Field.OPEN, Field.CLOSE))
+    opens, closes = (np.stack([one[name] for one in works.w3()]) for name in ("open", "close"))
     curve = np.empty(bars.rows, np.int64)
     fills = np.empty((2 * works.W3_SLOTS * bars.rows // works.W3_EVERY, FILL), np.int64)
     instruments = [works.of_w3(slot) for slot in range(works.W3_SLOTS)]
