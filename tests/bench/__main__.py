@@ -3,19 +3,11 @@
 import argparse
 import importlib
 import json
-from typing import TypedDict
+import sys
+
+from tests.bench.measure import Figure, Refused
 
 NAMES = ("engine", "orders")
-
-
-class Figure(TypedDict):
-    """One figure. `ratio` is ours / limit."""
-
-    name: str
-    ours: float
-    limit: float
-    unit: str
-    ratio: float
 
 
 def main() -> None:
@@ -23,15 +15,20 @@ def main() -> None:
     parser.add_argument("name", choices=NAMES)
     parser.add_argument("--json", action="store_true", help="print a list of {name, ours, limit, unit, ratio}")
     arguments = parser.parse_args()
-    figures: list[Figure] = importlib.import_module(f"tests.bench.{arguments.name}").run()
+    found: list[Figure | Refused] = importlib.import_module(f"tests.bench.{arguments.name}").run()
+    figures = [one for one in found if not isinstance(one, Refused)]
     if arguments.json:
         print(json.dumps(figures))
-        return
-    for figure in figures:
-        print(
-            f"{figure['name']:<16} {figure['ours']:>10.2f} {figure['unit']:<6}"
-            f" limit {figure['limit']:>10.2f}   ratio {figure['ratio']:.2f}"
-        )
+    else:
+        for figure in figures:
+            print(
+                f"{figure['name']:<32} {figure['ours']:>10.2f} {figure['unit']:<7}"
+                f" limit {figure['limit']:>10.2f}   ratio {figure['ratio']:.2f}"
+            )
+    refused = [one for one in found if isinstance(one, Refused)]
+    for one in refused:
+        print(f"{one.name}: no figure, the results differ: {one.reason}", file=sys.stderr)
+    sys.exit(1 if refused else 0)
 
 
 main()

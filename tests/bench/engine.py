@@ -1,13 +1,15 @@
-"""The engine on the works of `W1b`: a million one-minute bars, SMA10 over SMA30, 100 units, 0.1 % of each side.
+"""The engine on the works of `tests.bench.works`, each against a hand-written loop for that one strategy.
 
-`W1b` is CPU nanoseconds a bar with fills and equity curve; its limit is `limit_engine`, in turn on the same arrays, and
-both must give the same fills and the same curve. `W1b-bracket-charges` (limit entry, stop-loss and take-profit, exit by
-signal, 10 % participation, NSE's intraday charges) is held against the same limit. `W1b-memory` is the peak of a
-process that does nothing else; its limit is that of the hand-written loop. `live-step` (one bar, one strategy, signal
-and decision), `program` (checking and translating one) and `start` (a process that loads the cached kernels) are held
-against what the product promises.
+`W1a` (whole shares, fractions), `W1b`, `W2` and `W3` are CPU nanoseconds a bar, a bar of one pair, a cell; each in turn
+with its limit of `limit_engine` on the same arrays, and both must give the same fills and the same equity curve to the
+last digit, else there is no figure. `W1b-bracket-charges` (limit entry, stop-loss and take-profit, exit by signal, 10 %
+participation, NSE's intraday charges) is held against the limit of `W1b`. `W1b-memory` is the peak of a process that
+does nothing else; its limit is that of the hand-written loop. `live-step` (one bar, one strategy, signal and decision),
+`program` (checking and translating one) and `start` (a process that loads the cached kernels) are held against what the
+product promises. Peers (`tests.bench.peers`) follow where they are installed.
 """
 
+import importlib
 import os
 import resource
 import statistics
@@ -17,15 +19,15 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
+from functools import partial
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import numpy as np
 
 import app.engine
 from app.engine.bars import Bars, align
+from app.engine.columns import FillColumn
 from app.engine.decision import Book, Holding, decide
 from app.engine.instruments import Instrument
 from app.engine.program import compile_program
@@ -33,144 +35,179 @@ from app.engine.runtime import ProgramRuntime
 from app.engine.schedule import schedule_named
 from app.engine.simulation import Result, backtest
 from app.engine.terms import Terms
-from app.kernel.orders import Product
+from tests.bench import works
+from tests.bench.measure import Figure, Refused, cpu, difference, figure, in_turn
 
-ROUNDS = 7
-BARS = 1_000_000
-CASH = 1_000_000_000_00
 PROMISED = {"live-step": 15.0, "program": 150.0, "start": 0.6}
-MINUTE_US, DAY_MINUTES = 60_000_000, 1440
-START_DAY = 18_262  # 2020-01-01
-
-PROGRAM: dict[str, Any] = {
-    "version": 1,
-    "name": "W1b",
-    "parameters": {"fast": 10, "slow": 30},
-    "target": {
-        "op": "select",
-        "when": {
-            "op": "gt",
-            "left": {"op": "sma", "of": {"op": "close"}, "window": {"param": "fast"}},
-            "right": {"op": "sma", "of": {"op": "close"}, "window": {"param": "slow"}},
-        },
-        "then": 1,
-        "else": 0,
-    },
-    "sizing": {"type": "units", "units": 100},
-    "rebalance": "on_change",
-}
-INSTRUMENT = Instrument(UUID(int=1), "USD", price_exp=2)
-BRACKET: dict[str, Any] = {
-    "version": 1,
-    "name": "W1b-bracket-charges",
-    "trades": {
-        "long": {
-            "enter": "cross_above(ema(close, 12), ema(close, 26)) and rsi(close, 14) < 70",
-            "exit": "cross_below(ema(close, 12), ema(close, 26))",
-        },
-        "entry": {"type": "limit", "price": "close - 0.2 * atr(14)"},
-        "stop_loss": {"percent": 0.3},
-        "take_profit": {"percent": 0.6},
-    },
-    "sizing": {"type": "units", "units": 100},
-}
-INDIAN = Instrument(UUID(int=1), "INR", price_exp=2, product=Product.INTRADAY)
-INDIAN_DAY = 20_544  # 2026-04-01: the present charges of NSE
+COMPARED = [FillColumn.ROW, FillColumn.SLOT, FillColumn.SIDE, FillColumn.QUANTITY, FillColumn.PRICE, FillColumn.CHARGES]
+SHORT_RUNS = 20  # of a work that takes less than the clock's grain can tell
 
 
-@cache
-def w1b() -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:
-    """Seeded bars in cents; how they are drawn is fixed, so that figures compare."""
-    random = np.random.default_rng(7)
-    close = 1000 * np.exp(np.cumsum(random.normal(0, 4e-4, BARS)))
-    noise = np.exp(random.normal(0, 5e-5, BARS))
-    opens = np.concatenate([[1000.0], close[:-1] * noise[1:]])
-    high = np.maximum(opens, close) * np.exp(np.abs(random.normal(0, 2e-4, BARS)))
-    low = np.minimum(opens, close) * np.exp(-np.abs(random.normal(0, 2e-4, BARS)))
-    volume = random.integers(1_000, 50_000, BARS)
-    cents = {name: np.rint(v * 100).astype(np.int64) for name, v in (("open", opens), ("close", close))}
-    cents["high"] = np.maximum(np.rint(high * 100).astype(np.int64), np.maximum(cents["open"], cents["close"]))
-    cents["low"] = np.minimum(np.rint(low * 100).astype(np.int64), np.minimum(cents["open"], cents["close"]))
-    minutes = np.arange(BARS, dtype=np.int64)
-    days = START_DAY + minutes // DAY_MINUTES
-    return cents | {"volume": volume, "days": days, "times": (START_DAY * DAY_MINUTES + minutes) * MINUTE_US}
-
-
-def run() -> list[dict[str, Any]]:
-    """The figures."""
-    from tests.bench.limit_engine import crossover
+def run() -> list[Figure | Refused]:
+    """The figures, in the order in which they are measured."""
+    from tests.bench import peers
 
     app.engine.warm()
-    columns, bars, program = w1b(), align([w1b()]), compile_program(PROGRAM)
-    curve, fills = np.empty(BARS, np.int64), np.empty((BARS // 10, 4), np.int64)
-    ours, brackets, limits, count = [], [], [], 0
-    bracket, dated = compile_program(BRACKET), replace(bars, days=bars.days - START_DAY + INDIAN_DAY)
-    result = _ours(bars, program)
-    for _ in range(ROUNDS):
-        ours.append(_cpu(lambda: _ours(bars, program)))
-        brackets.append(_cpu(lambda: _bracket(dated, bracket)))
-        began = time.process_time()
-        count = crossover(columns["open"], columns["close"], CASH, curve, fills)
-        limits.append(time.process_time() - began)
-    _must_agree(result, curve, fills[:count])
-    mine, guarded, bare = (statistics.median(one) / BARS * 1e9 for one in (ours, brackets, limits))
-    return [
-        _figure("W1b", mine, bare, "ns/bar"),
-        _figure("W1b-bracket-charges", guarded, bare, "ns/bar"),
-        _figure("W1b-memory", _peak("ours"), _peak("limit"), "MB"),
-        _figure("live-step", _live_step(bars), PROMISED["live-step"], "us"),
-        _figure("program", _program(), PROMISED["program"], "us"),
-        _figure("start", _start(), PROMISED["start"], "s"),
+    bars = align([works.w1b()])
+    found = [
+        *_w1a("W1a", works.WHOLE, works.goog()),
+        *_w1a("W1a-fractions", works.FRACTIONAL, works.without_volume(works.goog())),
+        *_w1b(bars),
+        *_w2(),
+        *_w3(),
+        figure("W1b-memory", _peak("ours"), _peak("limit"), "MB"),
+        figure("live-step", _live_step(bars), PROMISED["live-step"], "us"),
+        figure("program", _program(), PROMISED["program"], "us"),
+        figure("start", _start(), PROMISED["start"], "s"),
     ]
+    return [*found, *peers.run({one["name"]: one["limit"] for one in found if not isinstance(one, Refused)})]
 
 
-def _ours(bars: Bars, program: Any) -> Result:
-    return backtest(program, bars, instruments=[INSTRUMENT], cash=CASH, schedule=schedule_named("flat_bps"))
+def _w1a(name: str, instrument: Instrument, columns: works.Columns) -> list[Figure | Refused]:
+    """The hand-written loop takes its running sums anew each time, as the engine does."""
+    from tests.bench.limit_engine import FILL, all_in_fractions, all_in_whole, running
+
+    bars, program, rows = align([columns]), compile_program(works.W1A), len(columns["close"])
+    kernel = all_in_whole if instrument is works.WHOLE else all_in_fractions
+    curve, fills, (opens, closes) = np.empty(rows, np.int64), np.empty((rows, FILL), np.int64), _prices(columns)
+    account: dict[str, Any] = {
+        "instruments": [instrument],
+        "cash": works.W1A_CASH,
+        "schedule": schedule_named("flat_bps"),
+    }
+
+    def limit() -> int:
+        return kernel(opens, closes, running(closes), works.FAST, works.SLOW, works.W1A_CASH, curve, fills)
+
+    result, count = backtest(program, bars, **account), limit()
+    if reason := _unlike(result, curve, fills[:count]):
+        return [Refused(name, reason)]
+    ours, bare = in_turn(partial(backtest, program, bars, **account), limit, times=SHORT_RUNS)
+    return [figure(name, ours / rows * 1e9, bare / rows * 1e9, "ns/bar")]
+
+
+def _w1b(bars: Bars) -> list[Figure | Refused]:
+    from tests.bench.limit_engine import FILL, crossover
+
+    program, bracket = compile_program(works.W1B), compile_program(works.BRACKET)
+    dated = replace(bars, days=bars.days - works.START_DAY + works.INDIAN_DAY)
+    rows, (opens, closes) = bars.rows, _prices(works.w1b())
+    curve, fills = np.empty(rows, np.int64), np.empty((rows // 10, FILL), np.int64)
+
+    def limit() -> int:
+        return crossover(opens, closes, works.W1B_CASH, curve, fills)
+
+    result, count = _crossing(bars, program), limit()
+    if reason := _unlike(result, curve, fills[:count]):
+        return [Refused("W1b", reason), Refused("W1b-bracket-charges", reason)]
+    measured = in_turn(partial(_crossing, bars, program), partial(_bracket, dated, bracket), limit)
+    ours, guarded, bare = (seconds / rows * 1e9 for seconds in measured)
+    return [figure("W1b", ours, bare, "ns/bar"), figure("W1b-bracket-charges", guarded, bare, "ns/bar")]
+
+
+def _w2() -> list[Figure | Refused]:
+    """The 200 pairs by one sweep, and by a loop that shares the running sums between them."""
+    from tests.bench.limit_engine import FILL, all_in_fractions, running
+
+    sweep: Callable[..., Any] = importlib.import_module("app.engine.sweep").sweep
+    columns, pairs = works.without_volume(works.goog()), works.W2_PAIRS
+    bars, rows, (opens, closes) = align([columns]), len(columns["close"]), _prices(columns)
+    curves, fills = np.empty((len(pairs), rows), np.int64), np.empty((rows, FILL), np.int64)
+    sets = [{"fast": fast, "slow": slow} for fast, slow in pairs]
+    account: dict[str, Any] = {
+        "instruments": [works.FRACTIONAL],
+        "cash": works.W1A_CASH,
+        "schedule": schedule_named("flat_bps"),
+    }
+
+    def ours() -> list[Any]:
+        return list(sweep(works.W1A, sets, bars, **account))
+
+    def limit() -> None:
+        sums = running(closes)
+        for at, (fast, slow) in enumerate(pairs):
+            all_in_fractions(opens, closes, sums, fast, slow, works.W1A_CASH, curves[at], fills)
+
+    trials = ours()
+    limit()
+    for trial, given, curve in zip(trials, sets, curves, strict=True):
+        if reason := difference(trial.equity, curve, (), ()):
+            return [Refused("W2", f"{given}: {reason}")]
+    mine, bare = in_turn(ours, limit)
+    cells = len(pairs) * rows
+    return [figure("W2", mine / cells * 1e9, bare / cells * 1e9, "ns/bar")]
+
+
+def _w3() -> list[Figure | Refused]:
+    from tests.bench.limit_engine import FILL, momentum
+
+    bars, program = align(works.w3()), compile_program(works.W3)
+    opens, closes = (np.stack([one[name] for one in works.w3()]) for name in ("open", "close"))
+    curve = np.empty(bars.rows, np.int64)
+    fills = np.empty((2 * works.W3_SLOTS * bars.rows // works.W3_EVERY, FILL), np.int64)
+    instruments = [works.of_w3(slot) for slot in range(works.W3_SLOTS)]
+    account: dict[str, Any] = {
+        "instruments": instruments,
+        "cash": works.W3_CASH,
+        "schedule": schedule_named("flat_bps"),
+    }
+
+    def limit() -> int:
+        return momentum(opens, closes, works.W3_CASH, curve, fills)
+
+    result, count = backtest(program, bars, **account), limit()
+    if reason := _unlike(result, curve, fills[:count]):
+        return [Refused("W3", reason)]
+    ours, bare = in_turn(partial(backtest, program, bars, **account), limit)
+    cells = bars.rows * bars.slots
+    return [figure("W3", ours / cells * 1e9, bare / cells * 1e9, "ns/cell")]
+
+
+def _account(instruments: list[Instrument], cash: int) -> dict[str, Any]:
+    return {"instruments": instruments, "cash": cash, "schedule": schedule_named("flat_bps")}
+
+
+def _prices(columns: works.Columns) -> tuple[Any, Any]:
+    return np.ascontiguousarray(columns["open"]), np.ascontiguousarray(columns["close"])
+
+
+def _unlike(result: Result, curve: Any, fills: Any) -> str | None:
+    return difference(result.equity, curve, result.fills[:, COMPARED], fills)
+
+
+def _crossing(bars: Bars, program: Any) -> Result:
+    return backtest(program, bars, **_account([works.W1B_INSTRUMENT], works.W1B_CASH))
 
 
 def _bracket(bars: Bars, program: Any) -> Result:
     return backtest(
         program,
         bars,
-        instruments=[INDIAN],
-        cash=CASH,
+        instruments=[works.INDIAN],
+        cash=works.W1B_CASH,
         schedule=schedule_named("nse_equity"),
         terms=Terms(participation_bps=1000),
     )
 
 
-def _cpu(work: Callable[[], object]) -> float:
-    began = time.process_time()
-    work()
-    return time.process_time() - began
-
-
-def _must_agree(result: Result, curve: Any, fills: Any) -> None:
-    ours = [(f.row, 1 if f.side.value == "buy" else -1, f.price, f.charges) for f in result.fill_records()]
-    if ours != [tuple(row) for row in fills.tolist()]:
-        raise RuntimeError(f"the engine's {len(ours)} fills are not the limit's {len(fills)}")
-    if not np.array_equal(result.equity, curve):
-        raise RuntimeError("the engine's equity curve is not the limit's")
-
-
 def _live_step(bars: Bars) -> float:
     """Median microseconds of one closed bar: signal and decision."""
-    program, rows = compile_program(PROGRAM), 3000
-    runtime, day = ProgramRuntime(program, [INSTRUMENT]), int(bars.days[0])
+    program, rows = compile_program(works.W1B), 3000
+    runtime, day = ProgramRuntime(program, [works.W1B_INSTRUMENT]), int(bars.days[0])
     steps = []
     for row in bars.fields[:, 0, :rows].T.tolist():
-        book = Book(CASH, (Holding(0, row[3]),))
+        book = Book(works.W1B_CASH, (Holding(0, row[3]),))
         began = time.perf_counter()
         signals = runtime.on_bar(day, [row])
         if signals.rebalances:
-            decide(program, [INSTRUMENT], signals, book)
+            decide(program, [works.W1B_INSTRUMENT], signals, book)
         steps.append(time.perf_counter() - began)
     return statistics.median(steps) * 1e6
 
 
 def _program() -> float:
     """Median microseconds from JSON document to compiled program."""
-    return statistics.median(_cpu(lambda: [compile_program(PROGRAM) for _ in range(50)]) / 50 for _ in range(9)) * 1e6
+    return statistics.median(cpu(lambda: compile_program(works.W1B), times=50) for _ in range(9)) * 1e6
 
 
 def _start() -> float:
@@ -190,7 +227,7 @@ def _peak(whose: str) -> float:
     """Peak resident megabytes of a process that loads the bars and runs W1b once, by the engine or by the limit."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "w1b.npz"
-        np.savez(file, **w1b())  # type: ignore[arg-type]  # its stub takes allow_pickle for a column
+        np.savez(file, **works.w1b())  # type: ignore[arg-type]  # its stub takes allow_pickle for a column
         code = f"from tests.bench.engine import peak; peak({whose!r}, {str(file)!r})"
         done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=os.environ)
     return float(done.stdout)
@@ -199,22 +236,13 @@ def _peak(whose: str) -> float:
 def peak(whose: str, file: str) -> None:
     """The body of such a process: prints megabytes."""
     if whose == "ours":
-        _ours(align([dict(np.load(file))]), compile_program(PROGRAM))
+        _crossing(align([dict(np.load(file))]), compile_program(works.W1B))
     else:
         columns = dict(np.load(file))
-        from tests.bench.limit_engine import crossover
+        from tests.bench.limit_engine import FILL, crossover
 
-        fills = np.empty((BARS // 10, 4), np.int64)
-        crossover(columns["open"], columns["close"], CASH, np.empty(BARS, np.int64), fills)
+        rows = len(columns["close"])
+        fills = np.empty((rows // 10, FILL), np.int64)
+        crossover(columns["open"], columns["close"], works.W1B_CASH, np.empty(rows, np.int64), fills)
     status = Path("/proc/self/status").read_text()  # getrusage would tell the parent's peak: it survives exec
     sys.stdout.write(f"{int(status.partition('VmHWM:')[2].split()[0]) / 1024:.1f}\n")
-
-
-def _figure(name: str, ours: float, limit: float, unit: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "ours": round(ours, 2),
-        "limit": round(limit, 2),
-        "unit": unit,
-        "ratio": round(ours / limit, 3),
-    }

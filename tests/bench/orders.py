@@ -48,6 +48,7 @@ from app.platform.tenancy.service import create_tenant
 from app.trading.risk.service import set_limit
 from tests.bench.limit_app import KEY as LIMIT_KEY
 from tests.bench.load import Connection, closed_loop
+from tests.bench.measure import Figure, figure
 
 ACCOUNTS = 50
 ROUNDS, ROUND_SECONDS = 3, 2.0
@@ -80,7 +81,7 @@ class Market:
             }
 
 
-def run() -> list[dict[str, Any]]:
+def run() -> list[Figure]:
     """The figures. Starts its own servers and processes and ends them."""
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -97,7 +98,7 @@ def run() -> list[dict[str, Any]]:
         return asyncio.run(_measure(settings))
 
 
-async def _measure(settings: dict[str, str]) -> list[dict[str, Any]]:
+async def _measure(settings: dict[str, str]) -> list[Figure]:
     async with bootstrap(load_settings()) as app:
         market = await _seed(app)
         await _limit_table(settings["MIGRATE_DATABASE_URL"])
@@ -112,20 +113,10 @@ async def _measure(settings: dict[str, str]) -> list[dict[str, Any]]:
                 fills = await _fills(app, url, market)
     p50, p99 = statistics.median(fills), statistics.quantiles(fills, n=100)[98]
     return [
-        _figure("order-c16", ours, limit, "1/s"),
-        _figure("fill-20-p50", p50, single, "ms"),
-        _figure("fill-20-p99", p99, single, "ms"),
+        figure("order-c16", ours, limit, "1/s"),
+        figure("fill-20-p50", p50, single, "ms"),
+        figure("fill-20-p99", p99, single, "ms"),
     ]
-
-
-def _figure(name: str, ours: float, limit: float, unit: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "ours": round(ours, 2),
-        "limit": round(limit, 2),
-        "unit": unit,
-        "ratio": round(ours / limit, 3),
-    }
 
 
 async def _seed(app: App) -> Market:

@@ -84,8 +84,21 @@ def affordable(book: Book, slot: int, side: int, quantity: int, price: int, cost
 
 
 @kernel
+def cost_of(book: Book, slot: int, quantity: int, price: int, side: int, day: int) -> int:
+    """What a fill moves, charges included."""
+    fixed = book.static[slot]
+    notional = notional_of(quantity, price, fixed)
+    return notional + charge(
+        book.rates, book.units, notional, quantity, fixed[UNIT], side, fixed[PRODUCT], day, book.amounts
+    )
+
+
+@kernel
 def bought_for(book: Book, slot: int, budget: int, price: int, side: int, day: int) -> int:
-    """The most lots that `budget`, or the cash if it is less, pays for at this price, charges included."""
+    """The most lots that `budget`, or the cash if it is less, pays for at this price, charges included.
+
+    Scaled down by what it is too dear, until it is not; where roundings took a lot too many away, it comes back.
+    """
     fixed, money = book.static[slot], min(budget, book.cash[0])
     lot = fixed[LOT]
     quantity = multiply_divide(money, fixed[DIVIDE], price * fixed[MULTIPLY], False)
@@ -93,14 +106,15 @@ def bought_for(book: Book, slot: int, budget: int, price: int, side: int, day: i
     for _ in range(16):
         if quantity <= 0:
             return 0
-        notional = notional_of(quantity, price, fixed)
-        cost = notional + charge(
-            book.rates, book.units, notional, quantity, fixed[UNIT], side, fixed[PRODUCT], day, book.amounts
-        )
+        cost = cost_of(book, slot, quantity, price, side, day)
         if cost <= money:
             break
         less = multiply_divide(quantity, money, cost, False)
         quantity = less - less % lot if less < quantity else quantity - lot
+    for _ in range(16):
+        if cost_of(book, slot, quantity + lot, price, side, day) > money:
+            break
+        quantity += lot
     return int(quantity)
 
 
