@@ -24,9 +24,7 @@ async def _serve(app: App, holder: str, shard: int) -> int:
 @cache
 def _slots() -> Slots:
     process = current()
-    slots = Slots(
-        partial(_serve, process.app, process.holder), at_once=process.app.settings.worker_concurrency
-    )
+    slots = Slots(partial(_serve, process.app, process.holder), at_once=process.app.settings.worker_concurrency)
     process.closing.append(slots.close)
     return slots
 

@@ -1,13 +1,13 @@
-"""Decides how work that lasts keeps its turn: lease and item are renewed together, so both come back when a worker dies.
+"""Decides how work that lasts keeps its turn: lease and item are renewed together; both come back when a worker dies.
 
-While it runs, the item is not available, so the relay sends no wake-up for it. A worker that ends in order gives it back
-at once, and the attempt does not count.
+While it runs, the item is not available, so the relay sends no wake-up for it. A worker that ends in order gives it
+back at once, and the attempt does not count.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID
 
 import asyncpg
@@ -37,9 +37,9 @@ class LeaseLost(Exception):
     """Another worker may hold the lane by now: what runs here is cancelled and records nothing."""
 
 
-async def keep(dispatch: asyncpg.Pool, queue: str, item: Turn, work: Coroutine[Any, Any, None]) -> None:
+async def keep(dispatch: asyncpg.Pool, queue: str, item: Turn, work: Awaitable[None]) -> None:
     """Run `work` while the lease of `item` is renewed. Raises what it raises, and `LeaseLost`."""
-    job = asyncio.create_task(work)
+    job = asyncio.ensure_future(work)
     try:
         renewed = asyncio.get_running_loop().time()
         while not job.done():
@@ -59,7 +59,7 @@ async def give_back(dispatch: asyncpg.Pool, item: Turn, *, seconds: float) -> No
     await dispatch.execute("select work_return($1, $2, $3)", item.tenant_id, item.id, timedelta(seconds=seconds))
 
 
-async def _end(job: asyncio.Task[None]) -> None:
+async def _end(job: asyncio.Future[None]) -> None:
     job.cancel()
     await asyncio.gather(job, return_exceptions=True)
 

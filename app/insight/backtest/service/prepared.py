@@ -1,0 +1,68 @@
+"""A run with everything it needs, whether of files or of stored bars: simulate it, write its document."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+
+from app.engine.bars import AnyEvent, Bars, day_number
+from app.engine.fills import SlippageModel
+from app.engine.instruments import Instrument
+from app.engine.layout import BLOCK
+from app.engine.program import Program
+from app.engine.schedule import Schedule
+from app.engine.simulation import Result, backtest
+from app.engine.terms import Terms
+from app.insight.backtest.domain import Source, result_document
+from app.kernel.errors import invalid
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """`cash` in minor units; `first_row`: the first that may decide; `events`: splits and dividends."""
+
+    program: Program
+    bars: Bars
+    instruments: list[Instrument]
+    sources: list[Source]
+    cash: int
+    schedule: Schedule
+    slippage: SlippageModel
+    terms: Terms
+    first_row: int
+    events: Sequence[AnyEvent] = ()
+
+    def run(self, bars: Bars, *, block: int = BLOCK, on_block: Callable[[int], None] | None = None) -> Result:
+        """Simulate on `bars`: the run's own, or what a look-ahead test made of them."""
+        return backtest(
+            self.program, bars, instruments=self.instruments, cash=self.cash, schedule=self.schedule,
+            slippage=self.slippage, terms=self.terms, events=self.events,
+            trade_from=min(self.first_row, bars.rows), block=block, on_block=on_block,
+        )  # fmt: skip
+
+    def document(self, on_block: Callable[[int], None] | None = None) -> dict[str, Any]:
+        """Run it, and say what came of it."""
+        result = self.run(self.bars, on_block=on_block)
+        return result_document(
+            self.program, self.bars, result, instruments=self.instruments, sources=self.sources,
+            first_row=self.first_row,
+        )  # fmt: skip
+
+
+def first_row(bars: Bars, start: date | None) -> int:
+    """Of the first trading date from `start` on. Raises `invalid_range`."""
+    first = 0 if start is None else int(np.searchsorted(bars.days, day_number(start)))
+    if first >= bars.rows:
+        raise invalid("invalid_range", "No bar lies in the range from start to end.", param="start")
+    return first
+
+
+def cut(bars: Bars, end: date | None) -> Bars:
+    """Without the bars after the trading date `end`."""
+    if end is None:
+        return bars
+    rows = int(np.searchsorted(bars.days, day_number(end), side="right"))
+    fields, valid = np.ascontiguousarray(bars.fields[:, :, :rows]), np.ascontiguousarray(bars.valid[:, :rows])
+    return Bars(bars.times[:rows], bars.days[:rows], fields, valid)
