@@ -68,7 +68,7 @@ async def drain(
     holder: str,
     lanes: int = LANES,
 ) -> int:
-    """Lease up to `lanes` waiting lanes of the shard, run each in order until it is empty, release it. Returns the items.
+    """Lease up to `lanes` waiting lanes of the shard, run each in order until it is empty, release. Returns items run.
 
     Ends within `DRAIN_SECONDS` and one item; what is left waits for the next wake-up. Raises when the database fails.
     """
