@@ -110,9 +110,7 @@ async def test_the_result_is_the_engines_own_on_the_stored_bars(desk: Desk) -> N
     pool, ids = desk.app.database.pool, [decode_id("ins", instrument(*one)) for one in symbols]
     series, splits = [], []
     for one in ids:
-        found = await load_bars(
-            pool, desk.app.settings.data_dir, one, "1d", None, datetime(2005, 12, 31, tzinfo=UTC)
-        )
+        found = await load_bars(pool, desk.app.settings.data_dir, one, "1d", None, datetime(2005, 12, 31, tzinfo=UTC))
         columns = {name: getattr(found, name) for name in ("open", "high", "low", "close", "volume")}
         series.append({"times": found.at_us, "days": found.at_us // 86_400_000_000, **columns})
     bars = align(series)

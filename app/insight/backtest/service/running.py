@@ -66,13 +66,12 @@ def handlers(app: App) -> dict[str, Handler]:
 
 async def run_backtest(app: App, item: Item) -> None:
     """Begin, compute, finish: two short transactions and the reports between them. Finished or cancelled is a no-op."""
-    plan = await _begin(app, item)
-    if plan is None:
+    stored = await _begin(app, item)
+    if stored is None:
         return
-    progress = _Progress()
     try:
         async with asyncio.timeout(RUN_SECONDS):
-            sent, document = await _compute(app, item, plan, progress)
+            sent, document = await _compute(app, item, Plan.from_json(stored), _Progress())
     except _Stopped:
         await _finish(app, item, "cancelled")
     except TimeoutError:
@@ -89,7 +88,7 @@ async def run_backtest(app: App, item: Item) -> None:
         await _finish(app, item, "succeeded", sent=sent, document=document)
 
 
-async def _begin(app: App, item: Item) -> Plan | None:
+async def _begin(app: App, item: Item) -> dict[str, Any] | None:
     """The plan, marked as running under this lease; None when there is nothing to run."""
     async with app.database.tx(item.tenant_id) as tx:
         row = await repository.locked(tx, _id(item))
@@ -104,7 +103,7 @@ async def _begin(app: App, item: Item) -> Plan | None:
             return None
         row.status, row.attempts, row.bars_done = "running", item.attempts, 0
         row.started_at = row.progressed_at = app.clock()
-        return Plan.from_json(row.plan)
+        return row.plan
 
 
 async def _compute(app: App, item: Item, plan: Plan, progress: _Progress) -> tuple[bytes, dict[str, Any]]:
