@@ -168,17 +168,7 @@ def result_document(
     currency = instruments[0].currency
     fills = result.fill_records()
     trips = _trips(bars, fills, len(instruments))
-    manifest = [
-        {
-            "symbol": source.symbol,
-            "file": source.file,
-            "sha256": source.sha256,
-            "actions": list(source.actions),
-            "tick": format_scaled(one.tick, one.price_exp),
-            "lot": format_scaled(one.lot, one.qty_exp),
-        }
-        for source, one in zip(sources, instruments, strict=True)
-    ]
+    manifest = _manifest(sources, instruments)
     return {
         "program": {
             "name": program.name,
@@ -225,6 +215,21 @@ def result_document(
         },
         "sha256": result.sha256(),
     }  # fmt: skip
+
+
+def _manifest(sources: Sequence[Source], instruments: Sequence[Instrument]) -> list[dict[str, Any]]:
+    """What the run read of each instrument."""
+    return [
+        {
+            "symbol": source.symbol,
+            "file": source.file,
+            "sha256": source.sha256,
+            "actions": list(source.actions),
+            "tick": format_scaled(one.tick, one.price_exp),
+            "lot": format_scaled(one.lot, one.qty_exp),
+        }
+        for source, one in zip(sources, instruments, strict=True)
+    ]
 
 
 def _carried_out(result: Result, fills: Sequence[SimulatedFill], currency: str) -> dict[str, Any]:

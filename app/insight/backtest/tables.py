@@ -42,8 +42,8 @@ class Backtest(TenantRow, table=True):
     plan: dict[str, Any] = jsonb()
     instruments: list[UUID] = Field(sa_type=ARRAY(Uuid), nullable=False)
     currency: str
-    start: date | None = None
-    end: date | None = None
+    starts_on: date | None = None
+    ends_on: date | None = None
     status: str = "queued"
     status_reason: str | None = None
     cancel_requested_at: datetime | None = utc(nullable=True)

@@ -88,8 +88,8 @@ async def _queue(tx: Tx, asked: Asked, program: Program, plan: Plan, *, currency
         plan=plan.to_json(),
         instruments=list(asked.instruments),
         currency=currency,
-        start=asked.start,
-        end=asked.end,
+        starts_on=asked.start,
+        ends_on=asked.end,
         bars=bars,
     )
     tx.add(row)
