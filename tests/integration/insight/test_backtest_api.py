@@ -82,7 +82,7 @@ async def test_the_report_is_a_page_of_its_own_that_may_run_nothing(desk: Desk) 
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     policy = page.headers["content-security-policy"]
     assert "default-src 'none'" in policy and "script-src" not in policy and "frame-ancestors 'none'" in policy
-    assert page.text.startswith("<!doctype html>") and page.text.count("<svg") == 2
+    assert page.text.startswith("<!doctype html>") and page.text.count("<svg") == 4
     assert "http" not in page.text and "<script" not in page.text
     other = await desk.get(backtest_id)
     assert other.headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
