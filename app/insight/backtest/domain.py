@@ -40,6 +40,10 @@ MAX_COST = 20_000_000_000
 """Node evaluations of a stored backtest: a minute or two of one core."""
 
 
+MAX_FILLS = 250_000
+"""Fills of a stored backtest: its document has a few hundred bytes for each."""
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A backtest as its caller asks for it: one of `strategy_id`, `template` and `program`.

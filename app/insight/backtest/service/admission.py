@@ -1,6 +1,7 @@
 """Admits a backtest: everything that can be known before it runs is checked here, and pinned in its plan."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from app.kernel.ids import encode_id
 from app.kernel.instrument import InstrumentScale
 from app.kernel.money import currency_exponent, parse_scaled
 from app.market.data.domain import from_us, interval_length
-from app.market.data.service import Series, find_series, read_series
+from app.market.data.service import Series, find_series, read_times
 from app.market.instruments.service import corporate_actions, rules_at, scales_of
 from app.trading.strategies.service import build_program, get_strategy, is_intraday, program_document
 
@@ -56,9 +57,11 @@ async def create_backtest(tx: Tx, asked: Asked, data_dir: Path) -> Backtest:
     scales = await _scales(tx, asked, program)
     cash = _cash(asked.cash, scales[0].currency)
     histories = [await _history(tx, data_dir, asked, slot, scale) for slot, scale in enumerate(scales)]
-    times = np.unique(np.concatenate([one.at_us for one in histories]))
+    _holdable(max(len(one.at_us) for one in histories), len(histories))  # the grid of all is at least as long
+    times, days = await asyncio.to_thread(_timeline, histories)
+    _holdable(len(times), len(histories))
     _affordable(program, where, bars=len(times), instruments=len(scales))
-    _charged(asked.charges, scales[0].currency, times)
+    _charged(asked.charges, scales[0].currency, days)
     plan = Plan(
         program=document,
         parameters=parameters,
@@ -172,41 +175,46 @@ async def _history(tx: Tx, data_dir: Path, asked: Asked, slot: int, scale: Instr
             raise
         reason = f"No {asked.interval} bars of {scale.symbol} are stored; see GET /v1/bars, or import them."
         raise invalid("bars_not_found", reason, param=param) from None
-    bars = await asyncio.to_thread(
-        read_series, data_dir, series.path,
-        sha256=series.sha256, price_exp=series.price_exp, qty_exp=series.qty_exp,
-    )  # fmt: skip
-    days = bars.at_us // _DAY_US
+    at_us = await asyncio.to_thread(read_times, data_dir, series)
+    days = at_us // _DAY_US
     last = len(days) if asked.end is None else int(np.searchsorted(days, day_number(asked.end), side="right"))
     first = 0 if asked.start is None else int(np.searchsorted(days, day_number(asked.start)))
     if first >= last:
         have = f"{series.first_at.date()} to {series.last_at.date()}"
         reason = f"{scale.symbol} has no bar from start to end; its {asked.interval} bars are from {have}."
         raise invalid("no_bars_in_range", reason, param=param)
-    return _History(scale, series, bars.at_us[:last])
+    return _History(scale, series, at_us[:last])
+
+
+def _holdable(bars: int, instruments: int) -> None:
+    if bars * instruments > MAX_CELLS:
+        reason = f"{bars:,} bars of {instruments} instruments are more than {MAX_CELLS:,}; name fewer, or end earlier."
+        raise invalid("too_costly", reason, param="instruments")
+
+
+def _timeline(histories: Sequence[_History]) -> tuple[Int64, Int64]:
+    """The run's bar times in µs, and its trading dates as days since 1970-01-01."""
+    times = np.unique(np.concatenate([one.at_us for one in histories]))
+    return times, np.unique(times // _DAY_US)
 
 
 def _affordable(program: Program, where: str, *, bars: int, instruments: int) -> None:
     if bars < program.warm_up:
         reason = f"The program needs {program.warm_up:,} bars to begin, and up to the end there are {bars:,}: "
         raise invalid("too_few_bars", f"{reason}shorten its windows, or use a shorter interval.", param=where)
-    cells, cost = bars * instruments, program.cost(bars=bars, instruments=instruments)
-    if cells > MAX_CELLS:
-        reason = f"{bars:,} bars of {instruments} instruments are more than {MAX_CELLS:,}; name fewer, or end earlier."
-        raise invalid("too_costly", reason, param="instruments")
+    cost = program.cost(bars=bars, instruments=instruments)
     if cost > MAX_COST:
         reason = f"The run needs {cost:,} evaluations, more than {MAX_COST:,}: use a smaller program or fewer bars."
         raise invalid("too_costly", reason, param=where)
 
 
-def _charged(name: str, currency: str, times: Int64) -> None:
+def _charged(name: str, currency: str, days: Int64) -> None:
     """Raises `charge_schedule_not_found`, `charges_unknown`."""
     try:
         schedule = schedule_named(name)
     except DomainError as error:
         raise invalid(error.code, f"No charge schedule is named {name[:64]!r}.", param="charges") from None
-    days = times // _DAY_US
-    rate_table(schedule, currency, Bars(times, days, np.empty((FIELDS, 0, 0), np.int64), np.empty((0, 0), np.uint8)))
+    rate_table(schedule, currency, Bars(days, days, np.empty((FIELDS, 0, 0), np.int64), np.empty((0, 0), np.uint8)))
 
 
 async def _listed(tx: Tx, slot: int, one: _History, last_us: int) -> Listed:

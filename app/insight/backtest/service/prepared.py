@@ -16,7 +16,7 @@ from app.engine.schedule import Schedule
 from app.engine.simulation import Result, backtest
 from app.engine.terms import Terms
 from app.insight.backtest.domain import Source, result_document
-from app.kernel.errors import invalid
+from app.kernel.errors import conflict, invalid
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,14 @@ class Prepared:
             trade_from=min(self.first_row, bars.rows), block=block, on_block=on_block,
         )  # fmt: skip
 
-    def document(self, on_block: Callable[[int], None] | None = None) -> dict[str, Any]:
-        """Run it, and say what came of it."""
+    def document(
+        self, on_block: Callable[[int], None] | None = None, *, most_fills: int | None = None
+    ) -> dict[str, Any]:
+        """Run it, and say what came of it. Raises `too_many_fills`, and what `run` raises."""
         result = self.run(self.bars, on_block=on_block)
+        if most_fills is not None and len(result.fills) > most_fills:
+            reason = f"It traded {len(result.fills):,} times, and a result holds {most_fills:,}: use fewer bars."
+            raise conflict("too_many_fills", reason)
         return result_document(
             self.program, self.bars, result, instruments=self.instruments, sources=self.sources,
             first_row=self.first_row,

@@ -7,13 +7,15 @@ and looks for a cancel. Whoever runs it again writes the same bytes.
 import asyncio
 import hashlib
 import zlib
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import structlog
+from sqlalchemy.exc import DBAPIError
 
 from app.infra.database import Tx
 from app.infra.process import App
@@ -29,8 +31,14 @@ RUN = "backtest.run"
 REPORT_SECONDS = 0.5
 RUN_SECONDS = 900.0
 AWAY_SECONDS = 2.0
-_AWAY = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError)
-"""The house is down: that is nobody's failure, so the run waits."""
+_AWAY = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+)
+"""The database is down: that is nobody's failure, so the run waits."""
 
 log = structlog.get_logger(__name__)
 
@@ -56,17 +64,33 @@ def handlers(app: App) -> dict[str, Handler]:
     """What the queue `backtests` runs."""
 
     async def run(item: Item) -> None:
-        try:
-            await run_backtest(app, item)
-        except _AWAY as error:
-            raise Retry(AWAY_SECONDS, repr(error)) from error
+        await run_backtest(app, item)
 
     return {RUN: Handler(run, lasting=True)}
 
 
+@contextmanager
+def _patiently() -> Iterator[None]:
+    """Around what needs the database: the run waits until it is back. Raises `Retry`."""
+    try:
+        yield
+    except Exception as error:
+        if not _away(error):
+            raise
+        raise Retry(AWAY_SECONDS, repr(error)) from error
+
+
+def _away(error: BaseException | None) -> bool:
+    """Whether the database is the cause, as the driver said it."""
+    while error is not None and not isinstance(error, _AWAY):
+        error = (error.orig if isinstance(error, DBAPIError) else None) or error.__cause__
+    return error is not None
+
+
 async def run_backtest(app: App, item: Item) -> None:
     """Begin, compute, finish: two short transactions and the reports between them. Finished or cancelled is a no-op."""
-    stored = await _begin(app, item)
+    with _patiently():
+        stored = await _begin(app, item)
     if stored is None:
         return
     try:
@@ -78,8 +102,6 @@ async def run_backtest(app: App, item: Item) -> None:
         await _finish(app, item, "failed", reason=f"It ran for more than {RUN_SECONDS / 60:.0f} minutes.")
     except DomainError as error:
         await _finish(app, item, "failed", reason=error.message)
-    except _AWAY:
-        raise
     except Exception:
         if item.attempts >= MAX_ATTEMPTS:
             await _finish(app, item, "failed", reason="It failed on our side, three times, and was logged.")
@@ -126,7 +148,7 @@ def _made(plan: Plan, data_dir: Path, progress: _Progress) -> tuple[bytes, dict[
 
 
 async def _report(app: App, item: Item, progress: _Progress) -> None:
-    with suppress(*_AWAY):  # the next report tells as much
+    with suppress(Retry), _patiently():  # the next report tells as much
         async with app.database.tx(item.tenant_id) as tx:
             go_on = await repository.report(tx, _id(item), fence=item.fence, bars_done=progress.rows, now=app.clock())
         progress.stop = not go_on
@@ -143,18 +165,19 @@ async def _finish(
 ) -> None:
     """Write the outcome, unless another worker holds the run by now. A cancel that came in time wins."""
     packed = await asyncio.to_thread(zlib.compress, sent, 6) if document else b""
-    async with app.database.tx(item.tenant_id) as tx:
-        row = await repository.locked(tx, _id(item))
-        if row is None or row.status != "running" or row.fence != item.fence:
-            log.warning("backtest.superseded", backtest=item.payload["backtest_id"], fence=item.fence)
-            return
-        if status == "succeeded" and row.cancel_requested_at is not None:
-            status, document = "cancelled", None
-        if document is not None:
-            row.summary, row.result_sha256 = summary_of(document), hashlib.sha256(sent).hexdigest()
-            row.bars_done = row.bars
-            tx.add(BacktestResult(tenant_id=row.tenant_id, id=row.id, sha256=row.result_sha256, document=packed))
-        _end(tx, app, row, status, reason=reason)
+    with _patiently():
+        async with app.database.tx(item.tenant_id) as tx:
+            row = await repository.locked(tx, _id(item))
+            if row is None or row.status != "running" or row.fence != item.fence:
+                log.warning("backtest.superseded", backtest=item.payload["backtest_id"], fence=item.fence)
+                return
+            if status == "succeeded" and row.cancel_requested_at is not None:
+                status, document = "cancelled", None
+            if document is not None:
+                row.summary, row.result_sha256 = summary_of(document), hashlib.sha256(sent).hexdigest()
+                row.bars_done = row.bars
+                tx.add(BacktestResult(tenant_id=row.tenant_id, id=row.id, sha256=row.result_sha256, document=packed))
+            _end(tx, app, row, status, reason=reason)
 
 
 def _end(tx: Tx, app: App, row: Backtest, status: str, *, reason: str | None = None) -> None:

@@ -12,7 +12,7 @@ from app.engine.fills import SlippageModel
 from app.engine.instruments import Instrument
 from app.engine.program import compile_program
 from app.engine.schedule import schedule_named
-from app.insight.backtest.domain import Action, Listed, Plan, Source
+from app.insight.backtest.domain import MAX_FILLS, Action, Listed, Plan, Source
 from app.insight.backtest.service.prepared import Prepared, cut, first_row
 from app.market.data.domain import to_us
 from app.market.data.service import read_series
@@ -23,9 +23,10 @@ _DAY_US = 86_400_000_000
 def run_plan(plan: Plan, data_dir: Path, on_block: Callable[[int], None] | None = None) -> dict[str, Any]:
     """The result document. Blocking. `on_block` is told the rows done; what it raises ends the run.
 
-    Raises `bars_corrupt`, `invalid_bars`, `too_many_orders` and what else `app.engine.simulation.backtest` raises.
+    Raises `bars_corrupt`, `invalid_bars`, `too_many_orders`, `too_many_fills` and what else
+    `app.engine.simulation.backtest` raises.
     """
-    return prepare(plan, data_dir).document(on_block)
+    return prepare(plan, data_dir).document(on_block, most_fills=MAX_FILLS)
 
 
 def prepare(plan: Plan, data_dir: Path) -> Prepared:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from app.kernel.errors import DomainError, Kind, invalid
 from app.market.data import repository
-from app.market.data.domain import Bars, adjust_for_splits, from_us, interval_length
+from app.market.data.domain import Bars, Int64, adjust_for_splits, from_us, interval_length
 from app.market.instruments.ports import Reader
 from app.market.instruments.service import get_instrument, splits_of
 
@@ -65,6 +65,12 @@ def read_series(data_dir: Path, path: str, *, sha256: str, price_exp: int, qty_e
         while len(_cache) > _CACHE_SERIES:
             _cache.popitem(last=False)
     return bars
+
+
+def read_times(data_dir: Path, series: Series) -> Int64:
+    """The close times of a series in µs since the Unix epoch, without its prices. Blocking. Raises `bars_corrupt`."""
+    bars = _cached(series.sha256)
+    return repository.read_times(data_dir / series.path) if bars is None else bars.at_us
 
 
 def _cached(sha256: str) -> Bars | None:
