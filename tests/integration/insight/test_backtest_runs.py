@@ -12,12 +12,19 @@ import pytest
 
 from app.infra.work import lasting
 from app.infra.work.tables import shard_of
+from app.insight.backtest.service import running
 from app.market.data.service import bars as bars_module
 from tests.factories.minutes import slow_program
 from tests.integration.insight.conftest import Desk, row_id
 
 pytestmark = pytest.mark.integration
-WORDS = 60
+WORDS = 100
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Progress is reported many times in a run of a second, however fast the machine."""
+    monkeypatch.setattr(running, "REPORT_SECONDS", 0.03)
 
 
 def _slow(minutes: str, **changes: Any) -> dict[str, Any]:
@@ -38,6 +45,7 @@ async def _until(desk: Desk, backtest: str, reached: Callable[[dict[str, Any]], 
             shown = await desk.shown(backtest)
             if reached(shown):
                 return shown
+            assert shown["status"] in ("queued", "running"), shown
             await asyncio.sleep(0.02)
 
 
