@@ -10,14 +10,14 @@ START = datetime(2020, 1, 1, tzinfo=UTC)
 _MINUTE_US = 60_000_000
 
 
-def write_minutes(file: Path, rows: int, *, price_exp: int = 4) -> Path:
+def write_minutes(file: Path, rows: int, *, start: datetime = START, price_exp: int = 4) -> Path:
     """A Parquet file of `rows` bars around 100.00, at the instrument's own scale, the same every time."""
     import polars as pl
 
     steps = np.random.default_rng(7).integers(-5, 6, rows + 1).cumsum()
     ticks = 10_000 + np.abs(steps)
     opens, closes = ticks[:-1] * 100, ticks[1:] * 100
-    first = int(START.timestamp()) * 1_000_000
+    first = int(start.timestamp()) * 1_000_000
     frame = pl.DataFrame(
         {
             "at": first + _MINUTE_US * np.arange(1, rows + 1),

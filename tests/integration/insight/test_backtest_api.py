@@ -18,9 +18,10 @@ from app.engine.simulation import backtest
 from app.engine.terms import Terms
 from app.kernel.ids import decode_id, encode_id, uuid7
 from app.market.data.domain import to_us
-from app.market.data.service import load_bars
+from app.market.data.service import import_bars, load_bars
 from app.market.instruments.service import splits_of
 from app.trading.strategies.service import build_program
+from tests.factories.minutes import write_minutes
 from tests.integration.insight.conftest import Desk, instrument
 
 pytestmark = pytest.mark.integration
@@ -231,6 +232,23 @@ async def test_a_program_text_that_no_database_stores_is_refused(desk: Desk) -> 
     assert answer.status_code in (400, 422), answer.text
 
 
+async def test_charges_must_be_known_where_it_may_trade_and_not_before(desk: Desk) -> None:
+    """NSE's rates begin on 1 October 2024; these minutes a day and a half before."""
+    folder, begin = desk.app.settings.data_dir, datetime(2024, 9, 29, 12, tzinfo=UTC)
+    await import_bars(
+        desk.app.database.reference, folder, write_minutes(folder / "infy.parquet", 4_000, start=begin),
+        symbol="INFY", venue="XNSE", interval="1m", now=begin,
+    )  # fmt: skip
+    asked: dict[str, Any] = {"instruments": [instrument("INFY", "XNSE")], "interval": "1m", "charges": "nse_equity"}
+    for start in (None, "2024-09-30"):
+        answer = await desk.post(**asked, start=start)
+        assert (answer.status_code, answer.json()["param"]) == (422, "charges")
+        assert "no rates for 2024-09-" in answer.json()["detail"]
+    document = await desk.ran(**asked, start="2024-10-01")
+    assert document["data"]["first_bar"] == "2024-09-29T12:01:00Z"
+    assert document["fills"][0]["at"] >= "2024-10-01" and float(document["charges"]["stt"]) > 0
+
+
 async def test_an_unknown_strategy_is_a_404(desk: Desk) -> None:
     answer = await desk.post(template=None, strategy_id=encode_id("str", uuid7()))
     assert (answer.status_code, answer.json()["code"]) == (404, "strategy_not_found")
@@ -287,9 +305,6 @@ async def test_an_unknown_id_is_a_404(desk: Desk, path: str) -> None:
 
 
 async def test_a_later_import_changes_no_backtest_that_was_asked_for_before(desk: Desk, minutes: str) -> None:
-    from app.market.data.service import import_bars
-    from tests.factories.minutes import write_minutes
-
     asked: dict[str, Any] = {"instruments": [minutes], "interval": "1m", "start": None, "charges": None}
     first, again = await desk.made(**asked), await desk.made(**asked)
     shard_first = await desk.work(lanes=1)

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import numpy as np
 
-from app.engine.bars import Bars, Int64, day_number
+from app.engine.bars import EPOCH, Bars, Int64, day_number
 from app.engine.fills import SlippageModel
 from app.engine.layout import FIELDS
 from app.engine.program import Program, compile_program
@@ -61,7 +62,7 @@ async def create_backtest(tx: Tx, asked: Asked, data_dir: Path) -> Backtest:
     times, days = await asyncio.to_thread(_timeline, histories)
     _holdable(len(times), len(histories))
     _affordable(program, where, bars=len(times), instruments=len(scales))
-    _charged(asked.charges, scales[0].currency, days)
+    _charged(asked, scales[0].currency, days)
     plan = Plan(
         program=document,
         parameters=parameters,
@@ -208,13 +209,20 @@ def _affordable(program: Program, where: str, *, bars: int, instruments: int) ->
         raise invalid("too_costly", reason, param=where)
 
 
-def _charged(name: str, currency: str, days: Int64) -> None:
-    """Raises `charge_schedule_not_found`, `charges_unknown`."""
+def _charged(asked: Asked, currency: str, days: Int64) -> None:
+    """Rates are needed where it may trade. Raises `charge_schedule_not_found`, `charges_unknown`."""
     try:
-        schedule = schedule_named(name)
+        schedule = schedule_named(asked.charges)
     except DomainError as error:
-        raise invalid(error.code, f"No charge schedule is named {name[:64]!r}.", param="charges") from None
-    rate_table(schedule, currency, Bars(days, days, np.empty((FIELDS, 0, 0), np.int64), np.empty((0, 0), np.uint8)))
+        raise invalid(error.code, f"No charge schedule is named {asked.charges!r}.", param="charges") from None
+    nothing = np.empty(0, np.int64)
+    bare = Bars(nothing, nothing, np.empty((FIELDS, 0, 0), np.int64), np.empty((0, 0), np.uint8))
+    rate_table(schedule, currency, bare)  # refuses another currency
+    dates = (date.fromordinal(int(day) + EPOCH) for day in days)
+    missing = next((on for on in dates if (asked.start is None or on >= asked.start) and not schedule.covers(on)), None)
+    if missing is not None:
+        reason = f"{asked.charges!r} has no rates for {missing}; start later, or take another schedule."
+        raise invalid("charges_unknown", reason, param="charges")
 
 
 async def _listed(tx: Tx, slot: int, one: _History, last_us: int) -> Listed:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from app.engine.bars import AnyEvent, Bars, day_number
+from app.engine.bars import EPOCH, AnyEvent, Bars, day_number
 from app.engine.fills import SlippageModel
 from app.engine.instruments import Instrument
 from app.engine.layout import BLOCK
@@ -37,7 +37,8 @@ class Prepared:
     def run(self, bars: Bars, *, block: int = BLOCK, on_block: Callable[[int], None] | None = None) -> Result:
         """Simulate on `bars`: the run's own, or what a look-ahead test made of them."""
         return backtest(
-            self.program, bars, instruments=self.instruments, cash=self.cash, schedule=self.schedule,
+            self.program, bars, instruments=self.instruments, cash=self.cash,
+            schedule=self.schedule.trading_from(trading_day(self.bars, self.first_row)),
             slippage=self.slippage, terms=self.terms, events=self.events,
             trade_from=min(self.first_row, bars.rows), block=block, on_block=on_block,
         )  # fmt: skip
@@ -54,6 +55,11 @@ class Prepared:
             self.program, self.bars, result, instruments=self.instruments, sources=self.sources,
             first_row=self.first_row,
         )  # fmt: skip
+
+
+def trading_day(bars: Bars, row: int) -> date:
+    """Of one bar time."""
+    return date.fromordinal(int(bars.days[row]) + EPOCH)
 
 
 def first_row(bars: Bars, start: date | None) -> int:
