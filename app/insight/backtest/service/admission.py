@@ -66,7 +66,7 @@ async def create_backtest(tx: Tx, asked: Asked, data_dir: Path) -> Backtest:
     plan = Plan(
         program=document,
         parameters=parameters,
-        listed=tuple([await _listed(tx, slot, one, int(times[-1])) for slot, one in enumerate(histories)]),
+        listed=tuple([await _listed(tx, histories, slot, int(times[-1])) for slot in range(len(histories))]),
         interval=asked.interval,
         start=asked.start,
         end=asked.end,
@@ -225,15 +225,17 @@ def _charged(asked: Asked, currency: str, days: Int64) -> None:
         raise invalid("charges_unknown", reason, param="charges")
 
 
-async def _listed(tx: Tx, slot: int, one: _History, last_us: int) -> Listed:
-    scale, series = one.scale, one.series
+async def _listed(tx: Tx, histories: Sequence[_History], slot: int, last_us: int) -> Listed:
+    """Symbols that two venues share are told apart by the venue."""
+    scale, series = histories[slot].scale, histories[slot].series
+    alone = [one.scale.symbol for one in histories].count(scale.symbol) == 1
     try:
         rules = await rules_at(tx, scale.instrument_id, from_us(last_us))
     except DomainError as error:
         raise invalid(error.code, error.message, param=f"instruments.{slot}") from None
     return Listed(
         instrument_id=scale.instrument_id,
-        symbol=scale.symbol,
+        symbol=scale.symbol if alone else f"{scale.symbol}@{scale.venue}",
         currency=scale.currency,
         price_exp=series.price_exp,
         qty_exp=series.qty_exp,

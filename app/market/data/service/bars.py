@@ -14,7 +14,8 @@ from app.market.data.domain import Bars, Int64, adjust_for_splits, from_us, inte
 from app.market.instruments.ports import Reader
 from app.market.instruments.service import get_instrument, splits_of
 
-_CACHE_SERIES = 256
+_CACHE_ROWS = 4_000_000
+"""Bars kept in memory, of all series together: 48 bytes each. One that has more than a quarter is read each time."""
 _cache: OrderedDict[str, Bars] = OrderedDict()
 _lock = threading.Lock()
 
@@ -60,10 +61,11 @@ def read_series(data_dir: Path, path: str, *, sha256: str, price_exp: int, qty_e
     if bars is not None:
         return bars
     bars = repository.read_parquet(data_dir / path, sha256=sha256, price_exp=price_exp, qty_exp=qty_exp)
-    with _lock:
-        _cache[sha256] = bars
-        while len(_cache) > _CACHE_SERIES:
-            _cache.popitem(last=False)
+    if len(bars) <= _CACHE_ROWS // 4:
+        with _lock:
+            _cache[sha256] = bars
+            while sum(map(len, _cache.values())) > _CACHE_ROWS:
+                _cache.popitem(last=False)
     return bars
 
 
