@@ -13,7 +13,11 @@ from app.infra.settings import Settings
 from workers.process import TASK_SECONDS, open_process
 
 QUEUES = ("execution", "strategies", "backtests", "default")
-TASKS = {"execution": "workers.trading.drain", "strategies": "workers.trading.run_due"}
+TASKS = {
+    "execution": "workers.trading.drain",
+    "strategies": "workers.trading.run_due",
+    "backtests": "workers.insight.run_backtests",
+}
 """Which task a wake-up on a queue starts."""
 
 THREADS = 8
@@ -22,7 +26,7 @@ THREADS = 8
 VISIBILITY_S = 4 * int(TASK_SECONDS)
 """An unacknowledged message comes back after this; it must exceed the longest task."""
 
-celery = Celery("mandi", include=["workers.trading"])
+celery = Celery("mandi", include=["workers.trading", "workers.insight"])
 celery.conf.update(
     accept_content=["json"],
     broker_connection_max_retries=None,

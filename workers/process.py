@@ -24,6 +24,8 @@ class Process:
     def __init__(self, app: App, loop: asyncio.AbstractEventLoop) -> None:
         self.app = app
         self.holder = f"{socket.gethostname()}:{getpid()}"
+        self.closing: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        """What must end before the pools are closed."""
         self._loop = loop
 
     def run(self, work: Callable[[App], Coroutine[Any, Any, T]], *, seconds: float = TASK_SECONDS) -> T:
@@ -63,6 +65,8 @@ def open_process(settings: Settings) -> Iterator[Process]:
         try:
             yield _current
         finally:
+            for close in _current.closing:
+                wait(close(), 10)
             _current = None
             wait(opening.__aexit__(None, None, None), 10)
     finally:

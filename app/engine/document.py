@@ -15,6 +15,10 @@ Expression = Any
 """JSON: a number, {"param": name}, {"op": …}, or all of it as a string; checked by `compile_program`."""
 
 
+_Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f]*$")]
+"""No control characters: no database stores all of them."""
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -162,8 +166,8 @@ class Document(_Part):
     """A strategy program, version 1: for each instrument a target and when to trade towards it, or trades."""
 
     version: Literal[1]
-    name: str = Field(min_length=1, max_length=80)
-    parameters: dict[str, StrictInt | StrictFloat] = Field(
+    name: _Text = Field(min_length=1, max_length=80)
+    parameters: dict[_Text, StrictInt | StrictFloat] = Field(
         default_factory=dict, max_length=64, description="Defaults, by name."
     )
     target: Expression = Field(

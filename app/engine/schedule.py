@@ -6,7 +6,7 @@ apply per trade, so pass one trade per executed order. `charges` is the note of 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import IntEnum
 from functools import cache
@@ -115,6 +115,12 @@ class Schedule:
     def covers(self, on: date) -> bool:
         """False before the first dated rate: the schedule knows nothing of that time."""
         return not self.rates or any(row.since <= on < row.until for row in self.rates)
+
+    def trading_from(self, on: date) -> "Schedule":
+        """The same for a run that trades from `on`: the history before it needs no rates, as nothing trades there."""
+        if not self.rates:
+            return self
+        return replace(self, rates=(*self.rates, Rate(next(iter(self.heads)), Base.FLAT, 0, until=on)))
 
 
 def charges(

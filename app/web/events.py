@@ -21,6 +21,7 @@ PREFIX = "evt"
 SUBJECTS = {
     "account": "acc",
     "api_key": "key",
+    "backtest": "bkt",
     "deployment": "dep",
     "fill": "fil",
     "journal": "jrn",

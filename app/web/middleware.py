@@ -115,7 +115,8 @@ class _Reply:
             headers["Request-Id"] = self._request_id
             for name, value in _SECURITY.items():
                 headers[name] = value
-            headers["Content-Security-Policy"] = _DOCS_POLICY if self._scope["path"] == "/docs" else _CONTENT_POLICY
+            policy = _DOCS_POLICY if self._scope["path"] == "/docs" else _CONTENT_POLICY
+            headers.setdefault("Content-Security-Policy", policy)  # a route that answers with a page has its own
             if self._no_store:
                 headers["Cache-Control"] = "no-store"
         await self._send(message)

@@ -11,6 +11,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
+from app.infra.work.lasting import LeaseLost, give_back, keep
 from app.kernel.errors import DomainError
 
 LANES = 200
@@ -40,10 +41,14 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """What runs items of one kind. `never_dies`: cancels and exits are tried for ever (and alarm) instead of dying."""
+    """What runs items of one kind. `never_dies`: cancels and exits are tried for ever (and alarm) instead of dying.
+
+    `lasting`: it may run longer than a lease; the lease is kept while it runs (`app.infra.work.lasting`).
+    """
 
     run: Callable[[Item], Awaitable[None]]
     never_dies: bool = False
+    lasting: bool = False
 
 
 class Retry(Exception):
@@ -61,17 +66,18 @@ async def drain(
     shard: int,
     *,
     holder: str,
+    lanes: int = LANES,
 ) -> int:
-    """Lease the shard's waiting lanes, run each in order until it is empty, and release it. Returns items run.
+    """Lease up to `lanes` waiting lanes of the shard, run each in order until it is empty, release. Returns items run.
 
     Ends within `DRAIN_SECONDS` and one item; what is left waits for the next wake-up. Raises when the database fails.
     """
-    lanes = await dispatch.fetch(
+    claimed = await dispatch.fetch(
         "select * from work_claim($1, $2, $3, $4, $5)",
         queue,
         shard,
         holder,
-        LANES,
+        lanes,
         LEASE,
     )
     until = asyncio.get_running_loop().time() + DRAIN_SECONDS
@@ -86,7 +92,7 @@ async def drain(
                 lane["fence"],
                 until,
             )
-            for lane in lanes
+            for lane in claimed
         ),
         return_exceptions=True,  # a lane that fails leaves no other running behind the caller's back
     )
@@ -128,7 +134,7 @@ async def _run_lane(
                 fence,
             )
             count += 1
-            if not await _run_item(dispatch, handlers, item):
+            if not await _run_item(dispatch, handlers, queue, item):
                 return count  # the lane keeps its order: what follows a failed item waits for it
         return count
     finally:
@@ -146,16 +152,25 @@ async def _release(dispatch: asyncpg.Pool, queue: str, tenant_id: UUID, lane: UU
                 log.warning("work.not_released", lane=str(lane), tenant=str(tenant_id), error=repr(error))
 
 
-async def _run_item(dispatch: asyncpg.Pool, handlers: Mapping[str, Handler], item: Item) -> bool:
+async def _run_item(dispatch: asyncpg.Pool, handlers: Mapping[str, Handler], queue: str, item: Item) -> bool:
     """Whether the lane may go on: the item is done or dead."""
     handler = handlers.get(item.kind)
     try:
         if handler is None:
             raise LookupError(f"no handler for work of kind {item.kind!r}")
-        async with asyncio.timeout(ITEM_TIMEOUT):
-            await handler.run(item)
+        if handler.lasting:
+            await keep(dispatch, queue, item, handler.run(item))
+        else:
+            async with asyncio.timeout(ITEM_TIMEOUT):
+                await handler.run(item)
+    except LeaseLost:
+        log.warning("work.lease_lost", kind=item.kind, item=str(item.id), tenant=str(item.tenant_id))
+        return False  # whoever holds the lane now runs it and records the outcome
     except Retry as wait:
-        await _failed(dispatch, item, str(wait), seconds=wait.seconds, dead=False)
+        if handler is not None and handler.lasting:
+            await give_back(dispatch, item, seconds=wait.seconds)
+        else:
+            await _failed(dispatch, item, str(wait), seconds=wait.seconds, dead=False)
         return False
     except Exception as error:
         dies = not (handler and handler.never_dies)

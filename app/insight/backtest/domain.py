@@ -1,24 +1,28 @@
 """Decides what a backtest's result says: one document of plain values. Pure: the same run gives the same bytes.
 
-The curve is that of trading dates: the equity after the last bar of each. Metrics are of it, so their returns are daily
-whatever the bars are.
+A stored backtest is a `Plan`: everything it depends on, as it was when it was asked for. The curve is that of trading
+dates: the equity after the last bar of each. Metrics are of it, so their returns are daily whatever the bars are.
 """
 
 import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from datetime import date
+from datetime import date, datetime
 from typing import Any
+from uuid import UUID
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from app.engine.bars import EPOCH, Bars
 from app.engine.instruments import Instrument
 from app.engine.layout import ENGINE_VERSION
 from app.engine.program import Program
 from app.engine.simulation import Result, SimulatedFill
+from app.engine.terms import CASH_ACCOUNT, Terms
 from app.kernel.money import currency_exponent, format_scaled
+from app.kernel.orders import Product
 from app.market.data.domain import from_us
 from app.quant.performance import Metric, performance
 from app.quant.trips import Execution, RoundTrip, profit_factor, round_trips, win_rate
@@ -26,13 +30,130 @@ from app.quant.trips import Execution, RoundTrip, profit_factor, round_trips, wi
 PERIODS_PER_YEAR = 252
 
 
+MAX_UNFINISHED = 20
+"""Backtests that a tenant may have waiting or running at once."""
+
+MAX_CELLS = 5_000_000
+"""Bars × instruments of a stored backtest: a worker holds about 100 bytes of each in memory."""
+
+MAX_COST = 20_000_000_000
+"""Node evaluations of a stored backtest: a minute or two of one core."""
+
+
+MAX_FILLS = 250_000
+"""Fills of a stored backtest: its document has a few hundred bytes for each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A backtest as its caller asks for it: one of `strategy_id`, `template` and `program`.
+
+    `parameters` are the template's, or replace the program's own. Trading dates before `start` only warm it up.
+    """
+
+    instruments: tuple[UUID, ...]
+    cash: str
+    name: str | None = None
+    strategy_id: UUID | None = None
+    template: str | None = None
+    program: dict[str, Any] | None = None
+    parameters: dict[str, Any] | None = None
+    interval: str = "1d"
+    start: date | None = None
+    end: date | None = None
+    charges: str = "zero"
+    product: Product = Product.DELIVERY
+    slippage_bps: int = 0
+    terms: Terms = CASH_ACCOUNT
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A split (`numerator` new for `denominator` old) or a dividend (`amount` a unit, at `price_exp`)."""
+
+    kind: str
+    ex_date: date
+    effective_at: datetime
+    numerator: int | None = None
+    denominator: int | None = None
+    amount: int | None = None
+
+    def text(self, price_exp: int) -> str:
+        terms = f"{self.numerator}:{self.denominator}" if self.kind == "split" else _scaled(self.amount, price_exp)
+        return f"{self.ex_date} {self.kind} {terms}"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One instrument of a plan: its scales, the tick and lot in force at the plan's last bar, its file of bars."""
+
+    instrument_id: UUID
+    symbol: str
+    currency: str
+    price_exp: int
+    qty_exp: int
+    tick: int
+    lot: int
+    path: str
+    sha256: str
+    actions: tuple[Action, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a stored backtest runs. Files are immutable and everything else is here, so a rerun is the same run."""
+
+    program: dict[str, Any]
+    parameters: dict[str, int | float]
+    listed: tuple[Listed, ...]
+    interval: str
+    start: date | None
+    end: date | None
+    cash: int
+    charges: str
+    product: Product
+    slippage_bps: int
+    terms: Terms
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, for a `jsonb` column."""
+        found: dict[str, Any] = _PLAN.dump_python(self, mode="json")
+        return found
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Plan":
+        return _PLAN.validate_python(values)
+
+
+_PLAN = TypeAdapter(Plan)
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where one instrument's bars came from. `sha256` of the file."""
+    """Where one instrument's bars came from: `sha256` of the file, and the corporate actions applied, as text."""
 
     symbol: str
     file: str
     sha256: str
+    actions: tuple[str, ...] = ()
+
+
+def canonical(document: dict[str, Any]) -> bytes:
+    """The document as it is stored, hashed and sent."""
+    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def summary_of(document: dict[str, Any]) -> dict[str, Any]:
+    """The figures one looks at first."""
+    orders = document["orders"]
+    return {
+        "final_equity": document["final_equity"],
+        "charges": document["charges"]["total"],
+        "fills": len(document["fills"]),
+        "orders": orders,
+        "metrics": document["metrics"],
+        "manifest_sha256": document["data"]["manifest_sha256"],
+    }
 
 
 def result_document(
@@ -51,7 +172,7 @@ def result_document(
     currency = instruments[0].currency
     fills = result.fill_records()
     trips = _trips(bars, fills, len(instruments))
-    manifest = [{"symbol": s.symbol, "file": s.file, "sha256": s.sha256} for s in sources]
+    manifest = _manifest(sources, instruments)
     return {
         "program": {
             "name": program.name,
@@ -109,6 +230,21 @@ def _contract(one: Instrument) -> dict[str, Any]:
     return {"contract": {"kind": one.kind, "multiplier": str(one.multiplier), "strike": strike}}
 
 
+def _manifest(sources: Sequence[Source], instruments: Sequence[Instrument]) -> list[dict[str, Any]]:
+    """What the run read of each instrument."""
+    return [
+        {
+            "symbol": source.symbol,
+            "file": source.file,
+            "sha256": source.sha256,
+            "actions": list(source.actions),
+            "tick": format_scaled(one.tick, one.price_exp),
+            "lot": format_scaled(one.lot, one.qty_exp),
+        }
+        for source, one in zip(sources, instruments, strict=True)
+    ]
+
+
 def _carried_out(result: Result, fills: Sequence[SimulatedFill], currency: str) -> dict[str, Any]:
     return {
         "orders": {
@@ -126,6 +262,10 @@ def _carried_out(result: Result, fills: Sequence[SimulatedFill], currency: str) 
 
 def _at(bars: Bars, row: int) -> str:
     return from_us(int(bars.times[row])).isoformat().replace("+00:00", "Z")
+
+
+def _scaled(number: int | None, exponent: int) -> str:
+    return format_scaled(number or 0, exponent)
 
 
 def _money(minor: int, currency: str) -> str:

@@ -27,6 +27,8 @@ PERMISSIONS: dict[str, str] = {
     "positions:read": "Read positions.",
     "strategies:read": "Read strategies and deployments.",
     "strategies:write": "Create strategies; deploy, pause and stop them.",
+    "backtests:read": "Read backtests, their results and reports.",
+    "backtests:write": "Run and cancel backtests.",
     "performance:read": "Read performance.",
     "events:read": "Read events.",
 }

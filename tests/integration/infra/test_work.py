@@ -203,3 +203,27 @@ async def test_only_finished_rows_are_pruned(database: Database, tenant_id: UUID
     assert len(await rows(database, queue)) == 2
     await database.dispatch.fetchval("select work_prune('0')")
     assert [row["state"] for row in await rows(database, queue)] == ["ready"]
+
+
+async def test_a_drain_takes_no_more_lanes_than_it_is_told(database: Database, tenant_id: UUID, queue: str) -> None:
+    for name in ("a", "b"):
+        await put(database, tenant_id, queue, uuid7(), name)
+    ran = Ran()
+    handlers = {"note": Handler(ran, lasting=True)}
+    for count in (1, 1, 0):
+        shard = shard_of(tenant_id)
+        assert await drain(database.dispatch, handlers, queue, shard, holder="test", lanes=1) == count
+    assert ran.names == ["a", "b"]
+
+
+async def test_work_that_lasts_waits_without_an_attempt_counting(
+    database: Database, tenant_id: UUID, queue: str
+) -> None:
+    await put(database, tenant_id, queue, uuid7(), "a")
+    handlers = {"note": Handler(Ran(lambda item: Retry(60.0, "the house is down")), lasting=True)}
+    for _ in range(MAX_ATTEMPTS + 1):
+        await drain(database.dispatch, handlers, queue, shard_of(tenant_id), holder="test")
+        (row,) = await rows(database, queue)
+        assert (row["state"], row["attempts"]) == ("ready", 0)
+        assert row["available_at"] > datetime.now(UTC) + timedelta(seconds=50)
+        await make_due(database, queue)

@@ -94,6 +94,28 @@ RETURNS void LANGUAGE sql AS $$
     WHERE tenant_id = p_tenant AND id = p_id
 $$;
 
+-- Of an item that lasts: keeps the lane, and hides the item as long. Both come back together when the worker dies.
+CREATE OR REPLACE FUNCTION work_renew(p_queue text, p_tenant uuid, p_lane uuid, p_fence bigint, p_id uuid,
+                                      p_lease interval) RETURNS boolean LANGUAGE sql AS $$
+    WITH held AS (
+        UPDATE work_leases SET lease_until = clock_timestamp() + p_lease
+        WHERE tenant_id = p_tenant AND queue = p_queue AND lane = p_lane AND fence = p_fence
+          AND lease_until > clock_timestamp()
+        RETURNING lease_until
+    ), hidden AS (
+        UPDATE work_items w SET available_at = held.lease_until FROM held
+        WHERE w.tenant_id = p_tenant AND w.id = p_id AND w.state = 'ready'
+        RETURNING 1
+    )
+    SELECT EXISTS (SELECT 1 FROM hidden)
+$$;
+
+-- An item that lasts, given back because its worker ends or must wait: nothing failed, so the attempt does not count.
+CREATE OR REPLACE FUNCTION work_return(p_tenant uuid, p_id uuid, p_delay interval) RETURNS void LANGUAGE sql AS $$
+    UPDATE work_items SET attempts = greatest(attempts - 1, 0), available_at = clock_timestamp() + p_delay
+    WHERE tenant_id = p_tenant AND id = p_id AND state = 'ready'
+$$;
+
 CREATE OR REPLACE FUNCTION work_release(p_queue text, p_tenant uuid, p_lane uuid, p_fence bigint) RETURNS void
 LANGUAGE sql AS $$
     UPDATE work_leases SET lease_until = '-infinity'

@@ -1,57 +1,87 @@
-"""Draws curves as SVG: a few hundred points that keep every extreme, round ticks, dates below."""
+"""Draws curves as SVG, once for a wide page and once for a narrow one: every extreme is kept, ticks are round."""
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 
-WIDTH, HEIGHT = 1020, 280
-LEFT, RIGHT, TOP, BOTTOM = 84, 8, 10, 24
-BUCKETS = 500
+RIGHT, TOP, BOTTOM = 8, 10, 24
+_HALF_DATE = 28
+"""A date nearer to the edge would be cut off."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """`buckets`: how many pairs of extremes are drawn; `dates`: how many marks stand below."""
+
+    css: str
+    left: int
+    width: int
+    height: int
+    buckets: int
+    dates: int
+
+
+_FORMS = (_Form("wide", 84, 1020, 280, 500, 8), _Form("narrow", 64, 420, 220, 190, 4))
 
 
 def line_chart(
     days: Sequence[date], values: Sequence[float], *, label: str, base: float, suffix: str = "", css: str = ""
 ) -> str:
-    """An SVG of `values` over `days`, with the area to `base` shaded. `label` is its accessible name."""
+    """SVGs of `values` over `days`, with the area to `base` shaded; the page shows the one that fits. `label` is the
+    accessible name."""
     if not values:
         return "<p>No trading day lies in the range.</p>"
+    return "".join(
+        f'<div class="{form.css}">{_svg(form, days, values, label=label, base=base, suffix=suffix, css=css)}</div>'
+        for form in _FORMS
+    )
+
+
+def _svg(
+    form: _Form, days: Sequence[date], values: Sequence[float], *, label: str, base: float, suffix: str, css: str
+) -> str:
     low, high = min([*values, base]), max([*values, base])
     ticks = _ticks(low, high)
     low, high = min(low, ticks[0]), max(high, ticks[-1])
-    wide, tall = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+    wide, tall = form.width - form.left - RIGHT, form.height - TOP - BOTTOM
 
     def x(index: int) -> float:
-        return LEFT + wide * index / max(len(values) - 1, 1)
+        return form.left + wide * index / max(len(values) - 1, 1)
 
     def y(value: float) -> float:
         return TOP + tall * (high - value) / (high - low)
 
-    points = [f"{x(i):.1f},{y(values[i]):.1f}" for i in _thinned(values)]
+    def anchor(index: int) -> str:
+        return "end" if x(index) > form.width - RIGHT - _HALF_DATE else "middle"
+
+    points = [f"{x(i):.1f},{y(values[i]):.1f}" for i in _thinned(values, form.buckets)]
     ground = f"{y(base):.1f}"
-    area = f"{LEFT},{ground} {' '.join(points)} {x(len(values) - 1):.1f},{ground}"
+    area = f"{form.left},{ground} {' '.join(points)} {x(len(values) - 1):.1f},{ground}"
     lines = "".join(
-        f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(t):.1f}" y2="{y(t):.1f}"/>'
-        f'<text x="{LEFT - 8}" y="{y(t) + 4:.1f}" text-anchor="end">{_short(t, ticks)}{suffix}</text>'
+        f'<line class="grid" x1="{form.left}" x2="{form.width - RIGHT}" y1="{y(t):.1f}" y2="{y(t):.1f}"/>'
+        f'<text x="{form.left - 8}" y="{y(t) + 4:.1f}" text-anchor="end">{_short(t, ticks)}{suffix}</text>'
         for t in ticks
     )
     marks = "".join(
-        f'<text x="{x(i):.1f}" y="{HEIGHT - 6}" text-anchor="middle">{text}</text>' for i, text in _dates(days)
+        f'<text x="{x(i):.1f}" y="{form.height - 6}" text-anchor="{anchor(i)}">{text}</text>'
+        for i, text in _dates(days, form.dates)
     )
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{lines}{marks}'
+        f'<svg viewBox="0 0 {form.width} {form.height}" role="img" aria-label="{label}">{lines}{marks}'
         f'<polygon class="area {css}" points="{area}"/>'
         f'<polyline class="curve {css}" points="{" ".join(points)}"/></svg>'
     )
 
 
-def _thinned(values: Sequence[float]) -> list[int]:
+def _thinned(values: Sequence[float], buckets: int) -> list[int]:
     """Indices to draw: of each bucket its lowest and highest, and both ends."""
     count = len(values)
-    if count <= 2 * BUCKETS:
+    if count <= 2 * buckets:
         return list(range(count))
     kept = {0, count - 1}
-    for bucket in range(BUCKETS):
-        rows = range(bucket * count // BUCKETS, (bucket + 1) * count // BUCKETS)
+    for bucket in range(buckets):
+        rows = range(bucket * count // buckets, (bucket + 1) * count // buckets)
         kept |= {min(rows, key=values.__getitem__), max(rows, key=values.__getitem__)}
     return sorted(kept)
 
@@ -73,7 +103,7 @@ def _short(value: float, ticks: Sequence[float]) -> str:
     return f"{value:,.{places}f}" if value else "0"
 
 
-def _dates(days: Sequence[date], wanted: int = 8) -> list[tuple[int, str]]:
+def _dates(days: Sequence[date], wanted: int) -> list[tuple[int, str]]:
     """(index, text) of the first day of years, or of months when the range is short."""
     for form in ("%Y", "%b %Y", "%d %b"):
         starts = [i for i in range(1, len(days)) if days[i].strftime(form) != days[i - 1].strftime(form)]

@@ -15,12 +15,11 @@ from app.engine.bars import Bars, Expiry, align, day_number
 from app.engine.fills import SlippageModel
 from app.engine.firewall import Check, verify
 from app.engine.instruments import Instrument
-from app.engine.layout import BLOCK
-from app.engine.program import Number, Program, compile_program
-from app.engine.schedule import Schedule, schedule_named
-from app.engine.simulation import Result, backtest
+from app.engine.program import Number, compile_program
+from app.engine.schedule import schedule_named
 from app.engine.terms import CASH_ACCOUNT, Terms
-from app.insight.backtest.domain import Source, result_document
+from app.insight.backtest.domain import Source
+from app.insight.backtest.service.prepared import Prepared, cut, first_row
 from app.kernel.errors import invalid
 from app.kernel.money import currency_exponent, parse_scaled
 from app.kernel.orders import Product
@@ -59,27 +58,6 @@ class FileRun:
     settlement: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    program: Program
-    bars: Bars
-    instruments: list[Instrument]
-    sources: list[Source]
-    cash: int
-    schedule: Schedule
-    slippage: SlippageModel
-    terms: Terms
-    first_row: int
-    expiries: list[Expiry]
-
-    def run(self, bars: Bars, *, block: int = BLOCK, on_block: Callable[[int], None] | None = None) -> Result:
-        return backtest(
-            self.program, bars, instruments=self.instruments, cash=self.cash, schedule=self.schedule,
-            slippage=self.slippage, terms=self.terms, events=[one for one in self.expiries if one.row < bars.rows],
-            trade_from=min(self.first_row, bars.rows), block=block, on_block=on_block,
-        )  # fmt: skip
-
-
 def run_files(run: FileRun, on_rows: Callable[[int, int], None] | None = None) -> dict[str, Any]:
     """The result document. `on_rows(done, of)` follows the run.
 
@@ -88,15 +66,7 @@ def run_files(run: FileRun, on_rows: Callable[[int, int], None] | None = None) -
     """
     ready = _prepare(run)
     rows = ready.bars.rows
-    result = ready.run(ready.bars, on_block=None if on_rows is None else lambda done: on_rows(done, rows))
-    return result_document(
-        ready.program,
-        ready.bars,
-        result,
-        instruments=ready.instruments,
-        sources=ready.sources,
-        first_row=ready.first_row,
-    )
+    return ready.document(None if on_rows is None else lambda done: on_rows(done, rows))
 
 
 def verify_files(run: FileRun) -> Iterator[Check]:
@@ -110,7 +80,7 @@ def verify_files(run: FileRun) -> Iterator[Check]:
     )
 
 
-def _prepare(run: FileRun) -> _Prepared:
+def _prepare(run: FileRun) -> Prepared:
     program = compile_program(run.program, run.parameters)
     schedule = schedule_named(run.charges)
     if run.start is not None and run.end is not None and run.end < run.start:
@@ -120,10 +90,8 @@ def _prepare(run: FileRun) -> _Prepared:
     cash = parse_scaled(run.cash, currency_exponent(run.currency), param="cash")
     tick = parse_scaled(run.tick, PRICE_EXP, param="tick")
     symbols = _symbols(run.files)
-    bars = _cut(align([_series(file) for file in run.files]), run.end)
-    first = 0 if run.start is None else int(np.searchsorted(bars.days, day_number(run.start)))
-    if first >= bars.rows:
-        raise invalid("invalid_range", "No bar lies in the range from start to end.", param="start")
+    bars = cut(align([_series(file) for file in run.files]), run.end)
+    first = first_row(bars, run.start)
     strike = None if run.strike is None else parse_scaled(run.strike, PRICE_EXP, param="strike")
     common: dict[str, Any] = {"kind": run.kind, "multiplier": _multiplier(run.multiplier), "strike": strike}
     instruments = [
@@ -136,7 +104,7 @@ def _prepare(run: FileRun) -> _Prepared:
     ]
     slippage = SlippageModel(run.slippage_bps)
     expiries = _expiries(run, bars)
-    return _Prepared(program, bars, instruments, sources, cash, schedule, slippage, run.terms, first, expiries)
+    return Prepared(program, bars, instruments, sources, cash, schedule, slippage, run.terms, first, expiries)
 
 
 def _multiplier(text: str) -> Fraction:
@@ -180,12 +148,3 @@ def _series(file: Path) -> dict[str, Any]:
 def _end_of_day(day: date) -> datetime:
     """A bare date closes with the day: no calendar is known of a file."""
     return datetime.combine(day, time.max, UTC)
-
-
-def _cut(bars: Bars, end: date | None) -> Bars:
-    """Without the bars after `end`."""
-    if end is None:
-        return bars
-    rows = int(np.searchsorted(bars.days, day_number(end), side="right"))
-    fields, valid = np.ascontiguousarray(bars.fields[:, :, :rows]), np.ascontiguousarray(bars.valid[:, :rows])
-    return Bars(bars.times[:rows], bars.days[:rows], fields, valid)

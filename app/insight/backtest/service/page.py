@@ -8,6 +8,7 @@ from typing import Any
 from app.insight.backtest.service.charts import line_chart
 
 TRADES_SHOWN = 500
+_RESERVE = "A larger <code>reserve_bps</code> leaves room for gaps."
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 _STYLE = """
@@ -22,21 +23,26 @@ h1 { margin: 0; font-size: 26px; letter-spacing: -.01em; } h2 { margin: 40px 0 1
 p { margin: 4px 0; color: var(--soft); } code { font: 13px ui-monospace, Menlo, Consolas, monospace; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(145px, 1fr)); gap: 10px; margin-top: 24px; }
 .tile { padding: 12px 14px; border: 1px solid var(--line); border-radius: 8px; background: var(--card); }
-.tile b { display: block; font-size: 20px; font-weight: 600; } .tile span { color: var(--soft); font-size: 13px; }
+.tile b { display: block; font-size: 20px; font-weight: 600; overflow-wrap: anywhere; }
+.tile span { color: var(--soft); font-size: 13px; }
 .gain { color: var(--gain); } .loss { color: var(--loss); }
-svg { display: block; width: 100%; min-width: 640px; height: auto; } svg text { fill: var(--soft); font-size: 12px; }
+.narrow { display: none; } svg { display: block; width: 100%; height: auto; }
+svg text { fill: var(--soft); font-size: 12px; }
 svg .grid { stroke: var(--line); } svg .curve { fill: none; stroke: var(--accent); stroke-width: 1.6; }
 svg .curve.loss { stroke: var(--loss); } svg .area { fill: var(--accent); opacity: .12; stroke: none; }
 svg .area.loss { fill: var(--loss); }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: 14px; }
 table.pairs { width: auto; } .pairs td.left { color: var(--soft); vertical-align: top; }
-.note { padding: 10px 14px; border-left: 3px solid var(--loss); background: var(--card); color: var(--ink);
-  margin-top: 16px; }
+.note { padding: 10px 14px; border-left: 3px solid var(--soft); background: var(--card); color: var(--ink);
+  margin-top: 8px; } .tiles + .note { margin-top: 16px; } .note.loss { border-color: var(--loss); color: var(--ink); }
 th, td { padding: 5px 10px; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th { color: var(--soft); font-weight: 500; } th.left, td.left { text-align: left; }
 td.wrap { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 .months td, .months th { padding: 5px 4px; text-align: center; } .months td.year { text-align: left; font-weight: 600; }
-@media print { body { max-width: none; padding: 0; } h2 { break-after: avoid; } }
+@media (max-width: 640px) { body { padding: 20px 14px 48px; } .wide { display: none; } .narrow { display: block; }
+  .months { font-size: 10.5px; letter-spacing: -.02em; } .months td, .months th { padding: 5px 0; }
+  .tiles { grid-template-columns: 1fr 1fr; } h2 { margin-top: 32px; } }
+@media print { body { max-width: none; padding: 0; } h2 { break-after: avoid; } svg, tr { break-inside: avoid; } }
 """
 
 
@@ -49,21 +55,18 @@ def report_page(result: dict[str, Any]) -> str:
     parts = [
         _head(result, name),
         _tiles(result),
-        _warning(result),
+        *_notes(result),
         "<h2>Equity</h2>",
-        '<div class="scroll">',
         line_chart(days, curve, label=f"Equity in {escape(result['currency'])}", base=start),
-        "</div>",
         "<h2>Drawdown</h2>",
-        '<div class="scroll">',
         line_chart(days, _drawdown(start, curve), label="Drawdown in percent", base=0.0, suffix=" %", css="loss"),
-        "</div>",
-        "<h2>Monthly returns</h2>",
+        "<h2>Monthly returns, %</h2>",
         _monthly(start, days, curve),
         "<h2>Charges</h2>",
-        _pairs([(head, f"{amount} {result['currency']}") for head, amount in result["charges"].items()]),
+        _charges(result),
         "<h2>Trades</h2>",
         _trades(result["trades"]),
+        _open(result["positions"]),
         "<h2>Assumptions</h2>",
         _pairs([*result["assumptions"].items(), *_identity(result)]),
     ]
@@ -79,7 +82,7 @@ def report_page(result: dict[str, Any]) -> str:
 def _head(result: dict[str, Any], name: str) -> str:
     data = result["data"]
     symbols = ", ".join(escape(one["symbol"]) for one in data["instruments"])
-    given = ", ".join(f"{escape(key)} {value:g}" for key, value in result["program"]["parameters"].items())
+    given = ", ".join(f"{escape(key)} = {value:g}" for key, value in result["program"]["parameters"].items())
     return (
         f"<h1>{name}</h1><p>{symbols} · {data['traded_from'][:10]} to {data['last_bar'][:10]} · "
         f"{data['bars']:,} bars</p>" + (f"<p>{given}</p>" if given else "")
@@ -89,7 +92,7 @@ def _head(result: dict[str, Any], name: str) -> str:
 def _tiles(result: dict[str, Any]) -> str:
     metrics, currency = result["metrics"], escape(result["currency"])
     shown = [
-        ("Final equity", f"{float(result['final_equity']):,.2f}", None),
+        ("Final equity", _amount(result["final_equity"]), None),
         ("Total return", _percent(metrics["total_return"]), metrics["total_return"]),
         ("Yearly return", _percent(metrics["cagr"]), metrics["cagr"]),
         ("Sharpe ratio", _number(metrics["sharpe"]), None),
@@ -99,8 +102,8 @@ def _tiles(result: dict[str, Any]) -> str:
         ("Trades", f"{metrics['trades']:,}", None),
         ("Won", _percent(metrics["win_rate"]), None),
         ("Profit factor", _number(metrics["profit_factor"]), None),
-        ("Charges", f"{float(result['charges']['total']):,.2f}", None),
-        (f"Start, {currency}", f"{float(result['initial_cash']):,.2f}", None),
+        ("Charges", _amount(result["charges"]["total"]), None),
+        (f"Start, {currency}", _amount(result["initial_cash"]), None),
     ]
     return '<div class="tiles">' + "".join(
         f'<div class="tile"><span>{title}</span><b class="{_colour(sign)}">{text}</b></div>'
@@ -108,19 +111,53 @@ def _tiles(result: dict[str, Any]) -> str:
     ) + "</div>"  # fmt: skip
 
 
-def _warning(result: dict[str, Any]) -> str:
-    """What would make the curve mislead."""
-    count = result["orders"]["unaffordable"]
-    if not count:
-        return ""
-    return (
-        f'<p class="note">{count:,} of {result["orders"]["sent"]:,} orders cost more than the cash when their price '
-        "came and were not filled. A larger <code>reserve_bps</code> leaves room for gaps.</p>"
+def _notes(result: dict[str, Any]) -> list[str]:
+    """What would make the curve mislead, and what did not come to pass; nothing of what never happened."""
+    orders = result["orders"]
+    sent, path = orders["sent"], str(result["assumptions"].get("intrabar", "")).startswith("path")
+    taken = "a path through the bar was assumed" if path else "what was not certain counts against the strategy"
+    found = [
+        (
+            orders["unaffordable"],
+            "loss",
+            f"of {sent:,} orders cost more than the cash when their price came and were not filled. {_RESERVE}",
+        ),
+        (
+            result["margin_calls"],
+            "loss",
+            "times the equity fell below the maintenance margin, and every position was closed at the next open.",
+        ),
+        (
+            result["ambiguous_bars"],
+            "",
+            f"fills hang on the order in which the prices of their bar came; {taken}.",
+        ),
+        (orders["expired"], "", f"of {sent:,} orders expired without a fill."),
+        (orders["cancelled"], "", f"of {sent:,} orders were withdrawn by the program before they filled."),
+    ]
+    return [f'<p class="note {css}"><b>{count:,}</b> {text}</p>' for count, css, text in found if count]
+
+
+def _charges(result: dict[str, Any]) -> str:
+    """By head as on a contract note, then what borrowing cost."""
+    heads = [*result["charges"].items()]
+    if float(result["borrow_cost"]):
+        heads.append(("borrowing, beside the charges", result["borrow_cost"]))
+    rows = "".join(
+        f'<tr><td class="left">{escape(head).replace("_", " ")}</td><td>{float(amount):,.2f}</td></tr>'
+        for head, amount in heads
     )
+    return f'<table class="pairs"><tr><th></th><th>{escape(result["currency"])}</th></tr>{rows}</table>'
 
 
 def _colour(value: float | None) -> str:
     return "" if not value else "gain" if value > 0 else "loss"
+
+
+def _amount(text: str) -> str:
+    """Without the small coins where they would not fit."""
+    value = float(text)
+    return f"{value:,.0f}" if abs(value) >= 1e7 else f"{value:,.2f}"
 
 
 def _percent(value: float | None) -> str:
@@ -173,18 +210,40 @@ def _trades(trades: Sequence[dict[str, Any]]) -> str:
     left_out = len(trades) - TRADES_SHOWN
     note = f"<p>The last {TRADES_SHOWN} of {len(trades):,}; the JSON result has all.</p>" if left_out > 0 else ""
     heads = '<th class="left">symbol</th><th class="left">side</th>' + "".join(
-        f"<th>{head}</th>" for head in ("quantity", "opened", "closed", "entry", "exit", "charges", "profit")
+        f"<th>{head}</th>" for head in ("quantity", "opened", "closed", "bought for", "sold for", "charges", "profit")
     )
     return f'{note}<div class="scroll"><table><tr>{heads}</tr>{rows}</table></div>'
 
 
 def _trade(trade: dict[str, Any]) -> str:
     opened, closed = (trade[name][:16].replace("T", " ") for name in ("opened", "closed"))
-    names = "".join(f'<td class="left">{escape(trade[name])}</td>' for name in ("symbol", "side"))
-    entry, exit_, charges, profit = (f"{float(trade[name]):,.2f}" for name in ("entry", "exit", "charges", "profit"))
-    cells = (trade["quantity"], opened, closed, entry, exit_, charges)
-    last = f'<td class="{_colour(float(trade["profit"]))}">{profit}</td>'
-    return f"<tr>{names}{''.join(f'<td>{cell}</td>' for cell in cells)}{last}</tr>"
+    long = trade["side"] == "buy"
+    bought, sold = (trade["entry"], trade["exit"]) if long else (trade["exit"], trade["entry"])
+    names = f'<td class="left">{escape(trade["symbol"])}</td><td class="left">{"long" if long else "short"}</td>'
+    money = (f"{float(value):,.2f}" for value in (bought, sold, trade["charges"]))
+    cells = "".join(f"<td>{cell}</td>" for cell in (_grouped(trade["quantity"]), opened, closed, *money))
+    profit = float(trade["profit"])
+    return f'<tr>{names}{cells}<td class="{_colour(profit)}">{profit:,.2f}</td></tr>'
+
+
+def _open(positions: Sequence[dict[str, Any]]) -> str:
+    """What is still held at the end; its value is in the equity, its profit in no trade."""
+    held = [one for one in positions if one["quantity"].strip("-0.")]
+    if not held:
+        return ""
+    rows = "".join(
+        f'<tr><td class="left">{escape(one["symbol"])}</td><td>{_grouped(one["quantity"])}</td>'
+        f"<td>{float(one['cost']):,.2f}</td></tr>"
+        for one in held
+    )
+    heads = '<tr><th class="left">symbol</th><th>quantity</th><th>cost</th></tr>'
+    return f'<h2>Open at the end</h2><div class="scroll"><table class="pairs">{heads}{rows}</table></div>'
+
+
+def _grouped(quantity: str) -> str:
+    """A decimal string with its thousands marked."""
+    whole, point, part = quantity.removeprefix("-").partition(".")
+    return f"{'-' if quantity.startswith('-') else ''}{int(whole):,}{point}{part}"
 
 
 def _pairs(pairs: Sequence[tuple[str, Any]]) -> str:

@@ -1,25 +1,31 @@
 """Strategies: define and deploy them (`definitions`), run what is due (`running`) on shared signals (`signals`)."""
 
 from app.trading.strategies.service.definitions import (
+    build_program,
     create_strategy,
     deploy,
     get_deployment,
     get_strategy,
+    is_intraday,
     list_deployments,
     list_strategies,
+    program_document,
     set_status,
     templates,
 )
 from app.trading.strategies.service.running import due_shards, run_due
 
 __all__ = [
+    "build_program",
     "create_strategy",
     "deploy",
     "due_shards",
     "get_deployment",
     "get_strategy",
+    "is_intraday",
     "list_deployments",
     "list_strategies",
+    "program_document",
     "run_due",
     "set_status",
     "templates",

@@ -88,6 +88,16 @@ def templates_build(template: str, parsed: Any, n_instruments: int) -> dict[str,
     return dict(templates()[template].build(parsed, n_instruments))
 
 
+def build_program(template: str, parameters: dict[str, Any], n_instruments: int) -> dict[str, Any]:
+    """What a template writes for `n_instruments`. Raises `unknown_template`, `invalid_parameters` naming the field."""
+    return _document(template, parameters, n_instruments)
+
+
+def is_intraday(template: str) -> bool:
+    """Whether the template needs bars within the day."""
+    return bool(templates()[template].intraday)
+
+
 def program_document(strategy: Strategy, n_instruments: int) -> dict[str, Any]:
     """What a deployment on `n_instruments` runs: a template is built for their number, a program is as it is."""
     if strategy.template is None:

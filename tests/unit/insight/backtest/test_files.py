@@ -258,3 +258,38 @@ def test_a_contract_that_cannot_be_is_refused_with_its_place(
     with pytest.raises(DomainError) as refused:
         run_files(future(tmp_path, **changes))
     assert refused.value.param == param
+
+
+def _quiet(result: dict[str, Any]) -> dict[str, Any]:
+    orders = result["orders"] | {"unaffordable": 0, "expired": 0, "cancelled": 0}
+    return result | {"orders": orders, "margin_calls": 0, "ambiguous_bars": 0, "borrow_cost": "0.00"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"orders": {"unaffordable": 3}}, "<b>3</b> of 161 orders cost more than the cash"),
+        ({"orders": {"expired": 1_234}}, "<b>1,234</b> of 161 orders expired"),
+        ({"orders": {"cancelled": 2}}, "<b>2</b> of 161 orders were withdrawn"),
+        ({"margin_calls": 4}, "<b>4</b> times the equity fell below the maintenance margin"),
+        ({"ambiguous_bars": 5}, "<b>5</b> fills hang on the order"),
+        ({"borrow_cost": "1095.95"}, "1,095.95"),
+    ],
+)  # fmt: skip
+def test_the_page_says_what_would_mislead_and_only_then(changes: dict[str, Any], said: str) -> None:
+    quiet = _quiet(run_files(request()))
+    orders = quiet["orders"] | {"sent": 161} | changes.pop("orders", {})
+    assert said in report_page(quiet | {"orders": orders} | changes)
+    assert 'class="note' not in report_page(quiet)
+    assert "borrowing, beside" not in report_page(quiet)
+
+
+def test_the_page_shows_a_short_trade_as_such_and_what_is_still_held() -> None:
+    result = run_files(request())
+    trade = {**result["trades"][0], "side": "sell", "entry": "200.00", "exit": "150.00", "quantity": "1234"}
+    page = report_page(result | {"trades": [trade]})
+    row = page[page.index('<td class="left">short</td>') :]
+    assert row.index("1,234") < row.index("150.00") < row.index("200.00")
+    assert "Open at the end" in page
+    flat = [one | {"quantity": "0"} for one in result["positions"]]
+    assert "Open at the end" not in report_page(result | {"positions": flat})
