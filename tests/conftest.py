@@ -85,3 +85,11 @@ async def app(app_settings: "Settings") -> "AsyncIterator[App]":
 
     async with bootstrap(app_settings) as opened:
         yield opened
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the engine's kernels before any test is timed; a worker's controller has done so."""
+    if not hasattr(config, "workerinput"):
+        from app.engine import warm
+
+        warm()

@@ -8,8 +8,8 @@ is over the register program, so documents that compute the same have the same d
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,10 +43,9 @@ from app.engine.document import (
     parse_document,
     refused,
 )
-from app.engine.expression import parse_expression
 from app.engine.layout import BEFORE, ENGINE_VERSION, EXTREME, OUTPUT, RAMP, SESSION, WINDOW, Op, Output, Rebalance
 from app.engine.nodes import MAX_NODES, Kind
-from app.engine.translate import Node, Walker, late_last
+from app.engine.translate import Node, Walker, late_last, reached
 
 Number = int | float
 MAX_NUMBER = 1e15
@@ -121,15 +120,13 @@ class Program:
 def compile_program(document: Mapping[str, Any] | Document, parameters: Mapping[str, Number] | None = None) -> Program:
     """Check and translate. `parameters` override the document's defaults by name. Raises `invalid_program`."""
     parsed = document if isinstance(document, Document) else parse_document(document)
-    compiler = _Compiler(parsed, _values(parsed, parameters))
-    if parsed.trades is None:
-        compiler.targets()
-    else:
-        compiler.entries(parsed.trades)
+    compiler = Compiler(parsed, values_of(parsed, parameters))
+    compiler.read()
     return compiler.program()
 
 
-def _values(document: Document, parameters: Mapping[str, Number] | None) -> dict[str, Number]:
+def values_of(document: Document, parameters: Mapping[str, Number] | None) -> dict[str, Number]:
+    """The document's parameters with those given in their place. Raises `invalid_program`."""
     values: dict[str, Number] = dict(document.parameters)
     for name, value in (parameters or {}).items():
         if name not in values:
@@ -142,30 +139,45 @@ def _values(document: Document, parameters: Mapping[str, Number] | None) -> dict
     return values
 
 
-class _Compiler:
-    def __init__(self, document: Document, values: Mapping[str, Number]) -> None:
+class Compiler:
+    """Checks and translates one document. Given another's `walker`, its equal expressions become that one's nodes."""
+
+    def __init__(self, document: Document, values: Mapping[str, Number], walker: Walker | None = None) -> None:
         self.document, self.values = document, values
-        self.walker = Walker(values)
+        self.walker = walker or Walker(values)
+        self.walker.parameters = values
         self.roots: dict[str, int] = {}
         self.outputs: dict[Output, int] = {}
         self.settings = np.zeros(SETTING, np.int64)
 
     def root(self, tree: Any, path: str, kind: Kind = "number", unit: int | None = None) -> int:
         """The register of one expression; `unit` 1: it must be a price."""
-        if isinstance(tree, str):
-            tree = parse_expression(tree, self.values, path)
-        register = self.walker.expression(tree, path, kind)
+        register = self.walker.expression(self.walker.tree(tree, path), path, kind)
         if unit is not None and self.walker.nodes[register].unit not in (unit, None):
             raise refused(path, "must be a price or a distance of prices")
-        if len(self.walker.nodes) > MAX_NODES:
-            raise refused(path, f"{len(self.walker.nodes)} nodes; at most {MAX_NODES} are allowed")
         return register
+
+    def read(self) -> None:
+        """The roots and settings of the whole document. Raises `invalid_program`."""
+        if self.document.trades is None:
+            self.targets()
+        else:
+            self.entries(self.document.trades)
+        self._sizing()
+        used = len(reached(self.walker.nodes, self.used()))
+        if used > MAX_NODES:
+            place = "target" if self.document.trades is None else "trades"
+            raise refused(place, f"{used} nodes; at most {MAX_NODES} are allowed")
+
+    def used(self) -> list[int]:
+        """The registers of the roots."""
+        return [*self.roots.values(), *self.outputs.values()]
 
     def targets(self) -> None:
         document = self.document
-        self.roots["target"] = self.root(self._sized(document.target, "target"), "target")
-        if isinstance(document.rebalance, Rule):
+        if isinstance(document.rebalance, Rule):  # first: what the target ranks is ranked only where it holds
             self.roots["when"] = self.root(document.rebalance.when, "rebalance.when", "condition")
+        self.roots["target"] = self.root(self._sized(document.target, "target"), "target")
         if isinstance(document.sizing, RiskSizing):
             raise refused("sizing", "risk sizing needs trades with a stop-loss")
         self.settings[Setting.ORDER_TYPE] = MARKET
@@ -215,8 +227,7 @@ class _Compiler:
         sizing = self.document.sizing
         if not isinstance(sizing, VolatilitySizing):
             return share
-        if isinstance(share, str):
-            share = parse_expression(share, self.values, path)
+        share = self.walker.tree(share, path)
         found = {"op": "volatility", "of": {"op": "close"}, "window": sizing.window, "periods": sizing.periods}
         ratio = {"op": "div", "left": sizing.target, "right": found}
         return {"op": "mul", "left": share, "right": {"op": "min", "left": 1, "right": ratio}}
@@ -235,24 +246,28 @@ class _Compiler:
             case EquitySizing(at="fill"):
                 self.settings[Setting.AT_FILL] = 1
 
+    @property
+    def rebalance(self) -> Rebalance:
+        rule = self.document.rebalance
+        return Rebalance[rule.upper()] if isinstance(rule, str) else Rebalance.WHEN
+
     def program(self) -> Program:
-        self._sizing()
-        nodes, place, early = late_last(self.walker.nodes)
-        code, ints, floats = _code(nodes)
+        """What was read, as a program of its own."""
+        gate = self.roots.get("when", -1)
+        nodes, place, early = late_last(gated(self.walker.nodes, self.used(), gate))
+        code, ints, floats = encode(nodes)
         roots = {name: place[register] for name, register in self.roots.items()}
         outputs = np.full(OUTPUT, -1, np.int64)
         for output, register in self.outputs.items():
             outputs[output] = place[register]
         used = [*roots.values(), *(int(register) for register in outputs if register >= 0)]
-        rule = self.document.rebalance
-        rebalance = Rebalance[rule.upper()] if isinstance(rule, str) else Rebalance.WHEN
         constants = [node.constant for node in nodes]
         canonical = {
             "engine": ENGINE_VERSION,
             "code": code,
             "constants": [value.hex() for value in constants],
             "target": roots.get("target", -1),
-            "rebalance": int(rebalance),
+            "rebalance": int(self.rebalance),
             "settings": self._settings(),
         }
         if len(roots) != 1:  # what older documents cannot say adds to the digest only where it is said
@@ -272,7 +287,7 @@ class _Compiler:
             floats=max(floats, 1),
             warm_up=max(nodes[register].lookback for register in used),
             instruments=max((node.i0 for node in nodes if node.op is Op.PEER), default=1),
-            rebalance=rebalance,
+            rebalance=self.rebalance,
             settings=self.settings,
         )
 
@@ -304,7 +319,18 @@ _STATE: dict[Op, tuple[int, int, int, int]] = {
 """State of an operation: integers, integers for each bar of its window, floats, floats for each bar."""
 
 
-def _code(nodes: list[Node]) -> tuple[list[list[int]], int, int]:
+def gated(nodes: list[Node], roots: Sequence[int], gate: int) -> list[Node]:
+    """The nodes with each rank that is read only where the condition in register `gate` holds (-1: none) told so, by
+    I1 = register + 1: none that remembers its bars, nor the condition itself, may depend on it."""
+    if gate < 0:
+        return nodes
+    remembering = [register for register, node in enumerate(nodes) if node.op in _STATE]
+    always = reached(nodes, [gate, *remembering])
+    ranks = {r for r in reached(nodes, roots) - always if nodes[r].op is Op.RANK and r > gate}
+    return [replace(node, i1=gate + 1) if r in ranks else node for r, node in enumerate(nodes)]
+
+
+def encode(nodes: list[Node]) -> tuple[list[list[int]], int, int]:
     """Rows of `layout.Code`, and how many integers and floats of state they need."""
     rows, ints, floats = [], 0, 0
     for node in nodes:

@@ -63,7 +63,7 @@ class Pass:
         self._least = -int(program.settings[Setting.SHORT])
         self._run = native.bind("run", machine, market)
         self._split = native.bind("split", machine)
-        self._signals = native.bind("signals", machine, market, weights, flags)
+        self._signal, self._signals = machine.signal, native.bind("signals", machine, market, weights, flags)
         self._signalling = program.early == program.nodes and not program.trades
 
     def advance(self, start: int, end: int, splits: Sequence[tuple[int, int, int, int]] = ()) -> None:
@@ -78,6 +78,11 @@ class Pass:
             at = row
             self._split(0, self._early, slot, numerator, denominator)
         self._compute(at, end, start)
+
+    def signal(self, target: int, rule: int, start: int, end: int) -> None:
+        """Signals of another target and rule, from nothing known, of the columns there are."""
+        self._signal[:] = 0
+        self._signals(target, rule, self._least, start, end, start)
 
     def _compute(self, start: int, end: int, base: int) -> None:
         if end > start:

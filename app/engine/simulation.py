@@ -127,7 +127,7 @@ def backtest(
     what suits the program). `on_block` is told the rows done after each block; what it raises ends the run.
     Raises `invalid_bars`, `invalid_event`, `unsupported_instrument`, `invalid_cash`, `too_few_bars`, `charges_unknown`.
     """
-    run = _Run(program, bars, instruments, cash, schedule, slippage, terms, events, sessions, trade_from, block)
+    run = Run(program, bars, instruments, cash, schedule, slippage, terms, events, sessions, trade_from, block)
     for start in range(0, bars.rows, run.size):
         done = min(start + run.size, bars.rows)
         run.block(start, done)
@@ -136,7 +136,9 @@ def backtest(
     return run.result()
 
 
-class _Run:
+class Run:
+    """A backtest under way: all it knows lies in its arrays. Raises what `backtest` raises."""
+
     def __init__(
         self,
         program: Program,
@@ -208,15 +210,34 @@ class _Run:
         return native.bind("simulate", book, market, self.runtime.machine(self.size), weights, flags, self.equity)
 
     def block(self, start: int, end: int) -> None:
-        program = self.program
+        """Compute and simulate rows [start, end), at most `size`."""
+        self.advance(start, end)
+        self._simulated(self.program.target, self.program.rule, start, end)
+
+    def advance(self, start: int, end: int) -> None:
+        """The columns of rows [start, end), and the signals where they depend on bars alone."""
         self._over.advance(start, end, splits_of(self.actions, start, end))
-        row = start
+
+    def _simulated(self, target: int, rule: int, start: int, end: int) -> int:
+        row, count = start, 0
         while row < end:
-            row = self._simulate(program.early, program.target, program.rule, row, end, start)
+            row = self._simulate(self.program.early, target, rule, row, end, start)
             if row < 0:
                 raise conflict("too_many_orders", f"More than {len(self.pool)} orders work at once.")
             self.fills.append(self.buffer[: self.counters[Counter.FILLS]].copy())
+            count += int(self.counters[Counter.FILLS])
             self.counters[Counter.FILLS] = 0
+        return count
+
+    def again(self, target: int, rule: int) -> int:
+        """From the start over all rows, whose columns `advance` left: the fills of one of the programs in them."""
+        for array in (self.state, self.pool, self.counters, self.totals):
+            array[:] = 0
+        self.cash[0] = self.initial
+        self.fills.clear()
+        if target >= 0:
+            self._over.signal(target, rule, 0, self.bars.rows)
+        return self._simulated(target, rule, 0, self.bars.rows)
 
     def result(self) -> Result:
         return Result(

@@ -4,10 +4,11 @@ A *unit* is the power with which a value follows a split: 1 for prices, -1 for v
 literal, which takes any. It says how a lagged value is restated, and refuses sums of a price and a ratio.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from app.engine.expression import parse_expression
 from app.engine.layout import Field, Op
 from app.engine.macros import MACROS, Macro, Made
 from app.engine.nodes import FIELD_WORDS, MAX_DEPTH, MAX_NODES, MAX_SCAN, WORDS, Argument, Kind, Word
@@ -61,9 +62,39 @@ class Walker:
         self.nodes: list[Node] = []
         self.known: dict[Node, int] = {}
         self.visited = 0
+        self._trees: dict[tuple[str, str], Any] = {}
+        self._named: dict[int, tuple[str, ...]] = {}
+        self._sharing = False
+        self._found: dict[tuple[Any, ...], int] = {}
+
+    def share(self, *trees: Any) -> None:
+        """Several programs of these trees come, with other parameters: each part of them is translated once for the
+        parameters that it names. The trees must outlive the walker."""
+        self._sharing = True
+        for tree in trees:
+            _names(tree, self._named)
+
+    def tree(self, value: Any, path: str) -> Any:
+        """The JSON form of an expression that may be written as a string."""
+        if not isinstance(value, str):
+            return value
+        if (value, path) not in self._trees:
+            tree = self._trees[value, path] = parse_expression(value, self.parameters, path)
+            if self._sharing:
+                self.share(tree)
+        return self._trees[value, path]
 
     def expression(self, value: Any, path: str, wanted: Kind, depth: int = 1) -> int:
         """The register of an expression. Raises `invalid_program`."""
+        names = self._named.get(id(value))
+        if names is not None:
+            key = (id(value), wanted, *(self.parameters.get(name) for name in names))
+            if key not in self._found:
+                self._found[key] = self._expression(value, path, wanted, depth)
+            return self._found[key]
+        return self._expression(value, path, wanted, depth)
+
+    def _expression(self, value: Any, path: str, wanted: Kind, depth: int) -> int:
         self.visited += 1
         if depth > MAX_DEPTH:
             raise fault(path, f"nested deeper than {MAX_DEPTH} levels")
@@ -220,6 +251,29 @@ class Walker:
             self.known[node] = len(self.nodes)
             self.nodes.append(node)
         return self.known[node]
+
+
+def _names(value: Any, found: dict[int, tuple[str, ...]]) -> tuple[str, ...]:
+    """The parameters that an expression names; into `found`, those of each of its parts by identity."""
+    if not isinstance(value, Mapping):
+        return ()
+    if "param" in value:
+        return (str(value["param"]),)
+    names = dict.fromkeys(name for part in value.values() for name in _names(part, found))
+    found[id(value)] = tuple(names)
+    return tuple(names)
+
+
+def reached(nodes: list[Node], roots: Iterable[int]) -> set[int]:
+    """The registers that these depend on, themselves included."""
+    found: set[int] = set()
+    ahead = list(roots)
+    while ahead:
+        register = ahead.pop()
+        if register not in found:
+            found.add(register)
+            ahead += nodes[register].reads
+    return found
 
 
 def late_last(nodes: list[Node]) -> tuple[list[Node], dict[int, int], int]:

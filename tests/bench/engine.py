@@ -9,7 +9,6 @@ does nothing else; its limit is that of the hand-written loop. `live-step` (one 
 product promises. Peers (`tests.bench.peers`) follow where they are installed.
 """
 
-import importlib
 import os
 import resource
 import statistics
@@ -34,6 +33,7 @@ from app.engine.program import compile_program
 from app.engine.runtime import ProgramRuntime
 from app.engine.schedule import schedule_named
 from app.engine.simulation import Result, backtest
+from app.engine.sweep import sweep
 from app.engine.terms import Terms
 from tests.bench import works
 from tests.bench.measure import Figure, Refused, cpu, difference, figure, in_turn
@@ -109,7 +109,6 @@ def _w2() -> list[Figure | Refused]:
     """The 200 pairs by one sweep, and by a loop that shares the running sums between them."""
     from tests.bench.limit_engine import FILL, all_in_fractions, running
 
-    sweep: Callable[..., Any] = importlib.import_module("app.engine.sweep").sweep
     columns, pairs = works.without_volume(works.goog()), works.W2_PAIRS
     bars, rows, (opens, closes) = align([columns]), len(columns["close"]), _prices(columns)
     curves, fills = np.empty((len(pairs), rows), np.int64), np.empty((rows, FILL), np.int64)

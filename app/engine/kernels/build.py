@@ -28,10 +28,7 @@ _WORD, _STATUS = ir.IntType(64), ir.IntType(32)
 def build(file: Path) -> None:
     """Write the file; it appears whole or not at all."""
     jit.OPTIONS.update(cache=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-    best = numba.config.OPT
-    numba.config.OPT = type(best)(0)  # each kernel comes again within its callers: only the whole is optimised
     compiled = {name: _compile(name) for name in ENTRIES}
-    numba.config.OPT = best
     with global_compiler_lock:
         library = cpu_target.target_context.codegen().create_library("mandi_kernels")
         library.enable_object_caching()

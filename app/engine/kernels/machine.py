@@ -132,21 +132,31 @@ def instruction(machine: Machine, market: Market, slot: int, node: int, start: i
 
 @kernel
 def rank(machine: Machine, node: int, first: int, last: int) -> None:
-    """1 + the number of instruments whose value is larger, or equal and in an earlier slot; at places [first, last)."""
-    given, slots = machine.code[node, A], machine.columns.shape[0]
+    """1 + the number of instruments whose value is larger, or equal and in an earlier slot; at places [first, last).
+
+    I1 − 1 is the register of a condition: where it holds for no instrument the rank is not read, and is unknown.
+    """
+    given, gate, slots = machine.code[node, A], machine.code[node, I1] - 1, machine.columns.shape[0]
     columns, known = machine.columns, machine.known
+    for slot in range(slots):
+        for at in range(first, last):
+            known[slot, node, at] = 0
+    asked = known[0, node]
+    for slot in range(slots):
+        for at in range(first, last):
+            asked[at] |= 1 if gate < 0 or columns[slot, gate, at] != 0.0 else 0
     for at in range(first, last):
+        if asked[at] == 0:
+            continue
         for slot in range(slots):
-            known[slot, node, at] = known[slot, given, at]
-            if known[slot, given, at] == 0:
-                continue
-            value, before = columns[slot, given, at], 1
-            for other in range(slots):
-                if known[other, given, at] == 1:
-                    rival = columns[other, given, at]
-                    if rival > value or (rival == value and other < slot):
-                        before += 1
-            columns[slot, node, at] = float(before)
+            known[slot, node, at], columns[slot, node, at] = known[slot, given, at], 1.0
+        for slot in range(slots):
+            if known[slot, given, at] == 1:
+                value = columns[slot, given, at]
+                for other in range(slot + 1, slots):
+                    if known[other, given, at] == 1:
+                        behind = slot if columns[other, given, at] > value else other
+                        columns[behind, node, at] += 1.0
 
 
 @kernel

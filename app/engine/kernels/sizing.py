@@ -4,7 +4,8 @@ A slot trades when its flag says REBALANCE; a target of zero with something held
 flat. Targets are shares of the equity at the last closes, less the reserve (room for charges, slippage and the gap to
 the next open), or of a fixed number of units; floored to lots. Working quantities count as done. Buys never exceed the
 spendable cash less the same reserve (proceeds of sales are not spent before they exist): if they would, all are scaled
-by one factor, but for those whose quantity is worked out at the fill: they come after the sales. A position is sold short only where the program says so. Sells come first, each side in slot order.
+by one factor, but for those whose quantity is worked out at the fill: they come after the sales. A position is sold
+short only where the program says so. Sells come first, each side in slot order.
 """
 
 import numpy as np

@@ -1,0 +1,150 @@
+"""Runs one document with many sets of parameters: what several of them compute is computed once.
+
+Sets are taken in lots. The programs of a lot share their nodes, whose columns are computed over all rows; then each is
+simulated on its own account, by the kernels of the backtest: the same fills and the same curve. A program that reads
+its position, or whose columns alone are too large to keep, is backtested by itself.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+from pydantic import BaseModel
+
+from app.engine.bars import AnyEvent, Bars, Int64, SessionClose
+from app.engine.document import Document, parse_document
+from app.engine.fills import NO_SLIPPAGE, SlippageModel
+from app.engine.instruments import Instrument
+from app.engine.layout import OUTPUT, Op
+from app.engine.program import Compiler, Number, Program, compile_program, encode, gated, values_of
+from app.engine.schedule import Schedule
+from app.engine.simulation import Run
+from app.engine.terms import CASH_ACCOUNT, Terms
+from app.engine.translate import Walker
+
+KEPT = 2**26
+"""Bytes of columns that a lot may fill."""
+SETS = 512
+"""Sets of a lot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What one set gave: `equity` i8 (rows,) and `cash` in minor units, the number of `fills`, the `charges` in all."""
+
+    document: Document
+    parameters: Mapping[str, Number]
+    equity: Int64
+    cash: int
+    fills: int
+    charges: int
+
+    @property
+    def digest(self) -> str:
+        """Of the program, as its own backtest has it."""
+        return compile_program(self.document, self.parameters).digest
+
+
+def sweep(
+    document: Mapping[str, object] | Document,
+    sets: Iterable[Mapping[str, Number]],
+    bars: Bars,
+    *,
+    instruments: Sequence[Instrument],
+    cash: int,
+    schedule: Schedule,
+    slippage: SlippageModel = NO_SLIPPAGE,
+    terms: Terms = CASH_ACCOUNT,
+    events: Iterable[AnyEvent] = (),
+    sessions: Iterable[SessionClose] | None = None,
+    trade_from: int = 0,
+) -> Iterator[Trial]:
+    """One trial per set, in their order; memory does not grow with their number. Arguments and errors are those of
+    `simulation.backtest`; `invalid_program` and `too_few_bars` come with the set that they are of."""
+    parsed = document if isinstance(document, Document) else parse_document(document)
+    terms_of_run = (instruments, cash, schedule, slippage, terms, list(events), sessions, trade_from)
+    ahead = iter(sets)
+    for first in ahead:
+        lone = compile_program(parsed, first)
+        per_node = 9 * len(instruments) * bars.rows
+        ahead = chain((first,), ahead)
+        if lone.early < lone.nodes or lone.nodes * per_node > KEPT:
+            yield from _each(parsed, ahead, bars, terms_of_run)
+            return
+        yield from _lot(_Lot(parsed, ahead, KEPT // per_node), bars, terms_of_run)
+
+
+def _each(document: Document, sets: Iterator[Mapping[str, Number]], bars: Bars, terms: tuple) -> Iterator[Trial]:  # type: ignore[type-arg]
+    for values in sets:
+        run = Run(compile_program(document, values), bars, *terms, None)
+        for start in range(0, bars.rows, run.size):
+            run.block(start, min(start + run.size, bars.rows))
+        fills = sum(len(part) for part in run.fills)
+        yield Trial(document, values, run.equity, int(run.cash[0]), fills, int(run.totals.sum()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """One set's part of a lot: its registers, as `Program` has them."""
+
+    parameters: Mapping[str, Number]
+    target: int
+    rule: int
+    outputs: Int64
+
+
+class _Lot:
+    """As many sets as share so many nodes, and one program of all their nodes."""
+
+    def __init__(self, document: Document, sets: Iterator[Mapping[str, Number]], most: int) -> None:
+        self.document, self.members = document, []
+        walker, gates, used, warm_up = Walker({}), set(), set(), 1
+        walker.share(*_expressions(document))
+        for values in sets:
+            compiler = Compiler(document, values_of(document, values), walker)
+            compiler.read()
+            self.members.append(_member(compiler, values))
+            gates.add(compiler.roots.get("when", -1))
+            used.update(compiler.used())
+            warm_up = max(warm_up, *(walker.nodes[register].lookback for register in compiler.used()))
+            if len(walker.nodes) >= most or len(self.members) == SETS:
+                break
+        nodes = gated(walker.nodes, sorted(used), gates.pop() if len(gates) == 1 else -1)
+        code, ints, floats = encode(nodes)
+        self.program = Program(
+            name=document.name, digest="", parameters={}, code=np.array(code, np.int64),
+            constants=np.array([node.constant for node in nodes], np.float64), early=len(nodes), target=-1, when=-1,
+            outputs=np.full(OUTPUT, -1, np.int64), ints=max(ints, 2), floats=max(floats, 1), warm_up=warm_up,
+            instruments=max((node.i0 for node in nodes if node.op is Op.PEER), default=1),
+            rebalance=compiler.rebalance, settings=compiler.settings,
+        )  # fmt: skip
+
+
+def _expressions(part: BaseModel) -> Iterator[object]:
+    """What a document says in its parts, expressions among it."""
+    for name in type(part).model_fields:
+        value = getattr(part, name)
+        if isinstance(value, BaseModel):
+            yield from _expressions(value)
+        else:
+            yield value
+
+
+def _member(compiler: Compiler, values: Mapping[str, Number]) -> _Member:
+    outputs = np.full(OUTPUT, -1, np.int64)
+    for output, register in compiler.outputs.items():
+        outputs[output] = register
+    when = compiler.roots.get("when", -1)
+    return _Member(values, compiler.roots.get("target", -1), when if when >= 0 else -1 - compiler.rebalance, outputs)
+
+
+def _lot(lot: _Lot, bars: Bars, terms: tuple) -> Iterator[Trial]:  # type: ignore[type-arg]
+    run = Run(lot.program, bars, *terms, bars.rows)
+    run.advance(0, bars.rows)
+    outputs = lot.program.outputs
+    for member in lot.members:
+        outputs[:] = member.outputs
+        fills = run.again(member.target, member.rule)
+        cash, charges = int(run.cash[0]), int(run.totals.sum())
+        yield Trial(lot.document, member.parameters, run.equity.copy(), cash, fills, charges)
