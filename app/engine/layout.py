@@ -100,7 +100,7 @@ class Op(IntEnum):
 
 
 class Code(IntEnum):
-    """One instruction: operation, input registers, integer arguments, offsets of its state, unit of its value."""
+    """One instruction: operation, input registers, integer arguments, offsets of its state, unit of its value, scope."""
 
     OP = 0
     A = 1
@@ -111,9 +111,18 @@ class Code(IntEnum):
     STATE = 6
     FLOATS = 7
     UNIT = 8
+    SHARED = 9  # a `Shared`
 
 
 CODE = len(Code)
+
+
+class Shared(IntEnum):
+    """Does an instruction depend on the date alone, and does one that does not read it?"""
+
+    NO = 0
+    YES = 1
+    WITHIN = 2  # read by others of its kind only
 
 
 class Window(IntEnum):

@@ -43,7 +43,7 @@ from app.engine.document import (
     parse_document,
     refused,
 )
-from app.engine.layout import BEFORE, ENGINE_VERSION, EXTREME, OUTPUT, RAMP, SESSION, WINDOW, Op, Output, Rebalance
+from app.engine.layout import BEFORE, ENGINE_VERSION, EXTREME, OUTPUT, RAMP, SESSION, WINDOW, Op, Output, Rebalance, Shared
 from app.engine.nodes import MAX_NODES, Kind
 from app.engine.translate import Node, Walker, late_last, reached
 
@@ -149,6 +149,7 @@ class Compiler:
         self.roots: dict[str, int] = {}
         self.outputs: dict[Output, int] = {}
         self.settings = np.zeros(SETTING, np.int64)
+        self._many = False
 
     def root(self, tree: Any, path: str, kind: Kind = "number", unit: int | None = None) -> int:
         """The register of one expression; `unit` 1: it must be a price."""
@@ -157,14 +158,19 @@ class Compiler:
             raise refused(path, "must be a price or a distance of prices")
         return register
 
-    def read(self) -> None:
-        """The roots and settings of the whole document. Raises `invalid_program`."""
+    def read(self, values: Mapping[str, Number] | None = None) -> None:
+        """The roots and settings of the whole document, with other values if given. Raises `invalid_program`."""
+        if values is not None:
+            self.values = self.walker.parameters = values
+        self.walker.visited = 0
         if self.document.trades is None:
             self.targets()
         else:
             self.entries(self.document.trades)
         self._sizing()
-        used = len(reached(self.walker.nodes, self.used()))
+        # The first reading visits every expression: where they are few, no set of values makes more nodes of them.
+        self._many = self._many or self.walker.visited > MAX_NODES
+        used = len(reached(self.walker.nodes, self.used())) if self._many else 0
         if used > MAX_NODES:
             place = "target" if self.document.trades is None else "trades"
             raise refused(place, f"{used} nodes; at most {MAX_NODES} are allowed")
@@ -255,7 +261,7 @@ class Compiler:
         """What was read, as a program of its own."""
         gate = self.roots.get("when", -1)
         nodes, place, early = late_last(gated(self.walker.nodes, self.used(), gate))
-        code, ints, floats = encode(nodes)
+        code, ints, floats = encode(nodes, [place[register] for register in self.used()])
         roots = {name: place[register] for name, register in self.roots.items()}
         outputs = np.full(OUTPUT, -1, np.int64)
         for output, register in self.outputs.items():
@@ -330,11 +336,28 @@ def gated(nodes: list[Node], roots: Sequence[int], gate: int) -> list[Node]:
     return [replace(node, i1=gate + 1) if r in ranks else node for r, node in enumerate(nodes)]
 
 
-def encode(nodes: list[Node]) -> tuple[list[list[int]], int, int]:
+_DATES = {Op.MONTH, Op.DAY, Op.WEEKDAY, Op.DATE_NUMBER}
+
+
+def _scopes(nodes: list[Node], roots: Sequence[int]) -> list[Shared]:
+    """What depends on the date alone is the same for every instrument."""
+    dated: set[int] = set()
+    for register, node in enumerate(nodes):
+        plain = node.op not in _STATE and node.op not in (Op.PEER, Op.RANK)
+        known = {read for read in node.reads if nodes[read].op is not Op.CONST}
+        if node.op in _DATES or (plain and known and known <= dated):
+            dated.add(register)
+    read = {*roots, *(read for register, node in enumerate(nodes) if register not in dated for read in node.reads)}
+    scopes = (Shared.YES if register in read else Shared.WITHIN for register in range(len(nodes)))
+    return [scope if register in dated else Shared.NO for register, scope in enumerate(scopes)]
+
+
+def encode(nodes: list[Node], roots: Sequence[int]) -> tuple[list[list[int]], int, int]:
     """Rows of `layout.Code`, and how many integers and floats of state they need."""
     rows, ints, floats = [], 0, 0
-    for node in nodes:
-        rows.append([int(cell) for cell in (node.op, *node.inputs, node.i0, node.i1, ints, floats, node.unit or 0)])
+    for node, scope in zip(nodes, _scopes(nodes, roots), strict=True):
+        cells = (node.op, *node.inputs, node.i0, node.i1, ints, floats, node.unit or 0, scope)
+        rows.append([int(cell) for cell in cells])
         fixed, each, held, per_bar = _STATE.get(node.op, (0, 0, 0, 0))
         ints, floats = ints + fixed + each * node.i0, floats + held + per_bar * node.i0
     return rows, ints, floats

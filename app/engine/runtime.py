@@ -15,7 +15,7 @@ import numpy.typing as npt
 from app.engine.bars import Bars, Int64, day_number
 from app.engine.columns import EVENT, Event, Kind, Setting
 from app.engine.instruments import Instrument, scales, static_array
-from app.engine.layout import BLOCK, FIELDS, SIGNAL, WEIGHT, Flag
+from app.engine.layout import BLOCK, FIELDS, SIGNAL, WEIGHT, Code, Flag, Op
 from app.engine.program import Program
 from app.kernel.errors import invalid
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from app.engine.kernels.book import Machine, Market
 
 _NO_EVENTS = np.zeros((0, EVENT), np.int64)
-_CACHED, _HELD = 2**18, 2**26
+_CACHED, _HELD = 2**18, 2**22
 """Bytes of columns: of one instrument, of all."""
 Row = Sequence[int]
 """Open, high, low, close at `price_exp`, volume at `qty_exp`."""
@@ -46,9 +46,9 @@ class Signals:
 
 
 def block_of(program: Program, slots: int) -> int:
-    """Rows of a block: the columns of one instrument stay in the second-level cache, those of all within 64 MB."""
+    """Rows of a block: the columns of one instrument stay in the second-level cache, those of all in the third."""
     per_row = 9 * program.nodes
-    return max(1, min(BLOCK, max(_CACHED // per_row, 64), _HELD // (per_row * slots)))
+    return min(BLOCK, max(_CACHED // per_row, 64), max(_HELD // (per_row * slots), 16))
 
 
 class Pass:
@@ -121,9 +121,13 @@ class ProgramRuntime:
         found = self._machines.get(size)
         if found is None:
             program, shape = self.program, (self.slots, self.program.nodes, size)
+            columns, ops = np.zeros(shape, np.float64), program.code[:, Code.OP]
+            for node in np.flatnonzero(ops == Op.CONST):
+                columns[:, node] = program.constants[node]
+            columns[:, ops == Op.INSTRUMENT] = np.arange(1.0, self.slots + 1.0)[:, None, None]
             found = self._machines[size] = Machine(
                 program.code, program.constants, program.outputs, self._scales, self._ints, self._floats, self._signal,
-                np.zeros(shape, np.float64), np.zeros(shape, np.uint8),
+                columns, np.zeros(shape, np.uint8), np.zeros(self.slots),
             )  # fmt: skip
         return found
 

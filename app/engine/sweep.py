@@ -101,9 +101,9 @@ class _Lot:
         self.document, self.members = document, []
         walker, gates, used, warm_up = Walker({}), set(), set(), 1
         walker.share(*_expressions(document))
+        compiler = Compiler(document, values_of(document, None), walker)
         for values in sets:
-            compiler = Compiler(document, values_of(document, values), walker)
-            compiler.read()
+            compiler.read(values_of(document, values))
             self.members.append(_member(compiler, values))
             gates.add(compiler.roots.get("when", -1))
             used.update(compiler.used())
@@ -111,7 +111,7 @@ class _Lot:
             if len(walker.nodes) >= most or len(self.members) == SETS:
                 break
         nodes = gated(walker.nodes, sorted(used), gates.pop() if len(gates) == 1 else -1)
-        code, ints, floats = encode(nodes)
+        code, ints, floats = encode(nodes, sorted(used))
         self.program = Program(
             name=document.name, digest="", parameters={}, code=np.array(code, np.int64),
             constants=np.array([node.constant for node in nodes], np.float64), early=len(nodes), target=-1, when=-1,

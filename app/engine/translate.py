@@ -66,6 +66,7 @@ class Walker:
         self._named: dict[int, tuple[str, ...]] = {}
         self._sharing = False
         self._found: dict[tuple[Any, ...], int] = {}
+        self._constants: dict[float, int] = {}
 
     def share(self, *trees: Any) -> None:
         """Several programs of these trees come, with other parameters: each part of them is translated once for the
@@ -86,13 +87,13 @@ class Walker:
 
     def expression(self, value: Any, path: str, wanted: Kind, depth: int = 1) -> int:
         """The register of an expression. Raises `invalid_program`."""
-        names = self._named.get(id(value))
-        if names is not None:
-            key = (id(value), wanted, *(self.parameters.get(name) for name in names))
-            if key not in self._found:
-                self._found[key] = self._expression(value, path, wanted, depth)
-            return self._found[key]
-        return self._expression(value, path, wanted, depth)
+        names = self._named.get(id(value)) if self._sharing else None
+        if names is None:
+            return self._expression(value, path, wanted, depth)
+        key = (id(value), wanted, *(self.parameters.get(name) for name in names))
+        if key not in self._found:
+            self._found[key] = self._expression(value, path, wanted, depth)
+        return self._found[key]
 
     def _expression(self, value: Any, path: str, wanted: Kind, depth: int) -> int:
         self.visited += 1
@@ -129,7 +130,10 @@ class Walker:
             number = float("inf")
         if number - number != 0.0:
             raise fault(path, "must be a finite number")
-        return self._node(Node(Op.CONST, (0, 0, 0), 0, 0, number + 0.0, None, "number", 1))
+        if number not in self._constants:
+            node = Node(Op.CONST, (0, 0, 0), 0, 0, number + 0.0, None, "number", 1)
+            self._constants[number] = self._node(node)
+        return self._constants[number]
 
     def _parameter(self, value: Mapping[str, Any], path: str) -> int | float:
         name = value["param"]

@@ -47,7 +47,7 @@ class Book(NamedTuple):
 class Machine(NamedTuple):
     """A program and what it computed: code i8 (nodes, CODE), constants f8 (nodes,), outputs i8 (OUTPUT,), scales
     f8 (slots, FIELDS); its state ints i8, floats f8 and signal i8, (slots, …); columns f8 and known u1 (slots, nodes,
-    block)."""
+    block), those of constants filled; scratch f8 (slots,)."""
 
     code: np.ndarray
     constants: np.ndarray
@@ -58,6 +58,7 @@ class Machine(NamedTuple):
     signal: np.ndarray
     columns: np.ndarray
     known: np.ndarray
+    scratch: np.ndarray
 
 
 LINE, TABLE, CUBE = Column("i8", 1), Column("i8", 2), Column("i8", 3)
@@ -67,7 +68,8 @@ WHOLE = "i8"
 PARTS: dict[Any, tuple[Column, ...]] = {
     Market: (CUBE, MARKS, LINE, TABLE, TABLE),
     Book: (TABLE, TABLE, LINE, LINE, TABLE, LINE, TABLE, TABLE, TABLE, LINE, LINE, LINE),
-    Machine: (TABLE, Column("f8", 1), LINE, NUMBERS, TABLE, NUMBERS, TABLE, Column("f8", 3), Column("u1", 3)),
+    Machine: (TABLE, Column("f8", 1), LINE, NUMBERS, TABLE, NUMBERS, TABLE, Column("f8", 3), Column("u1", 3),
+              Column("f8", 1)),
 }
 ENTRIES: dict[str, tuple[str, tuple[Any, ...]]] = {
     "fault": ("checking", (LINE, LINE, CUBE, MARKS, LINE)),

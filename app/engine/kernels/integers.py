@@ -2,8 +2,8 @@
 
 from app.engine.kernels.jit import kernel
 
-_EXACT = 2.0**52
-"""Below it a float product of integers is exact."""
+_NEAR = 2.0**50
+"""A quotient below it, of two floats that are each off by half a unit in the last place, is off by less than one."""
 _SAFE = 9.0e18
 """Below the largest int64 by more than the rounding of a float product."""
 
@@ -16,7 +16,9 @@ def multiply_divide(a: int, b: int, c: int, half_up: bool) -> int:
     """
     magnitude = -a if a < 0 else a
     estimate = float(magnitude) * float(b)
-    if estimate < _EXACT:
+    if c == 1 and estimate < _SAFE:
+        return a * b
+    if estimate < _SAFE and estimate < _NEAR * float(c):
         # A float division and a correction: an integer division costs several times as much.
         product = magnitude * b
         quotient = int(estimate / float(c))

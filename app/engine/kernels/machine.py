@@ -11,13 +11,14 @@ from app.engine.kernels.book import Machine, Market
 from app.engine.kernels.indicators import indicator, restate
 from app.engine.kernels.integers import day_of_month, month_of
 from app.engine.kernels.columnwise import arithmetic, lag, latch, logic, select
-from app.engine.kernels.jit import kernel
+from app.engine.kernels.jit import inlined, kernel
 from app.engine.kernels.recurrences import follow
 from app.engine.kernels.windows import deviation, holding_return, rescale, sma, whole
-from app.engine.layout import WEIGHT, Code, Field, Flag, Op, Signal
+from app.engine.layout import WEIGHT, Code, Field, Flag, Op, Shared, Signal
 
 OP, A, B, C = int(Code.OP), int(Code.A), int(Code.B), int(Code.C)
 I0, I1, STATE, FLOATS, UNIT = int(Code.I0), int(Code.I1), int(Code.STATE), int(Code.FLOATS), int(Code.UNIT)
+SHARED, OWN, SAME = int(Code.SHARED), int(Shared.NO), int(Shared.YES)
 CONST, FIELD, MONTH, DAY, WEEKDAY = int(Op.CONST), int(Op.FIELD), int(Op.MONTH), int(Op.DAY), int(Op.WEEKDAY)
 MONTH_CHANGED, LAG, RETURN, SMA = int(Op.MONTH_CHANGED), int(Op.LAG), int(Op.RETURN), int(Op.SMA)
 STDDEV, ZSCORE = int(Op.STDDEV), int(Op.ZSCORE)
@@ -28,7 +29,7 @@ UNKNOWN, HOLD, REBALANCE = int(Flag.UNKNOWN), int(Flag.HOLD), int(Flag.REBALANCE
 PEER, RANK, FLAT = int(Op.PEER), int(Op.RANK), int(Op.FLAT)
 DATE, BAR_OF_DAY, INSTRUMENT = int(Op.DATE_NUMBER), int(Op.BAR_OF_DAY), int(Op.INSTRUMENT)
 WEIGHT_SCALE = WEIGHT
-AT_CHANGE = -1  # a rule, as `Program.rule` numbers them
+AT_CHANGE, BY_MONTH = -1, -2  # a rule, as `Program.rule` numbers them
 PURSUED = 2  # of `KNOWN`: a weight was asked for
 
 
@@ -61,7 +62,6 @@ def calendar(op: int, days: np.ndarray, valid: np.ndarray, state: np.ndarray, ou
 @kernel
 def source(
     op: int,
-    constant: float,
     scale: float,
     values: np.ndarray,
     days: np.ndarray,
@@ -74,10 +74,10 @@ def source(
     if op == FIELD:
         for i in range(out.shape[0]):
             out[i] = float(values[i]) / scale
+        for i in range(ok.shape[0]):
             ok[i] = valid[i]
-    elif op in (CONST, INSTRUMENT):
-        for i in range(out.shape[0]):
-            out[i] = constant
+    elif op in (CONST, INSTRUMENT):  # the column holds it already
+        for i in range(ok.shape[0]):
             ok[i] = valid[i]
     else:
         calendar(op, days, valid, state, out, ok)
@@ -92,9 +92,8 @@ def instruction(machine: Machine, market: Market, slot: int, node: int, start: i
     out, ok = columns[node, first:last], known[node, first:last]
     if op < SMA:
         field = word[A]
-        constant = float(slot + 1) if op == INSTRUMENT else machine.constants[node]
         source(
-            op, constant, scales[field], market.fields[field, slot, start:end], market.days[start:end],
+            op, scales[field], market.fields[field, slot, start:end], market.days[start:end],
             live, state, out, ok,
         )  # fmt: skip
     elif op < LAG:
@@ -137,26 +136,37 @@ def rank(machine: Machine, node: int, first: int, last: int) -> None:
     I1 − 1 is the register of a condition: where it holds for no instrument the rank is not read, and is unknown.
     """
     given, gate, slots = machine.code[node, A], machine.code[node, I1] - 1, machine.columns.shape[0]
-    columns, known = machine.columns, machine.known
+    columns, known, values = machine.columns, machine.known, machine.scratch
     for slot in range(slots):
-        for at in range(first, last):
-            known[slot, node, at] = 0
-    asked = known[0, node]
+        marks = known[slot, node, first:last]
+        for i in range(marks.shape[0]):
+            marks[i] = 0
+    asked = known[0, node, first:last]
     for slot in range(slots):
-        for at in range(first, last):
-            asked[at] |= 1 if gate < 0 or columns[slot, gate, at] != 0.0 else 0
+        if gate >= 0:
+            holds = columns[slot, gate, first:last]
+            for i in range(asked.shape[0]):
+                asked[i] |= 1 if holds[i] != 0.0 else 0
     for at in range(first, last):
-        if asked[at] == 0:
+        if gate >= 0 and asked[at - first] == 0:
             continue
         for slot in range(slots):
-            known[slot, node, at], columns[slot, node, at] = known[slot, given, at], 1.0
+            values[slot] = columns[slot, given, at] if known[slot, given, at] == 1 else np.nan
         for slot in range(slots):
-            if known[slot, given, at] == 1:
-                value = columns[slot, given, at]
-                for other in range(slot + 1, slots):
-                    if known[other, given, at] == 1:
-                        behind = slot if columns[other, given, at] > value else other
-                        columns[behind, node, at] += 1.0
+            columns[slot, node, at] = float(1 + beaten(values, slot))
+            known[slot, node, at] = known[slot, given, at]
+
+
+@inlined
+def beaten(values: np.ndarray, slot: int) -> int:
+    """How many values come before this one, largest first, ties in their order; NaN stands for none."""
+    value, count = values[slot], 0
+    before, after = values[:slot], values[slot + 1 :]
+    for i in range(before.shape[0]):
+        count += 1 if before[i] >= value else 0
+    for i in range(after.shape[0]):
+        count += 1 if after[i] > value else 0
+    return count
 
 
 @kernel
@@ -171,16 +181,33 @@ def peer(machine: Machine, market: Market, node: int, start: int, end: int, base
 
 
 @kernel
+def copy_date(machine: Machine, market: Market, slot: int, node: int, start: int, end: int, base: int) -> None:
+    """What depends on the date alone, as the first slot has it."""
+    given, given_ok = machine.columns[0, node, start - base : end - base], machine.known[0, node, start - base : end - base]
+    out, ok = machine.columns[slot, node, start - base : end - base], machine.known[slot, node, start - base : end - base]
+    live = market.valid[slot, start:end]
+    for i in range(out.shape[0]):
+        out[i] = given[i]
+    for i in range(ok.shape[0]):
+        ok[i] = given_ok[i] & live[i]
+
+
+@kernel
 def run(machine: Machine, market: Market, first: int, last: int, start: int, end: int, base: int) -> int:
     """Run nodes [first, last) over rows [start, end) into places row − base. A rank or a peer needs other
-    slots' values, so it divides the nodes into stages; position nodes are the simulator's."""
+    slots' values, so it divides the nodes into stages; position nodes are the simulator's. What depends on the date
+    alone is computed for the first slot, where that has every bar."""
+    dated = whole(market.valid[0, start:end], 0)
     while first < last:
         stop = first
         while stop < last and not PEER <= machine.code[stop, OP] <= RANK:
             stop += 1
         for slot in range(market.valid.shape[0]):
             for node in range(first, stop):
-                if machine.code[node, OP] < FLAT:
+                kind = machine.code[node, SHARED] if slot > 0 and dated else OWN
+                if kind == SAME:
+                    copy_date(machine, market, slot, node, start, end, base)
+                elif kind == OWN and machine.code[node, OP] < FLAT:
                     instruction(machine, market, slot, node, start, end, base)
         if stop < last and machine.code[stop, OP] == RANK:
             rank(machine, stop, start - base, end - base)
@@ -241,26 +268,34 @@ def on_change(
 
 @kernel
 def by_rule(
-    machine: Machine, market: Market, weights: np.ndarray, flags: np.ndarray, target: int, rule: int, least: float,
-    slot: int, start: int, end: int, base: int,
+    given: np.ndarray, given_ok: np.ndarray, holds: np.ndarray, holds_ok: np.ndarray, valid: np.ndarray,
+    own: np.ndarray, weights: np.ndarray, flags: np.ndarray, least: float,
 ) -> None:  # fmt: skip
-    """Rebalance where the rule says so, and pursue that weight until it says so again."""
-    own, columns, known = machine.signal[slot], machine.columns[slot], machine.known[slot]
-    for row in range(start, end):
-        at = row - base
-        asked = known[target, at] == 1
-        if rule >= 0:
-            asked = asked and known[rule, at] == 1 and columns[rule, at] != 0.0
-        elif asked:
-            month = month_of(market.days[row])
-            asked = own[KNOWN] != 0 and own[LAST_MONTH] != month
-            own[KNOWN], own[LAST_MONTH] = max(own[KNOWN], 1), month
-        if asked:
-            own[KNOWN], own[LAST] = PURSUED, weight_of(columns[target, at], least)
-            flags[slot, at] = REBALANCE
+    """Rebalance where a condition holds, and pursue that weight until it holds again."""
+    for i in range(given.shape[0]):
+        if holds[i] != 0.0 and holds_ok[i] == 1 and given_ok[i] == 1:
+            own[KNOWN], own[LAST] = PURSUED, weight_of(given[i], least)
+            flags[i] = REBALANCE
         else:
-            flags[slot, at] = HOLD if own[KNOWN] == PURSUED and market.valid[slot, row] == 1 else UNKNOWN
-        weights[slot, at] = own[LAST]
+            flags[i] = HOLD if own[KNOWN] == PURSUED and valid[i] == 1 else UNKNOWN
+        weights[i] = own[LAST]
+
+
+@kernel
+def monthly(
+    given: np.ndarray, given_ok: np.ndarray, days: np.ndarray, valid: np.ndarray,
+    own: np.ndarray, weights: np.ndarray, flags: np.ndarray, least: float,
+) -> None:  # fmt: skip
+    """As `by_rule`, at the first known bar of a month after one of another month."""
+    for i in range(given.shape[0]):
+        flags[i] = HOLD if own[KNOWN] == PURSUED and valid[i] == 1 else UNKNOWN
+        if given_ok[i] == 1:
+            month = month_of(days[i])
+            if own[KNOWN] != 0 and own[LAST_MONTH] != month:
+                own[KNOWN], own[LAST] = PURSUED, weight_of(given[i], least)
+                flags[i] = REBALANCE
+            own[KNOWN], own[LAST_MONTH] = max(own[KNOWN], 1), month
+        weights[i] = own[LAST]
 
 
 @kernel
@@ -279,16 +314,18 @@ def signals(
     """Turn the target column into weights (scale `WEIGHT`, clipped to least…1) and flags, at places row − base of the
     (slots, rows) outputs.
 
-    A `rule` that is not negative is a condition's register: rebalance where it holds. MONTHLY: at the first known bar
-    of a month after one of another month.
+    A `rule` that is not negative is a condition's register.
     """
     first, last = start - base, end - base
     for slot in range(machine.signal.shape[0]):
+        own, valid = machine.signal[slot], market.valid[slot, start:end]
+        given, known = machine.columns[slot, target, first:last], machine.known[slot, target, first:last]
+        pursued, said = weights[slot, first:last], flags[slot, first:last]
         if rule == AT_CHANGE:
-            on_change(
-                machine.columns[slot, target, first:last], machine.known[slot, target, first:last],
-                machine.signal[slot], weights[slot, first:last], flags[slot, first:last], float(least),
-            )  # fmt: skip
+            on_change(given, known, own, pursued, said, float(least))
+        elif rule == BY_MONTH:
+            monthly(given, known, market.days[start:end], valid, own, pursued, said, float(least))
         else:
-            by_rule(machine, market, weights, flags, target, rule, float(least), slot, start, end, base)
+            holds, holds_known = machine.columns[slot, rule, first:last], machine.known[slot, rule, first:last]
+            by_rule(given, known, holds, holds_known, valid, own, pursued, said, float(least))
     return 0
