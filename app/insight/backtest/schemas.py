@@ -147,7 +147,7 @@ class SummaryOut(ApiModel):
     charges: str
     fills: int
     orders: dict[str, int]
-    metrics: dict[str, float | None]
+    metrics: dict[str, int | float | None]
 
 
 class BacktestOut(ApiModel):
