@@ -3,8 +3,9 @@
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.config import JsonDict
+from pydantic_core import PydanticCustomError
 
 from app.engine.columns import Intrabar
 from app.engine.layout import BPS
@@ -28,6 +29,19 @@ _BACKTEST: JsonDict = {
     "slippage_bps": 5,
 }
 _Id = Annotated[str, Field(max_length=64)]
+
+
+def _date(value: Any) -> date:
+    """Pydantic alone would take 20030101 for seconds since 1970."""
+    if isinstance(value, str) and len(value) == 10:
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            pass
+    raise PydanticCustomError("date", "must be a date such as '2003-01-31'")
+
+
+_Day = Annotated[date, BeforeValidator(_date)]
 _Basis = Annotated[WholeNumber, Field(ge=0, le=BPS)]
 
 
@@ -88,11 +102,11 @@ class CreateBacktest(ApiModel):
         description="In the program's order; all of one currency."
     )
     interval: Annotated[str, Field(max_length=8)] = "1d"
-    start: date | None = Field(
+    start: _Day | None = Field(
         default=None,
         description="The first trading date on which it may trade; all before it only warm the program up.",
     )
-    end: date | None = Field(default=None, description="The last trading date; by default the last one stored.")
+    end: _Day | None = Field(default=None, description="The last trading date; by default the last one stored.")
     cash: PositiveDecimal = Field(description="In the instruments' currency.")
     charges: Annotated[str, Field(max_length=40)] = Field(default="zero", description="A charge schedule.")
     product: Product = Product.DELIVERY
@@ -133,7 +147,7 @@ class SummaryOut(ApiModel):
     charges: str
     fills: int
     orders: dict[str, int]
-    metrics: dict[str, float | None]
+    metrics: dict[str, int | float | None]
 
 
 class BacktestOut(ApiModel):

@@ -192,6 +192,8 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"start": "2030-01-01"}, "no_bars_in_range", "instruments.0"),
     ({"start": "2004-01-02", "end": "2003-01-02"}, "invalid_range", "end"),
     ({"start": "yesterday"}, "invalid_request", "start"),
+    ({"start": 20030101}, "invalid_request", "start"),
+    ({"end": "2003-02-30"}, "invalid_request", "end"),
     ({"cash": "0"}, "invalid_request", "cash"),
     ({"cash": "-5"}, "invalid_request", "cash"),
     ({"cash": 100000}, "invalid_request", "cash"),
