@@ -4,19 +4,16 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from app.kernel.orders import Product
+from app.local.sweeps import sweeps
+from app.local.terminal import BarFiles, Charges, Currency, Day, Given, Json, ProgramFile, Term, explained, show
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from app.local.home import Home
 
 app = typer.Typer(name="mandi", no_args_is_help=True, add_completion=False, help="Mandi: trading as an API.")
@@ -27,47 +24,15 @@ backtests = typer.Typer(no_args_is_help=True, help="Backtests on files of bars; 
 app.add_typer(backtests, name="backtest")
 strategies = typer.Typer(no_args_is_help=True, help="Strategy programs.")
 app.add_typer(strategies, name="strategies")
+app.add_typer(sweeps, name="sweep")
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="At most so many rows, the newest first.")]
-ProgramFile = Annotated[Path, typer.Option("--program", exists=True, dir_okay=False, help="A strategy program, JSON.")]
-BarFiles = Annotated[
-    list[Path], typer.Option("--bars", exists=True, dir_okay=False, help="A .csv or .parquet file; one per instrument.")
-]
-Given = Annotated[list[str] | None, typer.Option("--param", help="Override a parameter: name=number.")]
-Term = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="intrabar=pessimistic|path, or participation_bps, margin_bps, maintenance_bps, borrow_bps=number."
-    ),
-]
-Charges = Annotated[str, typer.Option(help="Charge schedule, for example nse_equity, us_equity, flat_bps or zero.")]
-Currency = Annotated[str, typer.Option(help="Of the bars and the cash.")]
-Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])]
 _PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True}
-_EX_CONFIG = 78
 
 
 def main() -> None:
     """Entry point of the console script."""
     app()
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Turn expected errors into one line and an exit code; 78 for settings."""
-    from app.infra.settings import SettingsError
-    from app.kernel.errors import DomainError
-    from app.local.ports import StartError
-
-    try:
-        yield
-    except SettingsError as error:
-        typer.echo(f"mandi: {error}", err=True)
-        raise typer.Exit(_EX_CONFIG) from None
-    except (StartError, DomainError) as error:
-        typer.echo(f"mandi: {error}", err=True)
-        raise typer.Exit(1) from None
 
 
 def _home() -> "Home":
@@ -146,7 +111,7 @@ def doctor(as_json: Json = False) -> None:
 
     from app.local.doctor import examine
 
-    with _explained():
+    with explained():
         findings = list(examine(_home(), os.environ))
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings]))
@@ -166,7 +131,7 @@ def migrate(revision: Annotated[str, typer.Option(help="Alembic revision.")] = "
 
     With an administrator's DATABASE_URL set, create or update the database and its roles first.
     """
-    with _explained():
+    with explained():
         import asyncio
 
         from app.infra.migrate import migrate as run
@@ -190,7 +155,7 @@ def seed() -> None:
     """Seed reference data and the demo tenant (idempotent) in the configured or the running stack's database."""
     import asyncio
 
-    with _explained():
+    with explained():
         from app.local.demo import seed_demo
 
         home = _home()
@@ -212,7 +177,7 @@ def import_bars(
     """Import bars of one instrument; refused whole, naming row and column, when one is wrong."""
     import asyncio
 
-    with _explained():
+    with explained():
         from app.local.importing import import_file
 
         os.environ.update(_settings())
@@ -244,7 +209,7 @@ def run_backtest(
     as_json: Json = False,
 ) -> None:
     """Run a program on bars: metrics, curve, fills, trades, charges. Bars before --start only warm it up."""
-    with _explained():
+    with explained():
         from app.insight.backtest.service import FileRun, report_page
         from app.local import research
 
@@ -257,7 +222,7 @@ def run_backtest(
         )  # fmt: skip
         if report is not None:
             report.write_text(report_page(result), encoding="utf-8")
-        _show((result, research.result_table(result)), as_json)
+        show((result, research.result_table(result)), as_json)
 
 
 @strategies.command("validate")
@@ -265,7 +230,7 @@ def validate_program(
     program: Annotated[Path, typer.Argument(exists=True, dir_okay=False)], param: Given = None
 ) -> None:
     """Check a program; print its digest, size and warm-up as JSON. A refusal names the node."""
-    with _explained():
+    with explained():
         from app.local import research
 
         found = research.examine(research.read_program(program), research.parse_parameters(param or []))
@@ -291,7 +256,7 @@ def verify_program(
     as_json: Json = False,
 ) -> None:
     """Look for look-ahead: cut the history, shuffle the future, change the block size. Exit 1 when anything differs."""
-    with _explained():
+    with explained():
         from dataclasses import asdict
 
         from app.insight.backtest.service import FileRun
@@ -300,7 +265,7 @@ def verify_program(
         given = research.parse_parameters(param or [])
         found = research.checks(FileRun(research.read_program(program), bars, cash, charges, currency, given))
         rows = [{**asdict(check), "passed": check.passed} for check in found]
-        _show((rows, research.checks_table(found)), as_json)
+        show((rows, research.checks_table(found)), as_json)
         if not all(check.passed for check in found):
             raise typer.Exit(1)
 
@@ -313,42 +278,42 @@ def charge_trades(
     as_json: Json = False,
 ) -> None:
     """Charges of trades, [{"side", "quantity", "price", "on", "product"}, …]: every head of each day's note."""
-    with _explained():
+    with explained():
         from app.local.charging import charge_notes
         from app.local.research import charges_table
 
         found = charge_notes(trades.read(), schedule, currency)
-        _show((found, charges_table(found)), as_json)
+        show((found, charges_table(found)), as_json)
 
 
 @app.command()
 def orders(limit: Limit = 20, as_json: Json = False) -> None:
     """The demo tenant's newest orders."""
-    with _explained():
+    with explained():
         from app.local import views
         from app.local.client import local_client
 
-        _show(views.orders(local_client(_home()), limit), as_json)
+        show(views.orders(local_client(_home()), limit), as_json)
 
 
 @app.command()
 def positions(limit: Limit = 100, as_json: Json = False) -> None:
     """The demo tenant's positions."""
-    with _explained():
+    with explained():
         from app.local import views
         from app.local.client import local_client
 
-        _show(views.positions(local_client(_home()), limit), as_json)
+        show(views.positions(local_client(_home()), limit), as_json)
 
 
 @app.command()
 def performance(as_json: Json = False) -> None:
     """Return, risk and trade statistics of each of the demo tenant's deployments."""
-    with _explained():
+    with explained():
         from app.local import views
         from app.local.client import local_client
 
-        _show(views.performance(local_client(_home())), as_json)
+        show(views.performance(local_client(_home())), as_json)
 
 
 @app.command(context_settings=_PASSED_ON)
@@ -375,17 +340,6 @@ def _settings() -> dict[str, str]:
         return dict(os.environ)
     state = _home().state() or {}
     return {str(key): str(value) for key, value in state.get("settings", {}).items()}
-
-
-def _show(found: "tuple[Any, Table]", as_json: bool) -> None:
-    """The rows as they came, or the table."""
-    from rich.console import Console
-
-    rows, table = found
-    if as_json:
-        typer.echo(json.dumps(rows))
-    else:
-        Console().print(table)
 
 
 def _print_rows(title: str, rows: list[dict[str, Any]], columns: str) -> None:

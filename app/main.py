@@ -15,6 +15,7 @@ from app.infra.settings import Settings, load_settings
 from app.infra.telemetry import observe_request, setup_telemetry
 from app.insight.analytics.routes import router as performance
 from app.insight.backtest.routes import router as backtests
+from app.insight.research.routes import router as sweeps
 from app.market.data.routes import bar_routes
 from app.market.data.service import market_time
 from app.market.instruments.routes import instrument_routes
@@ -52,6 +53,7 @@ TAGS = [
     {"name": "Portfolio", "description": "Positions."},
     {"name": "Strategies", "description": "Strategies and their deployments."},
     {"name": "Backtests", "description": "What a strategy would have done."},
+    {"name": "Sweeps", "description": "Searches over a strategy's parameters."},
     {"name": "Performance", "description": "What it earned, and at which risk."},
     {"name": "Events", "description": "What happened, in order."},
 ]
@@ -62,7 +64,7 @@ def _routers(settings: Settings) -> list[APIRouter]:
         instrument_routes(tx_requiring("instruments:read"), utc_clock),
         bar_routes(tx_requiring("bars:read"), utc_clock, settings.data_dir),
     )
-    trading = (orders, risk, positions, strategies, performance, backtests)
+    trading = (orders, risk, positions, strategies, performance, backtests, sweeps)
     return [
         *trading,
         health,

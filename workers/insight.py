@@ -1,4 +1,4 @@
-"""The task of backtests: a wake-up names a shard and returns at once; slots of the process run what is there."""
+"""The task of backtests and sweeps: a wake-up names a shard and returns at once; slots of the process run its work."""
 
 from contextlib import suppress
 from functools import cache, partial
@@ -9,16 +9,19 @@ from app.infra.redis import REDIS_ERRORS
 from app.infra.work import runner
 from app.infra.work.relay import sent_key
 from app.infra.work.slots import Slots
-from app.insight.backtest.service import handlers
+from app.insight.backtest.service import handlers as backtests
+from app.insight.research.service import handlers as sweeps
 from workers.main import celery
 from workers.process import current
 
 
 async def _serve(app: App, holder: str, shard: int) -> int:
-    """One backtest of the shard."""
+    """One backtest, or chunk of a sweep, of the shard."""
     with suppress(*REDIS_ERRORS):
         await app.redis.delete(sent_key("backtests", shard))  # from here on, new work needs a new wake-up
-    return await runner.drain(app.database.dispatch, handlers(app), "backtests", shard, holder=holder, lanes=1)
+    return await runner.drain(
+        app.database.dispatch, {**backtests(app), **sweeps(app)}, "backtests", shard, holder=holder, lanes=1
+    )
 
 
 @cache

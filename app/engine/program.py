@@ -43,7 +43,19 @@ from app.engine.document import (
     parse_document,
     refused,
 )
-from app.engine.layout import BEFORE, ENGINE_VERSION, EXTREME, OUTPUT, RAMP, SESSION, WINDOW, Op, Output, Rebalance, Shared
+from app.engine.layout import (
+    BEFORE,
+    ENGINE_VERSION,
+    EXTREME,
+    OUTPUT,
+    RAMP,
+    SESSION,
+    WINDOW,
+    Op,
+    Output,
+    Rebalance,
+    Shared,
+)
 from app.engine.nodes import MAX_NODES, Kind
 from app.engine.translate import Node, Walker, late_last, reached
 

@@ -54,7 +54,9 @@ def block_of(program: Program, slots: int) -> int:
 class Pass:
     """One run of a program over one market, block by block, into weights and flags (slots, block)."""
 
-    def __init__(self, runtime: "ProgramRuntime", market: "Market", weights: Int64, flags: npt.NDArray[np.uint8]) -> None:
+    def __init__(
+        self, runtime: "ProgramRuntime", market: "Market", weights: Int64, flags: npt.NDArray[np.uint8]
+    ) -> None:
         from app.engine.kernels import native
 
         program = runtime.program

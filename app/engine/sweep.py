@@ -8,6 +8,7 @@ its position, or whose columns alone are too large to keep, is backtested by its
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel
@@ -22,6 +23,7 @@ from app.engine.schedule import Schedule
 from app.engine.simulation import Run
 from app.engine.terms import CASH_ACCOUNT, Terms
 from app.engine.translate import Walker
+from app.kernel.errors import DomainError
 
 KEPT = 2**26
 """Bytes of columns that a lot may fill."""
@@ -63,21 +65,27 @@ def sweep(
     """One trial per set, in their order; memory does not grow with their number. Arguments and errors are those of
     `simulation.backtest`; `invalid_program` and `too_few_bars` come with the set that they are of."""
     parsed = document if isinstance(document, Document) else parse_document(document)
-    terms_of_run = (instruments, cash, schedule, slippage, terms, list(events), sessions, trade_from)
+    held = None if sessions is None else list(sessions)
+    account = (instruments, cash, schedule, slippage, terms, list(events), held, trade_from)
     ahead = iter(sets)
-    for first in ahead:
+    first = next(ahead, None)
+    while first is not None:
         lone = compile_program(parsed, first)
         per_node = 9 * len(instruments) * bars.rows
-        ahead = chain((first,), ahead)
+        rest = chain((first,), ahead)
         if lone.early < lone.nodes or lone.nodes * per_node > KEPT:
-            yield from _each(parsed, ahead, bars, terms_of_run)
+            yield from _each(parsed, rest, bars, account)
             return
-        yield from _lot(_Lot(parsed, ahead, KEPT // per_node), bars, terms_of_run)
+        lot = _Lot(parsed, rest, KEPT // per_node, bars.rows)
+        yield from _lot(lot, bars, account)
+        first = next(ahead, None) if lot.refused is None else lot.refused
 
 
-def _each(document: Document, sets: Iterator[Mapping[str, Number]], bars: Bars, terms: tuple) -> Iterator[Trial]:  # type: ignore[type-arg]
+def _each(
+    document: Document, sets: Iterator[Mapping[str, Number]], bars: Bars, account: tuple[Any, ...]
+) -> Iterator[Trial]:
     for values in sets:
-        run = Run(compile_program(document, values), bars, *terms, None)
+        run = Run(compile_program(document, values), bars, *account, None)
         for start in range(0, bars.rows, run.size):
             run.block(start, min(start + run.size, bars.rows))
         fills = sum(len(part) for part in run.fills)
@@ -95,15 +103,27 @@ class _Member:
 
 
 class _Lot:
-    """As many sets as share so many nodes, and one program of all their nodes."""
+    """As many sets as share so many nodes, and one program of all their nodes. A set that cannot run ends the lot, and
+    stands in `refused`, but for the first, which raises why."""
 
-    def __init__(self, document: Document, sets: Iterator[Mapping[str, Number]], most: int) -> None:
-        self.document, self.members = document, []
+    def __init__(self, document: Document, sets: Iterator[Mapping[str, Number]], most: int, rows: int) -> None:
+        self.document = document
+        self.members: list[_Member] = []
+        self.refused: Mapping[str, Number] | None = None
         walker, gates, used, warm_up = Walker({}), set(), set(), 1
         walker.share(*_expressions(document))
         compiler = Compiler(document, values_of(document, None), walker)
         for values in sets:
-            compiler.read(values_of(document, values))
+            try:
+                compiler.read(values_of(document, values))
+            except DomainError:
+                if not self.members:
+                    raise
+                self.refused = values
+                break
+            if self.members and max(walker.nodes[register].lookback for register in compiler.used()) > rows:
+                self.refused = values
+                break
             self.members.append(_member(compiler, values))
             gates.add(compiler.roots.get("when", -1))
             used.update(compiler.used())
@@ -139,8 +159,8 @@ def _member(compiler: Compiler, values: Mapping[str, Number]) -> _Member:
     return _Member(values, compiler.roots.get("target", -1), when if when >= 0 else -1 - compiler.rebalance, outputs)
 
 
-def _lot(lot: _Lot, bars: Bars, terms: tuple) -> Iterator[Trial]:  # type: ignore[type-arg]
-    run = Run(lot.program, bars, *terms, bars.rows)
+def _lot(lot: _Lot, bars: Bars, account: tuple[Any, ...]) -> Iterator[Trial]:
+    run = Run(lot.program, bars, *account, bars.rows)
     run.advance(0, bars.rows)
     outputs = lot.program.outputs
     for member in lot.members:

@@ -29,6 +29,7 @@ SUBJECTS = {
     "order": "ord",
     "position": "pos",
     "strategy": "str",
+    "sweep": "swp",
     "tenant": "ten",
 }
 """The id prefix of an event's subject, by the first part of its type."""

@@ -1,6 +1,7 @@
 """Decides what a request body may be: the fields it documents and no others, numbers as exact decimal strings."""
 
 import re
+from datetime import date
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, StrictBool, StrictInt, WithJsonSchema
@@ -29,11 +30,24 @@ def _positive(value: Any) -> str:
     return text
 
 
+def _date(value: Any) -> date:
+    """Pydantic alone would take 20030101 for seconds since 1970."""
+    if isinstance(value, str) and len(value) == 10:
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            pass
+    raise PydanticCustomError("date", "must be a date such as '2003-01-31'")
+
+
 DecimalString = Annotated[str, BeforeValidator(_decimal), WithJsonSchema(_SCHEMA)]
 """An exact number as text; `kernel.money.parse_scaled` turns it into an integer. JSON numbers are refused."""
 
 PositiveDecimal = Annotated[str, BeforeValidator(_positive), WithJsonSchema(_SCHEMA)]
 """A `DecimalString` above zero."""
+
+Day = Annotated[date, BeforeValidator(_date)]
+"""A date as text, `"2003-01-31"`; a number is refused."""
 
 WholeNumber = StrictInt
 """A JSON integer; `"5"`, `5.0` and `true` are refused."""

@@ -68,8 +68,18 @@ WHOLE = "i8"
 PARTS: dict[Any, tuple[Column, ...]] = {
     Market: (CUBE, MARKS, LINE, TABLE, TABLE),
     Book: (TABLE, TABLE, LINE, LINE, TABLE, LINE, TABLE, TABLE, TABLE, LINE, LINE, LINE),
-    Machine: (TABLE, Column("f8", 1), LINE, NUMBERS, TABLE, NUMBERS, TABLE, Column("f8", 3), Column("u1", 3),
-              Column("f8", 1)),
+    Machine: (
+        TABLE,
+        Column("f8", 1),
+        LINE,
+        NUMBERS,
+        TABLE,
+        NUMBERS,
+        TABLE,
+        Column("f8", 3),
+        Column("u1", 3),
+        Column("f8", 1),
+    ),
 }
 ENTRIES: dict[str, tuple[str, tuple[Any, ...]]] = {
     "fault": ("checking", (LINE, LINE, CUBE, MARKS, LINE)),

@@ -183,8 +183,14 @@ def peer(machine: Machine, market: Market, node: int, start: int, end: int, base
 @kernel
 def copy_date(machine: Machine, market: Market, slot: int, node: int, start: int, end: int, base: int) -> None:
     """What depends on the date alone, as the first slot has it."""
-    given, given_ok = machine.columns[0, node, start - base : end - base], machine.known[0, node, start - base : end - base]
-    out, ok = machine.columns[slot, node, start - base : end - base], machine.known[slot, node, start - base : end - base]
+    given, given_ok = (
+        machine.columns[0, node, start - base : end - base],
+        machine.known[0, node, start - base : end - base],
+    )
+    out, ok = (
+        machine.columns[slot, node, start - base : end - base],
+        machine.known[slot, node, start - base : end - base],
+    )
     live = market.valid[slot, start:end]
     for i in range(out.shape[0]):
         out[i] = given[i]

@@ -276,9 +276,7 @@ def decide_row(
     """The decision on a closed bar."""
     if target >= 0:
         reserved = held_for(book) if book.counters[POOL] > 0 else 0
-        count = decide(
-            weights, flags, book.state, book.static, book.settings, book.intents, at, book.cash[0], reserved
-        )
+        count = decide(weights, flags, book.state, book.static, book.settings, book.intents, at, book.cash[0], reserved)
         place(book, count, row)
         return
     for slot in range(book.state.shape[0]):

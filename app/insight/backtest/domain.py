@@ -172,7 +172,6 @@ def result_document(
     currency = instruments[0].currency
     fills = result.fill_records()
     trips = _trips(bars, fills, len(instruments))
-    manifest = _manifest(sources, instruments)
     return {
         "program": {
             "name": program.name,
@@ -180,15 +179,7 @@ def result_document(
             "parameters": dict(program.parameters),
             "engine": ENGINE_VERSION,
         },
-        "data": {
-            "instruments": manifest,
-            "manifest_sha256": hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest(),
-            "bars": bars.rows,
-            "first_bar": _at(bars, 0),
-            "last_bar": _at(bars, bars.rows - 1),
-            "traded_from": _at(bars, min(first_row, bars.rows - 1)),
-            **_contract(instruments[0]),
-        },
+        "data": data_section(bars, sources, instruments, first_row),
         "seed": None,  # nothing in the engine is random
         "currency": currency,
         "initial_cash": _money(result.initial_cash, currency),
@@ -228,6 +219,22 @@ def _contract(one: Instrument) -> dict[str, Any]:
         return {}
     strike = None if one.strike is None else format_scaled(one.strike, one.price_exp)
     return {"contract": {"kind": one.kind, "multiplier": str(one.multiplier), "strike": strike}}
+
+
+def data_section(
+    bars: Bars, sources: Sequence[Source], instruments: Sequence[Instrument], first_row: int
+) -> dict[str, Any]:
+    """Which bars a run saw, and the digest of all that it read."""
+    manifest = _manifest(sources, instruments)
+    return {
+        "instruments": manifest,
+        "manifest_sha256": hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest(),
+        "bars": bars.rows,
+        "first_bar": _at(bars, 0),
+        "last_bar": _at(bars, bars.rows - 1),
+        "traded_from": _at(bars, min(first_row, bars.rows - 1)),
+        **_contract(instruments[0]),
+    }
 
 
 def _manifest(sources: Sequence[Source], instruments: Sequence[Instrument]) -> list[dict[str, Any]]:

@@ -3,9 +3,8 @@
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
-from pydantic_core import PydanticCustomError
 
 from app.engine.columns import Intrabar
 from app.engine.layout import BPS
@@ -16,7 +15,7 @@ from app.insight.backtest.tables import Backtest
 from app.kernel.ids import decode_id, encode_id
 from app.kernel.money import currency_exponent, format_scaled
 from app.kernel.orders import Product
-from app.web.models import ApiModel, PositiveDecimal, WholeNumber
+from app.web.models import ApiModel, Day, PositiveDecimal, WholeNumber
 
 _BACKTEST: JsonDict = {
     "strategy_id": "str_01kpx4t8yhe6rb2y6x3v1m9d0c",
@@ -29,19 +28,6 @@ _BACKTEST: JsonDict = {
     "slippage_bps": 5,
 }
 _Id = Annotated[str, Field(max_length=64)]
-
-
-def _date(value: Any) -> date:
-    """Pydantic alone would take 20030101 for seconds since 1970."""
-    if isinstance(value, str) and len(value) == 10:
-        try:
-            return date.fromisoformat(value)
-        except ValueError:
-            pass
-    raise PydanticCustomError("date", "must be a date such as '2003-01-31'")
-
-
-_Day = Annotated[date, BeforeValidator(_date)]
 _Basis = Annotated[WholeNumber, Field(ge=0, le=BPS)]
 
 
@@ -102,11 +88,11 @@ class CreateBacktest(ApiModel):
         description="In the program's order; all of one currency."
     )
     interval: Annotated[str, Field(max_length=8)] = "1d"
-    start: _Day | None = Field(
+    start: Day | None = Field(
         default=None,
         description="The first trading date on which it may trade; all before it only warm the program up.",
     )
-    end: _Day | None = Field(default=None, description="The last trading date; by default the last one stored.")
+    end: Day | None = Field(default=None, description="The last trading date; by default the last one stored.")
     cash: PositiveDecimal = Field(description="In the instruments' currency.")
     charges: Annotated[str, Field(max_length=40)] = Field(default="zero", description="A charge schedule.")
     product: Product = Product.DELIVERY

@@ -29,6 +29,8 @@ PERMISSIONS: dict[str, str] = {
     "strategies:write": "Create strategies; deploy, pause and stop them.",
     "backtests:read": "Read backtests, their results and reports.",
     "backtests:write": "Run and cancel backtests.",
+    "sweeps:read": "Read sweeps, their results and reports.",
+    "sweeps:write": "Run and cancel sweeps.",
     "performance:read": "Read performance.",
     "events:read": "Read events.",
 }

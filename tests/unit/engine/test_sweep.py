@@ -99,9 +99,21 @@ def test_a_set_that_is_no_program_is_refused_with_its_place(bars_of: Maker, slot
         run({"slow": 9}, {"slow": 60})
 
 
+def test_the_sets_before_one_that_cannot_run_run(bars_of: Maker, slots: Slots) -> None:
+    for wrong, code in (({"fast": 0}, "invalid_program"), ({"slow": 60}, "too_few_bars")):
+        found = sweep(
+            CROSS, [{}, {"fast": 2}, wrong, {}], bars_of(50), instruments=slots(1), cash=10**7,
+            schedule=schedule_named("zero"),
+        )  # fmt: skip
+        assert [next(found).parameters, next(found).parameters] == [{}, {"fast": 2}]
+        with pytest.raises(DomainError) as refused:
+            next(found)
+        assert refused.value.code == code
+
+
 def test_what_sets_have_in_common_is_one_node() -> None:
     document = sweeps.parse_document(CROSS)
-    lot = sweeps._Lot(document, iter(grid(fast=[2, 3], slow=[5, 6, 7])), 1000)
+    lot = sweeps._Lot(document, iter(grid(fast=[2, 3], slow=[5, 6, 7])), 1000, 100)
     assert len(lot.members) == 6
     alone = compile_program(CROSS).nodes
     assert lot.program.nodes == alone + 1 + 2 + 2 * 5  # the other averages, a comparison and a choice of each set

@@ -43,14 +43,35 @@ class _History:
     at_us: Int64
 
 
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A run that was checked: what to run, the program as compiled, the bar times of all its instruments."""
+
+    plan: Plan
+    program: Program
+    currency: str
+    bars: int
+
+
 async def create_backtest(tx: Tx, asked: Asked, data_dir: Path) -> Backtest:
     """Check, pin and queue a backtest. Nothing is written when it is refused.
+
+    Raises what `plan_backtest` raises, and `too_many_backtests` when `MAX_UNFINISHED` of the tenant's wait or run.
+    """
+    planned = await plan_backtest(tx, asked, data_dir)
+    if await repository.count_unfinished(tx) >= MAX_UNFINISHED:
+        reason = f"{MAX_UNFINISHED} backtests of yours wait or run; wait for one of them, or cancel it."
+        raise DomainError("too_many_backtests", Kind.LIMITED, reason)
+    return await _queue(tx, asked, planned)
+
+
+async def plan_backtest(tx: Tx, asked: Asked, data_dir: Path) -> Planned:
+    """Check and pin a run. Nothing is written.
 
     Raises `invalid_program`, `invalid_parameters`, `unknown_template`, `strategy_not_found`, `one_program`,
     `unknown_instrument`, `repeated_instrument`, `currency_mismatch`, `too_few_instruments`, `unknown_interval`,
     `bars_not_found`, `bars_corrupt`, `invalid_range`, `no_bars_in_range`, `too_few_bars`, `no_rules`, `invalid_cash`,
-    `charge_schedule_not_found`, `charges_unknown`, `too_costly`; each names the field. `too_many_backtests` when
-    `MAX_UNFINISHED` of the tenant's wait or run.
+    `charge_schedule_not_found`, `charges_unknown`, `too_costly`; each names the field.
     """
     where, document, parameters, program = await _program(tx, asked)
     if asked.start is not None and asked.end is not None and asked.end < asked.start:
@@ -76,13 +97,11 @@ async def create_backtest(tx: Tx, asked: Asked, data_dir: Path) -> Backtest:
         slippage_bps=SlippageModel(asked.slippage_bps).bps,
         terms=asked.terms,
     )
-    if await repository.count_unfinished(tx) >= MAX_UNFINISHED:
-        reason = f"{MAX_UNFINISHED} backtests of yours wait or run; wait for one of them, or cancel it."
-        raise DomainError("too_many_backtests", Kind.LIMITED, reason)
-    return await _queue(tx, asked, program, plan, currency=scales[0].currency, bars=len(times))
+    return Planned(plan, program, scales[0].currency, len(times))
 
 
-async def _queue(tx: Tx, asked: Asked, program: Program, plan: Plan, *, currency: str, bars: int) -> Backtest:
+async def _queue(tx: Tx, asked: Asked, planned: Planned) -> Backtest:
+    program, plan = planned.program, planned.plan
     row = Backtest(
         tenant_id=tx.tenant_id,
         name=asked.name or program.name,
@@ -91,10 +110,10 @@ async def _queue(tx: Tx, asked: Asked, program: Program, plan: Plan, *, currency
         digest=program.digest,
         plan=plan.to_json(),
         instruments=list(asked.instruments),
-        currency=currency,
+        currency=planned.currency,
         starts_on=asked.start,
         ends_on=asked.end,
-        bars=bars,
+        bars=planned.bars,
     )
     tx.add(row)
     tx.work(QUEUE, RUN, row.id, {"backtest_id": str(row.id)})

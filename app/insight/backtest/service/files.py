@@ -64,14 +64,14 @@ def run_files(run: FileRun, on_rows: Callable[[int, int], None] | None = None) -
     Raises `invalid_program`, `invalid_bars`, `unreadable_file`, `invalid_range`, `invalid_cash`, `too_few_bars`,
     `charge_schedule_not_found`, `charges_unknown`; each names the field.
     """
-    ready = _prepare(run)
+    ready = prepare_files(run)
     rows = ready.bars.rows
     return ready.document(None if on_rows is None else lambda done: on_rows(done, rows))
 
 
 def verify_files(run: FileRun) -> Iterator[Check]:
     """The look-ahead tests of `app.engine.firewall` on these files. Raises what `run_files` raises."""
-    ready = _prepare(run)
+    ready = prepare_files(run)
     return verify(
         lambda bars, block: ready.run(bars, block=block),
         ready.bars,
@@ -80,7 +80,8 @@ def verify_files(run: FileRun) -> Iterator[Check]:
     )
 
 
-def _prepare(run: FileRun) -> Prepared:
+def prepare_files(run: FileRun) -> Prepared:
+    """Read and check everything, run nothing. Raises what `run_files` raises."""
     program = compile_program(run.program, run.parameters)
     schedule = schedule_named(run.charges)
     if run.start is not None and run.end is not None and run.end < run.start:

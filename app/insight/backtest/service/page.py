@@ -11,7 +11,7 @@ TRADES_SHOWN = 500
 _RESERVE = "A larger <code>reserve_bps</code> leaves room for gaps."
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; --ink: #16202b; --soft: #5c6b7a; --line: #dde3e9; --paper: #fff; --card: #f6f8fa;
   --accent: #1f6feb; --gain: #16803c; --loss: #c2362b; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6ebf0; --soft: #93a1b0; --line: #2c3742; --paper: #10161c;
@@ -73,7 +73,7 @@ def report_page(result: dict[str, Any]) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{name}: backtest</title><style>{_STYLE}</style></head>\n<body>\n"
+        f"<title>{name}: backtest</title><style>{STYLE}</style></head>\n<body>\n"
         + "\n".join(parts)
         + "\n</body></html>\n"
     )

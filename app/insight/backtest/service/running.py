@@ -70,7 +70,7 @@ def handlers(app: App) -> dict[str, Handler]:
 
 
 @contextmanager
-def _patiently() -> Iterator[None]:
+def patiently() -> Iterator[None]:
     """Around what needs the database: the run waits until it is back. Raises `Retry`."""
     try:
         yield
@@ -89,7 +89,7 @@ def _away(error: BaseException | None) -> bool:
 
 async def run_backtest(app: App, item: Item) -> None:
     """Begin, compute, finish: two short transactions and the reports between them. Finished or cancelled is a no-op."""
-    with _patiently():
+    with patiently():
         stored = await _begin(app, item)
     if stored is None:
         return
@@ -148,7 +148,7 @@ def _made(plan: Plan, data_dir: Path, progress: _Progress) -> tuple[bytes, dict[
 
 
 async def _report(app: App, item: Item, progress: _Progress) -> None:
-    with suppress(Retry), _patiently():  # the next report tells as much
+    with suppress(Retry), patiently():  # the next report tells as much
         async with app.database.tx(item.tenant_id) as tx:
             go_on = await repository.report(tx, _id(item), fence=item.fence, bars_done=progress.rows, now=app.clock())
         progress.stop = not go_on
@@ -165,7 +165,7 @@ async def _finish(
 ) -> None:
     """Write the outcome, unless another worker holds the run by now. A cancel that came in time wins."""
     packed = await asyncio.to_thread(zlib.compress, sent, 6) if document else b""
-    with _patiently():
+    with patiently():
         async with app.database.tx(item.tenant_id) as tx:
             row = await repository.locked(tx, _id(item))
             if row is None or row.status != "running" or row.fence != item.fence:
