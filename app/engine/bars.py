@@ -106,8 +106,8 @@ def align(series: Iterable[dict[str, Any]]) -> Bars:
         at = slice(None) if len(item["times"]) == len(times) else np.searchsorted(times, item["times"])
         days[at] = item["days"]
         valid[slot, at] = 1
-        for field in Field:
-            fields[field, slot, at] = item[field.name.lower()]
+        for column in Field:
+            fields[column, slot, at] = item[column.name.lower()]
     return Bars(times, days, fields, valid).check()
 
 

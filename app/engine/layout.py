@@ -100,7 +100,7 @@ class Op(IntEnum):
 
 
 class Code(IntEnum):
-    """One instruction: operation, input registers, integer arguments, offsets of its state, unit of its value, scope."""
+    """One instruction: operation, input registers, integer arguments, offsets of its state, unit, scope."""
 
     OP = 0
     A = 1

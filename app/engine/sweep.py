@@ -66,7 +66,10 @@ def sweep(
     `simulation.backtest`; `invalid_program` and `too_few_bars` come with the set that they are of."""
     parsed = document if isinstance(document, Document) else parse_document(document)
     held = None if sessions is None else list(sessions)
-    account = (instruments, cash, schedule, slippage, terms, list(events), held, trade_from)
+    account = {
+        "instruments": instruments, "cash": cash, "schedule": schedule, "slippage": slippage, "terms": terms,
+        "events": list(events), "sessions": held, "trade_from": trade_from,
+    }  # fmt: skip
     ahead = iter(sets)
     first = next(ahead, None)
     while first is not None:
@@ -82,10 +85,10 @@ def sweep(
 
 
 def _each(
-    document: Document, sets: Iterator[Mapping[str, Number]], bars: Bars, account: tuple[Any, ...]
+    document: Document, sets: Iterator[Mapping[str, Number]], bars: Bars, account: dict[str, Any]
 ) -> Iterator[Trial]:
     for values in sets:
-        run = Run(compile_program(document, values), bars, *account, None)
+        run = Run(compile_program(document, values), bars, block=None, **account)
         for start in range(0, bars.rows, run.size):
             run.block(start, min(start + run.size, bars.rows))
         fills = sum(len(part) for part in run.fills)
@@ -159,8 +162,8 @@ def _member(compiler: Compiler, values: Mapping[str, Number]) -> _Member:
     return _Member(values, compiler.roots.get("target", -1), when if when >= 0 else -1 - compiler.rebalance, outputs)
 
 
-def _lot(lot: _Lot, bars: Bars, account: tuple[Any, ...]) -> Iterator[Trial]:
-    run = Run(lot.program, bars, *account, bars.rows)
+def _lot(lot: _Lot, bars: Bars, account: dict[str, Any]) -> Iterator[Trial]:
+    run = Run(lot.program, bars, block=bars.rows, **account)
     run.advance(0, bars.rows)
     outputs = lot.program.outputs
     for member in lot.members:

@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import llvmlite.binding as llvm
 import numba
 from llvmlite import ir
 from numba.core.compiler_lock import global_compiler_lock

@@ -35,7 +35,7 @@ def finite(out: np.ndarray, ok: np.ndarray) -> None:
 
 
 @kernel
-def arithmetic(
+def arithmetic(  # noqa: C901  # a loop for each operation, which the compiler can vectorise
     op: int, a: np.ndarray, b: np.ndarray, a_ok: np.ndarray, b_ok: np.ndarray, out: np.ndarray, ok: np.ndarray
 ) -> None:
     """IEEE arithmetic; a result that is not finite has no value."""
@@ -54,10 +54,10 @@ def arithmetic(
             out[i] = a[i] / b[i]
     elif op == MIN:
         for i in rows:
-            out[i] = a[i] if a[i] <= b[i] else b[i]
+            out[i] = min(a[i], b[i])
     elif op == MAX:
         for i in rows:
-            out[i] = a[i] if a[i] >= b[i] else b[i]
+            out[i] = max(a[i], b[i])
     elif op == NEG:
         for i in rows:
             out[i] = -a[i]
@@ -75,7 +75,7 @@ def arithmetic(
 
 
 @kernel
-def logic(
+def logic(  # noqa: C901  # as arithmetic
     op: int, a: np.ndarray, b: np.ndarray, a_ok: np.ndarray, b_ok: np.ndarray, out: np.ndarray, ok: np.ndarray
 ) -> None:
     """Comparisons and connectives, 1.0 for true. Known only where both sides are."""

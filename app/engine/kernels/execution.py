@@ -6,8 +6,6 @@ the extreme that hurts before limits are shown the one that helps, and what an o
 have met before it existed counts against it.
 """
 
-import numpy as np
-
 from app.engine.columns import (
     LIMIT_ORDER,
     MARKET,

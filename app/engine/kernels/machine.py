@@ -8,9 +8,9 @@ not during warm-up, not on a missing bar, not where it is undefined (x / 0).
 import numpy as np
 
 from app.engine.kernels.book import Machine, Market
+from app.engine.kernels.columnwise import arithmetic, lag, latch, logic, select
 from app.engine.kernels.indicators import indicator, restate
 from app.engine.kernels.integers import day_of_month, month_of
-from app.engine.kernels.columnwise import arithmetic, lag, latch, logic, select
 from app.engine.kernels.jit import inlined, kernel
 from app.engine.kernels.recurrences import follow
 from app.engine.kernels.windows import deviation, holding_return, rescale, sma, whole

@@ -153,7 +153,7 @@ def next_session(book: Book, market: Market, row: int, end: int) -> int:
     while counters[NEXT_SESSION] < sessions.shape[0]:
         found = sessions[counters[NEXT_SESSION], EVENT_ROW]
         if found >= row:
-            return min(found, end)
+            return int(min(found, end))
         counters[NEXT_SESSION] += 1
     return end
 
@@ -302,10 +302,42 @@ def still(book: Book, market: Market, intraday: bool, row: int, end: int) -> int
 @inlined
 def expiring(book: Book) -> bool:
     """Does an order work for the day?"""
+    found = False
     for index in range(book.counters[POOL]):
-        if book.pool[index, VALIDITY] == DAY:
-            return True
-    return False
+        found = found or book.pool[index, VALIDITY] == DAY
+    return found
+
+
+@inlined
+def happen(book: Book, market: Market, machine: Machine, early: int, row: int) -> None:
+    """One row up to its close: costs, actions, prices, expiries, ends of sessions."""
+    if book.settings[BORROW] > 0 and book.counters[LAST_DAY] != market.days[row]:
+        carry(book, market.days[row])
+    act(book, market, machine, early, row)
+    if book.counters[POOL] > 0:
+        trade(book, market, row)
+    if book.settings[CONTRACTS] != 0:
+        settle(book, market, row)
+    close_sessions(book, market, row)
+
+
+@inlined
+def wanted(
+    book: Book,
+    machine: Machine,
+    weights: np.ndarray,
+    flags: np.ndarray,
+    target: int,
+    now: int,
+    first: int,
+    stop: int,
+) -> int:
+    """The first place in [first, stop) at which a decision is asked for, or `stop`."""
+    if first >= stop:
+        return stop
+    if target >= 0:
+        return next_stir(book.state, weights, flags, first, stop)
+    return next_move(book.state, machine.columns, machine.outputs, book.settings[TIME_LIMIT], now, first, stop)
 
 
 @kernel
@@ -347,14 +379,7 @@ def simulate(
         stop = row if by_row else still(book, market, intraday, row, end)
         if stop == row:
             stop = row + 1
-            if settings[BORROW] > 0 and counters[LAST_DAY] != market.days[row]:
-                carry(book, market.days[row])
-            act(book, market, machine, early, row)
-            if counters[POOL] > 0:
-                trade(book, market, row)
-            if settings[CONTRACTS] != 0:
-                settle(book, market, row)
-            close_sessions(book, market, row)
+            happen(book, market, machine, early, row)
         first, now = max(row, since), row - base
         if by_row:
             mark(book, market, equity, row, stop)
@@ -362,12 +387,7 @@ def simulate(
                 evaluate(book, market, machine, weights, flags, early, target, rule, row, now)
             if margin and call(book, equity[row], row):
                 first = stop
-        asked = stop
-        if first < stop and target >= 0:
-            asked = base + next_stir(state, weights, flags, first - base, stop - base)
-        elif first < stop:
-            limit = settings[TIME_LIMIT]
-            asked = base + next_move(state, machine.columns, machine.outputs, limit, now, first - base, stop - base)
+        asked = base + wanted(book, machine, weights, flags, target, now, first - base, stop - base)
         if not by_row:
             stop = min(asked + 1, stop)
             note_seen(book.pool, counters[POOL], market.valid, row, stop)

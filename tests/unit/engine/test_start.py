@@ -57,7 +57,7 @@ def test_processes_that_need_the_kernels_at_once_compile_them_once(
         Path(command[-1]).write_bytes(b"")
         return subprocess.CompletedProcess(command, 0)
 
-    monkeypatch.setattr(native.subprocess, "run", compiled)
+    monkeypatch.setattr(subprocess, "run", compiled)
     file = tmp_path / "folder" / "some.o"
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: native._build(file), range(4)))

@@ -9,6 +9,7 @@ import pytest
 
 from app.engine import sweep as sweeps
 from app.engine.bars import Bars, Dividend, Split
+from app.engine.document import parse_document
 from app.engine.instruments import Instrument
 from app.engine.program import compile_program
 from app.engine.schedule import schedule_named
@@ -73,7 +74,8 @@ def test_each_trial_is_the_backtest_of_its_set(
     bars = bars_of(300, 3, seed=4, missing=0.03)
     account: dict[str, Any] = {
         "instruments": slots(3), "cash": 100_000_00, "schedule": schedule_named("us_equity"),
-        "events": [Split(90, 1, 2, 1), Dividend(120, 0, 5000)], "terms": Terms(participation_bps=5000), "trade_from": 20,
+        "events": [Split(90, 1, 2, 1), Dividend(120, 0, 5000)], "terms": Terms(participation_bps=5000),
+        "trade_from": 20,
     }  # fmt: skip
     trials = list(sweep(document, sets, bars, **account))
     assert [trial.parameters for trial in trials] == sets
@@ -112,7 +114,7 @@ def test_the_sets_before_one_that_cannot_run_run(bars_of: Maker, slots: Slots) -
 
 
 def test_what_sets_have_in_common_is_one_node() -> None:
-    document = sweeps.parse_document(CROSS)
+    document = parse_document(CROSS)
     lot = sweeps._Lot(document, iter(grid(fast=[2, 3], slow=[5, 6, 7])), 1000, 100)
     assert len(lot.members) == 6
     alone = compile_program(CROSS).nodes
