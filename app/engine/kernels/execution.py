@@ -35,7 +35,7 @@ from app.engine.kernels.positions import apply_fill, notional_of, tied, worth_of
 from app.engine.layout import BPS, Field
 
 OPEN, HIGH, LOW, CLOSE, VOLUME = (int(f) for f in Field)
-HELD, LAST, TRADED = int(State.QUANTITY), int(State.CLOSE), int(State.TRADED)
+HELD, LAST, TRADED, BARS_HELD = (int(c) for c in (State.QUANTITY, State.CLOSE, State.TRADED, State.BARS_HELD))
 MULTIPLY, DIVIDE, TICK, LOT = int(Static.MULTIPLY), int(Static.DIVIDE), int(Static.TICK), int(Static.LOT)
 UNIT, PRODUCT, CURRENCY = int(Static.UNIT), int(Static.PRODUCT), int(Static.CURRENCY)
 POOL, FILLS, UNAFFORDABLE = int(Counter.POOL), int(Counter.FILLS), int(Counter.UNAFFORDABLE)
@@ -140,8 +140,11 @@ def record(book: Book, index: int, quantity: int, price: int, fee: int, cause: i
     own, fixed = book.state[slot], book.static[slot]
     for head in range(book.totals.shape[0]):
         book.totals[head] += book.amounts[head]
+    held = own[HELD]
     book.cash[fixed[CURRENCY]] += apply_fill(own, fixed, side, quantity, price) - fee
     own[TRADED] += quantity
+    if held * own[HELD] <= 0:
+        own[BARS_HELD] = 0
     reduce(book, index, quantity)
     fill = book.fills[book.counters[FILLS]]
     fill[FILL_ROW], fill[FILL_SLOT], fill[FILL_SIDE], fill[FILL_QUANTITY] = row, slot, side, quantity
