@@ -32,6 +32,7 @@ from app.engine.document import (
     Distance,
     Document,
     EquitySizing,
+    LimitExit,
     LimitOrders,
     MarketEntry,
     RiskSizing,
@@ -44,7 +45,19 @@ from app.engine.document import (
     refused,
 )
 from app.engine.expression import parse_expression
-from app.engine.layout import BEFORE, ENGINE_VERSION, EXTREME, OUTPUT, RAMP, SESSION, WINDOW, Op, Output, Rebalance
+from app.engine.layout import (
+    BEFORE,
+    ENGINE_VERSION,
+    EXTREME,
+    OUTPUT,
+    OUTPUTS_OF_PROGRAM,
+    RAMP,
+    SESSION,
+    WINDOW,
+    Op,
+    Output,
+    Rebalance,
+)
 from app.engine.nodes import MAX_NODES, Kind
 from app.engine.translate import Node, Walker, late_last
 
@@ -194,12 +207,20 @@ class _Compiler:
             self.settings[Setting.VALIDITY] = _VALID[entry.valid]
         if isinstance(entry, StopLimitEntry):
             self.outputs[Output.LIMIT] = self.root(entry.limit, "trades.entry.limit", unit=1)
+        if isinstance(trades.exit_order, LimitExit):
+            self._exit_order(trades.exit_order)
         for name, output in _PROTECTION.items():
             self._protection(name, output, getattr(trades, name))
         self.settings[Setting.TIME_EXIT] = trades.time_exit or 0
         self.settings[Setting.SHORT] = trades.short is not None
         if isinstance(self.document.sizing, RiskSizing) and not {Output.STOP, Output.TRAIL} & set(self.outputs):
             raise refused("sizing", "risk sizing needs a stop_loss or a trailing_stop")
+
+    def _exit_order(self, order: LimitExit) -> None:
+        if not {Output.EXIT_LONG, Output.EXIT_SHORT} & set(self.outputs):
+            raise refused("trades.exit_order", "a limit needs a condition: say trades.long.exit or trades.short.exit")
+        self.outputs[Output.EXIT_PRICE] = self.root(order.price, "trades.exit_order.price", unit=1)
+        self.settings[Setting.EXIT_TYPE], self.settings[Setting.EXIT_VALIDITY] = LIMIT_ORDER, _VALID[order.valid]
 
     def _protection(self, name: str, output: Output, given: Distance | None) -> None:
         if given is None:
@@ -256,7 +277,8 @@ class _Compiler:
             "settings": self._settings(),
         }
         if len(roots) != 1:  # what older documents cannot say adds to the digest only where it is said
-            canonical |= {"when": roots.get("when", -1), "outputs": outputs.tolist()}
+            said = outputs.tolist() if outputs[OUTPUTS_OF_PROGRAM:].max() >= 0 else outputs[:OUTPUTS_OF_PROGRAM].tolist()
+            canonical |= {"when": roots.get("when", -1), "outputs": said}
         text = json.dumps(canonical, sort_keys=True, separators=(",", ":"))
         return Program(
             name=self.document.name,

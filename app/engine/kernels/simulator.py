@@ -12,6 +12,7 @@ from app.engine.columns import (
     Counter,
     Event,
     Intended,
+    Intrabar,
     Kind,
     Order,
     Reason,
@@ -24,6 +25,7 @@ from app.engine.columns import (
 from app.engine.kernels.book import Book, Machine, Market
 from app.engine.kernels.contracts import expire, needed
 from app.engine.kernels.execution import liquidate, trade
+from app.engine.kernels.exits import leave
 from app.engine.kernels.integers import multiply_divide
 from app.engine.kernels.jit import inlined, kernel
 from app.engine.kernels.machine import run, signals, split
@@ -31,7 +33,7 @@ from app.engine.kernels.pool import append, cancel, on_tick, reduce, sweep
 from app.engine.kernels.positions import apply_dividend, apply_split, cost_of, notional_of
 from app.engine.kernels.sizing import decide
 from app.engine.kernels.stretches import mark, next_move, next_stir, note_seen, quiet_until
-from app.engine.kernels.trading import intend, leave
+from app.engine.kernels.trading import intend
 from app.engine.layout import BPS, Code, Op
 from app.kernel.orders import Product
 
@@ -43,7 +45,8 @@ MULTIPLY, DIVIDE, PRODUCT = int(Static.MULTIPLY), int(Static.DIVIDE), int(Static
 CURRENCY = int(Static.CURRENCY)
 NEXT_EVENT, NEXT_SESSION, POOL = int(Counter.EVENT), int(Counter.SESSION), int(Counter.POOL)
 FILLS, EXPIRED = int(Counter.FILLS), int(Counter.EXPIRED)
-MARGIN_CALLS, BORROWED, LAST_DAY = int(Counter.MARGIN_CALLS), int(Counter.BORROW), int(Counter.DAY)
+MARGIN_CALLS, LAST_DAY = int(Counter.MARGIN_CALLS), int(Counter.DAY)
+BORROWED, EARNED = int(Counter.BORROW), int(Counter.INTEREST)
 EVENT_ROW, EVENT_KIND, EVENT_SLOT, EVENT_A, EVENT_B = (int(c) for c in Event)
 SPLIT, DIVIDEND, BAR, EXPIRY = int(Kind.SPLIT), int(Kind.DIVIDEND), int(Kind.BAR), int(Kind.EXPIRY)
 CLASS, EQUITY = int(Static.CLASS), int(Class.EQUITY)
@@ -51,10 +54,12 @@ CONTRACTS = int(Setting.CONTRACTS)
 SLOT, SIDE, LIMIT, TYPE = int(Order.SLOT), int(Order.SIDE), int(Order.LIMIT), int(Order.TYPE)
 REMAINING, BUDGET, VALIDITY = int(Order.REMAINING), int(Order.BUDGET), int(Order.VALIDITY)
 DAY, PLAIN, ENTRY, EXIT = int(Validity.DAY), int(Role.PLAIN), int(Role.ENTRY), int(Role.EXIT)
-ROLE, TRIGGER, TRAIL, TICK = int(Order.ROLE), int(Order.TRIGGER), int(Order.TRAIL), int(Static.TICK)
+ROLE, TRIGGER, TAKE, TRAIL = int(Order.ROLE), int(Order.TRIGGER), int(Order.TAKE), int(Order.TRAIL)
+TICK, POLICY, PARTICIPATION = int(Static.TICK), int(Setting.INTRABAR), int(Setting.PARTICIPATION_BPS)
+LOWER = int(Intrabar.LOWER)
 INTRADAY = list(Product).index(Product.INTRADAY)
 TRADE_FROM, ORDER_TYPE, SHORT = int(Setting.TRADE_FROM), int(Setting.ORDER_TYPE), int(Setting.SHORT)
-MARGIN, BORROW = int(Setting.MARGIN_BPS), int(Setting.BORROW_BPS)
+MARGIN, BORROW, INTEREST = int(Setting.MARGIN_BPS), int(Setting.BORROW_BPS), int(Setting.INTEREST_BPS)
 WANTED_SLOT, WANTED_SIDE, WANTED, WANTED_LIMIT, WANTED_REASON, WANTED_BUDGET = (int(c) for c in Intended)
 SQUARED_OFF, CALLED = int(Reason.SQUARE_OFF), int(Reason.MARGIN_CALL)
 TIME_LIMIT = int(Setting.TIME_EXIT)
@@ -70,10 +75,10 @@ def restate_exits(book: Book, slot: int, numerator: int, denominator: int) -> No
         if order[SLOT] == slot and order[ROLE] == EXIT and order[REMAINING] > 0:
             order[REMAINING] = abs(book.state[slot, HELD])
             order[TRAIL] = multiply_divide(order[TRAIL], denominator, numerator, True)
-            for column in (LIMIT, TRIGGER):
+            for column in (LIMIT, TRIGGER, TAKE):
                 if order[column] > 0:
                     price = multiply_divide(order[column], denominator, numerator, True)
-                    outward = -order[SIDE] if column == LIMIT else order[SIDE]
+                    outward = order[SIDE] if column == TRIGGER else -order[SIDE]
                     order[column] = on_tick(price, book.static[slot, TICK], outward)
 
 
@@ -185,16 +190,20 @@ def held_for(book: Book) -> int:
 
 @kernel
 def carry(book: Book, day: int) -> None:
-    """At a new trading date: what borrowed shares and borrowed cash cost since the last one, actual days of 365."""
+    """At a new trading date, for the actual days of 365 since the last one: what borrowed shares and borrowed cash
+    cost, and what cash earns that is no proceeds of shares sold short."""
     days = day - book.counters[LAST_DAY]
     if book.counters[LAST_DAY] != 0 and days > 0:
-        borrowed = max(-book.cash[0], 0)
+        owed = 0
         for slot in range(book.state.shape[0]):
             if book.state[slot, HELD] < 0 and book.static[slot, CLASS] == EQUITY:
-                borrowed -= notional_of(book.state[slot, HELD], book.state[slot, CLOSE], book.static[slot])
+                owed -= notional_of(book.state[slot, HELD], book.state[slot, CLOSE], book.static[slot])
+        borrowed, idle = owed + max(-book.cash[0], 0), max(book.cash[0] - owed, 0)
         cost = multiply_divide(borrowed, book.settings[BORROW] * days, BPS * YEAR, True)
-        book.cash[0] -= cost
+        gain = multiply_divide(idle, book.settings[INTEREST] * days, BPS * YEAR, False)
+        book.cash[0] += gain - cost
         book.counters[BORROWED] += cost
+        book.counters[EARNED] += gain
     book.counters[LAST_DAY] = day
 
 
@@ -310,6 +319,15 @@ def expiring(book: Book) -> bool:
     return False
 
 
+@inlined
+def most_fills(book: Book, market: Market, row: int) -> int:
+    """Of a row: one of each order and of two exits that it activates; where volume is capped, in each finer bar."""
+    most = 3 * book.counters[POOL]
+    if book.settings[POLICY] == LOWER and book.settings[PARTICIPATION] > 0:
+        most *= 1 + market.spans[row + 1] - market.spans[row]
+    return int(most)
+
+
 @kernel
 def simulate(
     book: Book,
@@ -336,20 +354,21 @@ def simulate(
     slots, nodes = state.shape[0], machine.code.shape[0]
     room, fill_room = book.pool.shape[0] - ORDERS_PER_SLOT * slots, book.fills.shape[0] - slots
     margin, since = settings[SHORT] != 0 or settings[MARGIN] != BPS or settings[CONTRACTS] != 0, settings[TRADE_FROM]
-    by_row = margin or settings[BORROW] > 0 or early < nodes
+    carries = settings[BORROW] > 0 or settings[INTEREST] > 0
+    by_row = margin or carries or early < nodes
     intraday = False
     for slot in range(slots):
         intraday = intraday or static[slot, PRODUCT] == INTRADAY
     row = start
     while row < end:
-        if counters[FILLS] + 3 * counters[POOL] > fill_room:
+        if counters[FILLS] + most_fills(book, market, row) > fill_room:
             return row
         if counters[POOL] > room:
             return -1 - row
         stop = row if by_row else still(book, market, intraday, row, end)
         if stop == row:
             stop = row + 1
-            if settings[BORROW] > 0 and counters[LAST_DAY] != market.days[row]:
+            if carries and counters[LAST_DAY] != market.days[row]:
                 carry(book, market.days[row])
             act(book, market, machine, early, row)
             if counters[POOL] > 0:

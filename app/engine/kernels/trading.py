@@ -1,8 +1,9 @@
 """The decision of a program of trades: from one closed bar's conditions to exits and entries in the order pool.
 
-An entry is decided while the slot is flat, or beside an exit to the other side; where both sides would enter, neither
-does. A new entry replaces the one that still rests, unless it would be the same. Never an unprotected entry: without a
-known price, share or distance nothing is sent. Sizes are floored to lots and never exceed what the account can carry.
+An entry is decided while the slot is flat, or beside a market exit to the other side; where both sides would enter,
+neither does. A new entry replaces the one that still rests, unless it would be the same. Never an unprotected entry:
+without a known price, share or distance nothing is sent. Sizes are floored to lots and never exceed what the account can
+carry.
 """
 
 import numpy as np
@@ -23,6 +24,7 @@ from app.engine.columns import (
     Validity,
 )
 from app.engine.kernels.book import Book
+from app.engine.kernels.exits import leave, leave_at
 from app.engine.kernels.integers import multiply_divide
 from app.engine.kernels.jit import kernel
 from app.engine.kernels.pool import append, away, cancel, on_tick, reduce
@@ -30,12 +32,13 @@ from app.engine.kernels.positions import basis_of, margin_of, notional_of, tied
 from app.engine.kernels.sizing import equity_of, full_position
 from app.engine.layout import BPS, WEIGHT, Output
 
-ENTER_LONG, EXIT_LONG, ENTER_SHORT, EXIT_SHORT, SHARE, PRICE, STOP_LIMIT_PRICE, STOP, TAKE, TRAIL = (
+ENTER_LONG, EXIT_LONG, ENTER_SHORT, EXIT_SHORT, SHARE, PRICE, STOP_LIMIT_PRICE, STOP, TAKE, TRAIL, EXIT_PRICE = (
     int(o) for o in Output
 )
 HELD, CLOSE, BARS_HELD = int(State.QUANTITY), int(State.CLOSE), int(State.BARS_HELD)
 MULTIPLY, DIVIDE, TICK, LOT = int(Static.MULTIPLY), int(Static.DIVIDE), int(Static.TICK), int(Static.LOT)
 UNIT, PRICE_SCALE = int(Static.UNIT), int(Static.PRICE_SCALE)
+EXIT_TYPE = int(Setting.EXIT_TYPE)
 ORDER_TYPE, UNITS, SIZING = int(Setting.ORDER_TYPE), int(Setting.UNITS), int(Setting.SIZING)
 AMOUNT, RESERVE, MARGIN = int(Setting.AMOUNT), int(Setting.RESERVE_BPS), int(Setting.MARGIN_BPS)
 HOW_LONG, TIME_LIMIT, AT_FILL = int(Setting.VALIDITY), int(Setting.TIME_EXIT), int(Setting.AT_FILL)
@@ -118,18 +121,6 @@ def size_of(book: Book, slot: int, side: int, price: int, share: int, risked: in
 
 
 @kernel
-def leave(book: Book, slot: int, reason: int, row: int) -> None:
-    """Send the position's market exit, unless one already works."""
-    held = book.state[slot, HELD]
-    for index in range(book.counters[POOL]):
-        order = book.pool[index]
-        if order[SLOT] == slot and order[ROLE] == EXIT and order[TYPE] == MARKET and order[REMAINING] > 0:
-            return
-    at = append(book, slot, -1 if held > 0 else 1, MARKET, abs(held), EXIT, reason, row)
-    book.pool[at, VALIDITY] = TILL_CANCELLED
-
-
-@kernel
 def enter(
     book: Book, columns: np.ndarray, known: np.ndarray, outputs: np.ndarray, slot: int, side: int, at: int, row: int
 ) -> None:
@@ -209,14 +200,21 @@ def intend(
     if own[GONE] != 0:
         return
     if held != 0:
-        if holds(columns, known, outputs[EXIT_LONG if held > 0 else EXIT_SHORT], at):
-            side = 1 if held > 0 else -1
+        asked = holds(columns, known, outputs[EXIT_LONG if held > 0 else EXIT_SHORT], at)
+        timed = 0 < book.settings[TIME_LIMIT] <= own[BARS_HELD]
+        limited = book.settings[EXIT_TYPE] == LIMIT_ORDER
+        if asked and not limited:
             leave(book, slot, LEAVE, row)
-        elif 0 < book.settings[TIME_LIMIT] <= own[BARS_HELD]:
-            side = 1 if held > 0 else -1
+        elif timed:
             leave(book, slot, TIMED, row)
-        if side == 0:
+        elif asked:
+            price = whole(columns, known, outputs[EXIT_PRICE], at, float(book.static[slot, PRICE_SCALE]))
+            if price > 0:
+                leave_at(book, slot, price, row)
+                book.counters[CANCELLED] += cancel(book, slot, ENTRY)
+        if not timed and (limited or not asked):
             return
+        side = 1 if held > 0 else -1
         book.counters[CANCELLED] += cancel(book, slot, ENTRY)
     up, down = holds(columns, known, outputs[ENTER_LONG], at), holds(columns, known, outputs[ENTER_SHORT], at)
     if up and not down and side <= 0:
