@@ -277,8 +277,8 @@ class _Compiler:
             "settings": self._settings(),
         }
         if len(roots) != 1:  # what older documents cannot say adds to the digest only where it is said
-            said = outputs.tolist() if outputs[OUTPUTS_OF_PROGRAM:].max() >= 0 else outputs[:OUTPUTS_OF_PROGRAM].tolist()
-            canonical |= {"when": roots.get("when", -1), "outputs": said}
+            said = OUTPUT if outputs[OUTPUTS_OF_PROGRAM:].max() >= 0 else OUTPUTS_OF_PROGRAM
+            canonical |= {"when": roots.get("when", -1), "outputs": outputs[:said].tolist()}
         text = json.dumps(canonical, sort_keys=True, separators=(",", ":"))
         return Program(
             name=self.document.name,

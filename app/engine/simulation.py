@@ -20,12 +20,14 @@ from app.engine.columns import (
     Counter,
     Event,
     FillColumn,
+    Intrabar,
     Kind,
     Reason,
     Setting,
     State,
 )
 from app.engine.fills import NO_SLIPPAGE, SlippageModel
+from app.engine.finer import Finer, within
 from app.engine.instruments import Instrument, check_events, static_array
 from app.engine.layout import ENGINE_VERSION
 from app.engine.program import Program
@@ -77,6 +79,7 @@ class Result:
     ambiguous_bars: int
     margin_calls: int
     borrow_cost: int
+    interest: int
     charges: dict[str, int]
     assumptions: dict[str, str]
 
@@ -119,21 +122,33 @@ def backtest(
     trade_from: int = 0,
     block: int | None = None,
     on_block: Callable[[int], None] | None = None,
+    finer: Bars | None = None,
 ) -> Result:
     """Run `program` on `bars` from `cash` (minor units of the instruments' one currency).
 
     `events`: splits, dividends and expiries. `sessions`: where DAY orders expire, by default after the last bar of each
     trading date. Rows before `trade_from` only warm the program up. The result does not depend on `block` (rows; None:
-    what suits the program). `on_block` is told the rows done after each block; what it raises ends the run.
-    Raises `invalid_bars`, `invalid_event`, `unsupported_instrument`, `invalid_cash`, `too_few_bars`, `charges_unknown`.
+    what suits the program). `on_block` is told the rows done after each block; what it raises ends the run. `finer`:
+    bars of a shorter interval, for terms whose `intrabar` is LOWER and for those only; they must agree with `bars`,
+    which stand for themselves where there are none (`app.engine.finer`).
+    Raises `invalid_bars`, `invalid_event`, `unsupported_instrument`, `invalid_cash`, `invalid_terms`, `too_few_bars`,
+    `charges_unknown`.
     """
-    run = _Run(program, bars, instruments, cash, schedule, slippage, terms, events, sessions, trade_from, block)
+    run = _Run(program, bars, instruments, cash, schedule, slippage, terms, events, sessions, trade_from, block, finer)
     for start in range(0, bars.rows, run.size):
         done = min(start + run.size, bars.rows)
         run.block(start, done)
         if on_block is not None:
             on_block(done)
     return run.result()
+
+
+def _finer(bars: Bars, finer: Bars | None, terms: Terms) -> Finer | None:
+    """Raises `invalid_terms` unless there are finer bars exactly where the terms ask for them."""
+    if (terms.intrabar is Intrabar.LOWER) != (finer is not None):
+        reason = "Give finer bars with the intrabar policy lower, and only with it."
+        raise invalid("invalid_terms", reason, param="intrabar" if finer is not None else "finer")
+    return None if finer is None else within(bars, finer)
 
 
 class _Run:
@@ -150,6 +165,7 @@ class _Run:
         sessions: Iterable[SessionClose] | None,
         trade_from: int,
         block: int | None,
+        finer: Bars | None,
     ) -> None:
         if not 0 < cash < MAX_CASH:
             raise invalid("invalid_cash", "The starting cash must be positive.", param="cash")
@@ -166,6 +182,7 @@ class _Run:
         if not 0 <= trade_from <= bars.rows or (block is not None and block < 1):
             raise invalid("invalid_range", "trade_from must be a row and block positive.", param="trade_from")
         slots = len(instruments)
+        self.finer = _finer(bars, finer, terms)
         self.program, self.bars, self.initial, self.schedule, self.slippage = program, bars, cash, schedule, slippage
         self.static = static_array(instruments)
         self.rates, self.units = rate_table(schedule, instruments[0].currency, bars)
@@ -187,7 +204,8 @@ class _Run:
         self.state = np.zeros((slots, STATE), np.int64)
         self.pool = np.zeros((16 * slots + 64, ORDER), np.int64)
         self.counters = np.zeros(COUNTER, np.int64)
-        self.buffer = np.zeros((max(2048, 4 * len(self.pool)), FILL), np.int64)
+        per_bar = 1 if self.finer is None or terms.participation_bps is None else 1 + self.finer.most
+        self.buffer = np.zeros((max(2048, 4 * len(self.pool) * per_bar), FILL), np.int64)
         self.intents = np.zeros((slots, INTENDED), np.int64)
         self.amounts, self.totals = np.zeros((2, len(self.units)), np.int64)
         self.equity = np.empty(bars.rows, np.int64)
@@ -205,6 +223,11 @@ class _Run:
             self.rates, self.units, self.amounts, self.totals,
         )  # fmt: skip
         market = Market(self.bars.fields, self.bars.valid, self.bars.days, self.actions, self.sessions)
+        if self.finer is not None:
+            fine = self.finer.bars
+            market = market._replace(
+                finer=fine.fields, finer_valid=fine.valid, spans=self.finer.spans, alone=self.finer.alone
+            )
         return native.bind("simulate", book, market, self.runtime.machine(self.size), weights, flags, self.equity)
 
     def block(self, start: int, end: int) -> None:
@@ -233,6 +256,7 @@ class _Run:
             ambiguous_bars=int(self.counters[Counter.AMBIGUOUS]),
             margin_calls=int(self.counters[Counter.MARGIN_CALLS]),
             borrow_cost=int(self.counters[Counter.BORROW]),
+            interest=int(self.counters[Counter.INTEREST]),
             charges=dict(zip(self.schedule.heads, self.totals.tolist(), strict=True)),
             assumptions={
                 "engine": str(ENGINE_VERSION),
@@ -244,5 +268,6 @@ class _Run:
                 " its last close",
             }
             | self.terms.assumptions()
+            | ({} if self.finer is None else {"finer": f"{self.finer.lacking} bars have no finer ones and stand alone"})
             | (self.terms.contract_assumptions() if self.settings[Setting.CONTRACTS] else {}),
         )

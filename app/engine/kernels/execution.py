@@ -6,8 +6,6 @@ the extreme that hurts before limits are shown the one that helps, and what an o
 have met before it existed counts against it. LOWER: finer bars come in turn, each pessimistic.
 """
 
-import numpy as np
-
 from app.engine.columns import (
     LIMIT_ORDER,
     MARKET,
@@ -31,7 +29,7 @@ from app.engine.kernels.exits import activate, resume, settle_exit
 from app.engine.kernels.integers import multiply_divide
 from app.engine.kernels.jit import inlined, kernel
 from app.engine.kernels.matching import match, triggered
-from app.engine.kernels.pool import append, away, cancel, on_tick, reduce, sweep
+from app.engine.kernels.pool import append, cancel, on_tick, reduce, sweep
 from app.engine.kernels.positions import apply_fill, notional_of, tied, worth_of
 from app.engine.layout import BPS, Field
 

@@ -285,9 +285,7 @@ def decide_row(
     """The decision on a closed bar."""
     if target >= 0:
         reserved = held_for(book) if book.counters[POOL] > 0 else 0
-        count = decide(
-            weights, flags, book.state, book.static, book.settings, book.intents, at, book.cash[0], reserved
-        )
+        count = decide(weights, flags, book.state, book.static, book.settings, book.intents, at, book.cash[0], reserved)
         place(book, count, row)
         return
     for slot in range(book.state.shape[0]):
@@ -313,10 +311,10 @@ def still(book: Book, market: Market, intraday: bool, row: int, end: int) -> int
 @inlined
 def expiring(book: Book) -> bool:
     """Does an order work for the day?"""
+    found = False
     for index in range(book.counters[POOL]):
-        if book.pool[index, VALIDITY] == DAY:
-            return True
-    return False
+        found = found or book.pool[index, VALIDITY] == DAY
+    return found
 
 
 @inlined

@@ -2,8 +2,8 @@
 
 An entry is decided while the slot is flat, or beside a market exit to the other side; where both sides would enter,
 neither does. A new entry replaces the one that still rests, unless it would be the same. Never an unprotected entry:
-without a known price, share or distance nothing is sent. Sizes are floored to lots and never exceed what the account can
-carry.
+without a known price, share or distance nothing is sent. Sizes are floored to lots and never exceed what the account
+can carry.
 """
 
 import numpy as np
@@ -144,10 +144,10 @@ def enter(
 @kernel
 def same(order: np.ndarray, other: np.ndarray) -> bool:
     """Do two entries of a slot ask for the same?"""
+    equal = True
     for column in ASKED:
-        if order[column] != other[column]:
-            return False
-    return True
+        equal = equal and order[column] == other[column]
+    return equal
 
 
 @kernel
