@@ -220,7 +220,8 @@ def test_blocks_and_skipped_rows_do_not_matter(bars_of: Maker, slots: Slots, tra
     terms = {"participation_bps": 100, "maintenance_bps": 0}
     whole = run(document, bars, slots, finer, block=bars.rows, terms=Terms(LOWER, **terms), **FREE)
     assert len(whole.fills) > 60
-    assert {f.reason for f in whole.fill_records()} >= {"enter", "exit", "stop_loss", "take_profit"}
+    stop = "stop_loss" if trailing is None else "trailing_stop"
+    assert {f.reason for f in whole.fill_records()} >= {"enter", "exit", stop, "take_profit"}
     for block in (4096, 7, 1):
         again = run(document, bars, slots, finer, block=block, terms=Terms(LOWER, **terms), **FREE)
         assert again.sha256() == whole.sha256()
