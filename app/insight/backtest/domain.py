@@ -164,10 +164,11 @@ def result_document(
     instruments: Sequence[Instrument],
     sources: Sequence[Source],
     first_row: int = 0,
+    finer: Sequence[Source] = (),
 ) -> dict[str, Any]:
     """Everything a reader needs to judge the run and to repeat it. Money and prices are decimal strings.
 
-    `first_row`: the first that could decide; the curve begins with it.
+    `first_row`: the first that could decide; the curve begins with it. `finer`: what its finer bars were read from.
     """
     currency = instruments[0].currency
     fills = result.fill_records()
@@ -188,6 +189,7 @@ def result_document(
             "last_bar": _at(bars, bars.rows - 1),
             "traded_from": _at(bars, min(first_row, bars.rows - 1)),
             **_contract(instruments[0]),
+            **({"finer": [{"file": one.file, "sha256": one.sha256} for one in finer]} if finer else {}),
         },
         "seed": None,  # nothing in the engine is random
         "currency": currency,
@@ -257,6 +259,7 @@ def _carried_out(result: Result, fills: Sequence[SimulatedFill], currency: str) 
         "ambiguous_bars": result.ambiguous_bars,
         "margin_calls": result.margin_calls,
         "borrow_cost": _money(result.borrow_cost, currency),
+        **({"interest": _money(result.interest, currency)} if result.interest else {}),
     }
 
 
