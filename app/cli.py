@@ -38,7 +38,8 @@ Given = Annotated[list[str] | None, typer.Option("--param", help="Override a par
 Term = Annotated[
     list[str] | None,
     typer.Option(
-        help="intrabar=pessimistic|path, or participation_bps, margin_bps, maintenance_bps, borrow_bps=number."
+        help="intrabar=pessimistic|path|lower (with --finer), or participation_bps, margin_bps, maintenance_bps, "
+        "borrow_bps, interest_bps=number."
     ),
 ]
 Charges = Annotated[str, typer.Option(help="Charge schedule, for example nse_equity, us_equity, flat_bps or zero.")]
@@ -240,6 +241,7 @@ def run_backtest(
     product: Annotated[Product, typer.Option(help="What charges take it for.")] = Product.DELIVERY,
     slippage_bps: Annotated[int, typer.Option(min=0, max=9999, help="Market orders pay so much.")] = 0,
     term: Term = None,
+    finer: Annotated[list[Path] | None, typer.Option(exists=True, dir_okay=False, help="Finer bars.")] = None,
     report: Annotated[Path | None, typer.Option(dir_okay=False, help="Write the report page here.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -248,13 +250,11 @@ def run_backtest(
         from app.insight.backtest.service import FileRun, report_page
         from app.local import research
 
-        result = research.run(
-            FileRun(
-                research.read_program(program), bars, cash, charges, currency, research.parse_parameters(param or []),
-                tick, lot, product, slippage_bps, start and start.date(), end and end.date(),
-                research.parse_terms(term or []),
-            )
-        )  # fmt: skip
+        result = research.run(FileRun(
+            research.read_program(program), bars, cash, charges, currency, research.parse_parameters(param or []),
+            tick, lot, product, slippage_bps, start and start.date(), end and end.date(),
+            research.parse_terms(term or []), finer=finer or [],
+        ))  # fmt: skip
         if report is not None:
             report.write_text(report_page(result), encoding="utf-8")
         _show((result, research.result_table(result)), as_json)

@@ -14,6 +14,7 @@ from app.engine.columns import (
     Validity,
 )
 from app.engine.kernels.book import Bar, Book
+from app.engine.kernels.integers import multiply_divide
 from app.engine.kernels.jit import kernel
 from app.engine.kernels.pool import append, away, on_tick, reduce
 from app.engine.layout import Field
@@ -151,3 +152,18 @@ def resume(book: Book, index: int) -> bool:
     order[REASON], order[LIMIT], order[TAKE] = TAKE_PROFIT, order[TAKE], 0
     order[VALIDITY] = TILL_CANCELLED
     return True
+
+
+@kernel
+def restate_exits(book: Book, slot: int, numerator: int, denominator: int) -> None:
+    """A position's exits follow a split: they are for what is held, at prices rounded away from the market."""
+    for index in range(book.counters[POOL]):
+        order = book.pool[index]
+        if order[SLOT] == slot and order[ROLE] == EXIT and order[REMAINING] > 0:
+            order[REMAINING] = abs(book.state[slot, HELD])
+            order[TRAIL] = multiply_divide(order[TRAIL], denominator, numerator, True)
+            for column in (LIMIT, TRIGGER, TAKE):
+                if order[column] > 0:
+                    price = multiply_divide(order[column], denominator, numerator, True)
+                    outward = order[SIDE] if column == TRIGGER else -order[SIDE]
+                    order[column] = on_tick(price, book.static[slot, TICK], outward)

@@ -25,11 +25,11 @@ from app.engine.columns import (
 from app.engine.kernels.book import Book, Machine, Market
 from app.engine.kernels.contracts import expire, needed
 from app.engine.kernels.execution import liquidate, trade
-from app.engine.kernels.exits import leave
+from app.engine.kernels.exits import leave, restate_exits
 from app.engine.kernels.integers import multiply_divide
 from app.engine.kernels.jit import inlined, kernel
 from app.engine.kernels.machine import run, signals, split
-from app.engine.kernels.pool import append, cancel, on_tick, reduce, sweep
+from app.engine.kernels.pool import append, cancel, reduce, sweep
 from app.engine.kernels.positions import apply_dividend, apply_split, cost_of, notional_of
 from app.engine.kernels.sizing import decide
 from app.engine.kernels.stretches import mark, next_move, next_stir, note_seen, quiet_until
@@ -53,10 +53,8 @@ CLASS, EQUITY = int(Static.CLASS), int(Class.EQUITY)
 CONTRACTS = int(Setting.CONTRACTS)
 SLOT, SIDE, LIMIT, TYPE = int(Order.SLOT), int(Order.SIDE), int(Order.LIMIT), int(Order.TYPE)
 REMAINING, BUDGET, VALIDITY = int(Order.REMAINING), int(Order.BUDGET), int(Order.VALIDITY)
-DAY, PLAIN, ENTRY, EXIT = int(Validity.DAY), int(Role.PLAIN), int(Role.ENTRY), int(Role.EXIT)
-ROLE, TRIGGER, TAKE, TRAIL = int(Order.ROLE), int(Order.TRIGGER), int(Order.TAKE), int(Order.TRAIL)
-TICK, POLICY, PARTICIPATION = int(Static.TICK), int(Setting.INTRABAR), int(Setting.PARTICIPATION_BPS)
-LOWER = int(Intrabar.LOWER)
+DAY, PLAIN, ENTRY = int(Validity.DAY), int(Role.PLAIN), int(Role.ENTRY)
+POLICY, PARTICIPATION, LOWER = int(Setting.INTRABAR), int(Setting.PARTICIPATION_BPS), int(Intrabar.LOWER)
 INTRADAY = list(Product).index(Product.INTRADAY)
 TRADE_FROM, ORDER_TYPE, SHORT = int(Setting.TRADE_FROM), int(Setting.ORDER_TYPE), int(Setting.SHORT)
 MARGIN, BORROW, INTEREST = int(Setting.MARGIN_BPS), int(Setting.BORROW_BPS), int(Setting.INTEREST_BPS)
@@ -65,21 +63,6 @@ SQUARED_OFF, CALLED = int(Reason.SQUARE_OFF), int(Reason.MARGIN_CALL)
 TIME_LIMIT = int(Setting.TIME_EXIT)
 ORDERS_PER_SLOT = 8
 YEAR = 365
-
-
-@kernel
-def restate_exits(book: Book, slot: int, numerator: int, denominator: int) -> None:
-    """A position's exits follow a split: they are for what is held, at prices rounded away from the market."""
-    for index in range(book.counters[POOL]):
-        order = book.pool[index]
-        if order[SLOT] == slot and order[ROLE] == EXIT and order[REMAINING] > 0:
-            order[REMAINING] = abs(book.state[slot, HELD])
-            order[TRAIL] = multiply_divide(order[TRAIL], denominator, numerator, True)
-            for column in (LIMIT, TRIGGER, TAKE):
-                if order[column] > 0:
-                    price = multiply_divide(order[column], denominator, numerator, True)
-                    outward = order[SIDE] if column == TRIGGER else -order[SIDE]
-                    order[column] = on_tick(price, book.static[slot, TICK], outward)
 
 
 @kernel
@@ -158,7 +141,7 @@ def next_session(book: Book, market: Market, row: int, end: int) -> int:
     while counters[NEXT_SESSION] < sessions.shape[0]:
         found = sessions[counters[NEXT_SESSION], EVENT_ROW]
         if found >= row:
-            return min(found, end)
+            return int(min(found, end))
         counters[NEXT_SESSION] += 1
     return end
 
@@ -309,12 +292,36 @@ def still(book: Book, market: Market, intraday: bool, row: int, end: int) -> int
 
 
 @inlined
+def squares_off(book: Book) -> bool:
+    """Is any position closed at the end of its session?"""
+    found = False
+    for slot in range(book.static.shape[0]):
+        found = found or book.static[slot, PRODUCT] == INTRADAY
+    return found
+
+
+@inlined
 def expiring(book: Book) -> bool:
     """Does an order work for the day?"""
     found = False
     for index in range(book.counters[POOL]):
         found = found or book.pool[index, VALIDITY] == DAY
     return found
+
+
+@inlined
+def happen(book: Book, market: Market, machine: Machine, early: int, row: int) -> None:
+    """What a row brings before its decision: interest, actions, trades, expiries, ends of sessions."""
+    counters, settings, day = book.counters, book.settings, market.days[row]
+    carries = settings[BORROW] + settings[INTEREST] > 0 and row >= settings[TRADE_FROM]
+    if carries and counters[LAST_DAY] != day:
+        carry(book, day)
+    act(book, market, machine, early, row)
+    if counters[POOL] > 0:
+        trade(book, market, row)
+    if settings[CONTRACTS] != 0:
+        settle(book, market, row)
+    close_sessions(book, market, row)
 
 
 @inlined
@@ -348,16 +355,12 @@ def simulate(
     Returns the first row not run: less than `end` when the fill buffer must be emptied first, or -1 - row when the pool
     is too small.
     """
-    counters, settings, state, static = book.counters, book.settings, book.state, book.static
+    counters, settings, state = book.counters, book.settings, book.state
     slots, nodes = state.shape[0], machine.code.shape[0]
     room, fill_room = book.pool.shape[0] - ORDERS_PER_SLOT * slots, book.fills.shape[0] - slots
     margin, since = settings[SHORT] != 0 or settings[MARGIN] != BPS or settings[CONTRACTS] != 0, settings[TRADE_FROM]
-    carries = settings[BORROW] > 0 or settings[INTEREST] > 0
-    by_row = margin or carries or early < nodes
-    intraday = False
-    for slot in range(slots):
-        intraday = intraday or static[slot, PRODUCT] == INTRADAY
-    row = start
+    by_row = margin or settings[BORROW] + settings[INTEREST] > 0 or early < nodes
+    row, intraday = start, squares_off(book)
     while row < end:
         if counters[FILLS] + most_fills(book, market, row) > fill_room:
             return row
@@ -366,14 +369,7 @@ def simulate(
         stop = row if by_row else still(book, market, intraday, row, end)
         if stop == row:
             stop = row + 1
-            if carries and counters[LAST_DAY] != market.days[row]:
-                carry(book, market.days[row])
-            act(book, market, machine, early, row)
-            if counters[POOL] > 0:
-                trade(book, market, row)
-            if settings[CONTRACTS] != 0:
-                settle(book, market, row)
-            close_sessions(book, market, row)
+            happen(book, market, machine, early, row)
         first, now = max(row, since), row - base
         if by_row:
             mark(book, market, equity, row, stop)

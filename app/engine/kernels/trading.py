@@ -21,7 +21,6 @@ from app.engine.columns import (
     Sizing,
     State,
     Static,
-    Validity,
 )
 from app.engine.kernels.book import Book
 from app.engine.kernels.exits import leave, leave_at
@@ -47,7 +46,7 @@ SLOT, SIDE, LIMIT, TRIGGER = int(Order.SLOT), int(Order.SIDE), int(Order.LIMIT),
 REMAINING, BUDGET, VALIDITY, ROLE = int(Order.REMAINING), int(Order.BUDGET), int(Order.VALIDITY), int(Order.ROLE)
 ORDER_STOP, ORDER_TAKE, ORDER_TRAIL = int(Order.STOP), int(Order.TAKE), int(Order.TRAIL)
 TYPE, POOL, ORDERS = int(Order.TYPE), int(Counter.POOL), int(Counter.ORDERS)
-ENTRY, EXIT, TILL_CANCELLED = int(Role.ENTRY), int(Role.EXIT), int(Validity.TILL_CANCELLED)
+ENTRY = int(Role.ENTRY)
 ENTER, LEAVE, TIMED = int(Reason.ENTER), int(Reason.EXIT), int(Reason.TIME_EXIT)
 RISK, CANCELLED = int(Sizing.RISK), int(Counter.CANCELLED)
 TAKE_RELATIVE = int(Setting.TAKE_RELATIVE)

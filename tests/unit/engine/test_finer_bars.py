@@ -1,6 +1,6 @@
 """Finer bars decide the order of prices within a bar: what they change, where they lack, and what contradicts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ def bracket(**changes: Any) -> dict[str, Any]:
     return {"version": 1, "name": "t", "sizing": {"type": "units", "units": 10}, "trades": rules}
 
 
-def finer_of(bars: Bars, rows: dict[int, list[Quote]], slot: int = 0, volume: int = 100) -> Bars:
+def finer_of(bars: Bars, rows: Mapping[int, Sequence[Quote]], slot: int = 0, volume: int = 100) -> Bars:
     """The finer bars of some rows of one slot, by the minute up to the row's close."""
     quotes = [(row, quote, len(group) - 1 - at) for row, group in rows.items() for at, quote in enumerate(group)]
     times = np.array([bars.times[row] - left * 60_000_000 for row, _, left in quotes], np.int64)
@@ -217,7 +217,7 @@ def busy(**changes: Any) -> dict[str, Any]:
 def test_blocks_and_skipped_rows_do_not_matter(bars_of: Maker, slots: Slots, trailing: Any) -> None:
     finer = bars_of(3000, 2, seed=5, missing=0.1, move=0.008)
     bars, document = coarse(finer, 5), busy(trailing_stop=trailing)
-    terms = {"participation_bps": 100, "maintenance_bps": 0}
+    terms: dict[str, Any] = {"participation_bps": 100, "maintenance_bps": 0}
     whole = run(document, bars, slots, finer, block=bars.rows, terms=Terms(LOWER, **terms), **FREE)
     assert len(whole.fills) > 60
     stop = "stop_loss" if trailing is None else "trailing_stop"

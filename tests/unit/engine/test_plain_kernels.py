@@ -258,8 +258,11 @@ def test_finer_bars_exits_by_limit_and_interest(plain: Callable[..., Any], bars_
             "terms": Terms(Intrabar.LOWER, participation_bps=50, interest_bps=900 * number), "cash": 100_000_00,
             "schedule": schedule_named("us_equity"), "events": [Split(70, 0, 2, 1)], "instruments": slots(2),
         }  # fmt: skip
-        result = twice(
-            plain, lambda d=document, b=bars, f=finer, o=options: backtest(compile_program(d), b, finer=f, **o)
-        )  # type: ignore[misc]
+        program = compile_program(document)
+
+        def work(p: Any = program, b: Bars = bars, f: Bars = finer, o: dict[str, Any] = options) -> Result:
+            return backtest(p, b, finer=f, **o)
+
+        result = twice(plain, work)
         assert {fill.reason for fill in result.fill_records()} >= {"enter", "exit", "take_profit"}
         assert (result.interest > 0) == (number == 1)

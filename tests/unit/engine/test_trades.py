@@ -271,6 +271,8 @@ def test_idle_cash_earns_interest_by_the_day(by_hand: Maker, slots: Slots) -> No
     assert result.equity.tolist() == [10_000_00, 10_002_73, 10_010_95, 10_010_95]  # 2.73, then 8.2214… of 10,002.73
     assert (result.interest, result.cash) == (10_95, 10_010_95)
     assert "interest" in result.assumptions
+    later = run(trades(enter="close > 200"), bars, slots, terms=Terms(interest_bps=1000), trade_from=1)
+    assert later.equity.tolist() == [10_000_00, 10_000_00, 10_008_21, 10_008_21]  # not while it only warms up
     without = run(trades(enter="close > 200"), bars, slots)
     assert without.interest == 0 and "interest" not in without.assumptions
 
