@@ -205,6 +205,7 @@ def run_backtest(
     product: Annotated[Product, typer.Option(help="What charges take it for.")] = Product.DELIVERY,
     slippage_bps: Annotated[int, typer.Option(min=0, max=9999, help="Market orders pay so much.")] = 0,
     term: Term = None,
+    finer: Annotated[list[Path] | None, typer.Option(exists=True, dir_okay=False, help="Finer bars.")] = None,
     report: Annotated[Path | None, typer.Option(dir_okay=False, help="Write the report page here.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -213,13 +214,11 @@ def run_backtest(
         from app.insight.backtest.service import FileRun, report_page
         from app.local import research
 
-        result = research.run(
-            FileRun(
-                research.read_program(program), bars, cash, charges, currency, research.parse_parameters(param or []),
-                tick, lot, product, slippage_bps, start and start.date(), end and end.date(),
-                research.parse_terms(term or []),
-            )
-        )  # fmt: skip
+        result = research.run(FileRun(
+            research.read_program(program), bars, cash, charges, currency, research.parse_parameters(param or []),
+            tick, lot, product, slippage_bps, start and start.date(), end and end.date(),
+            research.parse_terms(term or []), finer=finer or [],
+        ))  # fmt: skip
         if report is not None:
             report.write_text(report_page(result), encoding="utf-8")
         show((result, research.result_table(result)), as_json)

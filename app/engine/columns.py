@@ -79,6 +79,9 @@ class Setting(IntEnum):
     OPTION_MARGIN_BPS = 22  # of the strike's value, for a short option
     CALL_BPS = 23  # of the margin of contracts
     CONTRACTS = 24  # 1: a slot is a future or an option
+    EXIT_TYPE = 25  # of the exits by condition: MARKET or LIMIT_ORDER
+    EXIT_VALIDITY = 26  # of exits by limit, a `Validity`
+    INTEREST_BPS = 27
 
 
 SETTING = len(Setting)
@@ -105,6 +108,7 @@ class Intrabar(IntEnum):
 
     PESSIMISTIC = 0
     PATH = 1
+    LOWER = 2  # finer bars say it
 
 
 class Kind(IntEnum):
@@ -149,7 +153,7 @@ class Order(IntEnum):
     ROW = 13  # decided after this row, or activated in it
     UNSURE = 14  # activated within a bar: its other prices may have come before
     STOP = 15  # of an entry: distances of the exits it activates, price or millionths
-    TAKE = 16
+    TAKE = 16  # of an exit by limit: the price of the take-profit that it stands for
     TRAIL = 17  # of a stop: it follows the best price at this distance
 
 
@@ -221,6 +225,7 @@ class Counter(IntEnum):
     DAY = 9  # of the row before
     CANCELLED = 10
     SESSION = 11  # the next end of a session
+    INTEREST = 12  # earned so far, minor units
 
 
 COUNTER = len(Counter)

@@ -124,6 +124,27 @@ class StopLimitEntry(_Part):
 Entry = Annotated[MarketEntry | LimitEntry | StopEntry | StopLimitEntry, Field(discriminator="type")]
 
 
+class MarketExit(_Part):
+    type: Literal["market"] = "market"
+
+
+class LimitExit(_Part):
+    """Where an exit condition holds, rests at `price` or better in place of the take-profit, and moves to the price of
+    each later bar on which it holds again; a price that is not known changes nothing.
+
+    `valid` till_cancelled: until it is filled or another exit is, also once the condition no longer holds. bar: for one
+    bar; where the condition does not hold then, it is withdrawn and the take-profit is back. Stops stay, time exit and
+    square-off are market orders, and no entry to the other side is decided beside it.
+    """
+
+    type: Literal["limit"]
+    price: Expression
+    valid: Literal["bar", "till_cancelled"] = "till_cancelled"
+
+
+ExitOrder = Annotated[MarketExit | LimitExit, Field(discriminator="type")]
+
+
 class Distance(_Part):
     """A distance from the entry price: an expression in units of price, or a share of the entry price in percent."""
 
@@ -143,6 +164,7 @@ class Trades(_Part):
     long: Side | None = None
     short: Side | None = None
     entry: Entry = MarketEntry()
+    exit_order: ExitOrder = Field(MarketExit(), description="How a position leaves when its exit condition holds.")
     stop_loss: Distance | None = None
     take_profit: Distance | None = None
     trailing_stop: Distance | None = None

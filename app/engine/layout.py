@@ -226,6 +226,9 @@ class Output(IntEnum):
     STOP = 7
     TAKE = 8
     TRAIL = 9
+    EXIT_PRICE = 10  # of an exit by limit
 
 
 OUTPUT = len(Output)
+OUTPUTS_OF_PROGRAM = 10
+"""So many outputs stand in every digest of a program of trades; the later ones only where it says them."""

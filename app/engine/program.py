@@ -9,7 +9,7 @@ is over the register program, so documents that compute the same have the same d
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ from app.engine.document import (
     Distance,
     Document,
     EquitySizing,
+    LimitExit,
     LimitOrders,
     MarketEntry,
     RiskSizing,
@@ -48,6 +49,7 @@ from app.engine.layout import (
     ENGINE_VERSION,
     EXTREME,
     OUTPUT,
+    OUTPUTS_OF_PROGRAM,
     RAMP,
     SESSION,
     WINDOW,
@@ -224,12 +226,20 @@ class Compiler:
             self.settings[Setting.VALIDITY] = _VALID[entry.valid]
         if isinstance(entry, StopLimitEntry):
             self.outputs[Output.LIMIT] = self.root(entry.limit, "trades.entry.limit", unit=1)
+        if isinstance(trades.exit_order, LimitExit):
+            self._exit_order(trades.exit_order)
         for name, output in _PROTECTION.items():
             self._protection(name, output, getattr(trades, name))
         self.settings[Setting.TIME_EXIT] = trades.time_exit or 0
         self.settings[Setting.SHORT] = trades.short is not None
         if isinstance(self.document.sizing, RiskSizing) and not {Output.STOP, Output.TRAIL} & set(self.outputs):
             raise refused("sizing", "risk sizing needs a stop_loss or a trailing_stop")
+
+    def _exit_order(self, order: LimitExit) -> None:
+        if not {Output.EXIT_LONG, Output.EXIT_SHORT} & set(self.outputs):
+            raise refused("trades.exit_order", "a limit needs a condition: say trades.long.exit or trades.short.exit")
+        self.outputs[Output.EXIT_PRICE] = self.root(order.price, "trades.exit_order.price", unit=1)
+        self.settings[Setting.EXIT_TYPE], self.settings[Setting.EXIT_VALIDITY] = LIMIT_ORDER, _VALID[order.valid]
 
     def _protection(self, name: str, output: Output, given: Distance | None) -> None:
         if given is None:
@@ -289,7 +299,8 @@ class Compiler:
             "settings": self._settings(),
         }
         if len(roots) != 1:  # what older documents cannot say adds to the digest only where it is said
-            canonical |= {"when": roots.get("when", -1), "outputs": outputs.tolist()}
+            said = OUTPUT if outputs[OUTPUTS_OF_PROGRAM:].max() >= 0 else OUTPUTS_OF_PROGRAM
+            canonical |= {"when": roots.get("when", -1), "outputs": outputs[:said].tolist()}
         text = json.dumps(canonical, sort_keys=True, separators=(",", ":"))
         return Program(
             name=self.document.name,
@@ -345,7 +356,7 @@ def gated(nodes: list[Node], roots: Sequence[int], gate: int) -> list[Node]:
     remembering = [register for register, node in enumerate(nodes) if node.op in _STATE]
     always = reached(nodes, [gate, *remembering])
     ranks = {r for r in reached(nodes, roots) - always if nodes[r].op is Op.RANK and r > gate}
-    return [replace(node, i1=gate + 1) if r in ranks else node for r, node in enumerate(nodes)]
+    return [node._replace(i1=gate + 1) if r in ranks else node for r, node in enumerate(nodes)]
 
 
 _DATES = {Op.MONTH, Op.DAY, Op.WEEKDAY, Op.DATE_NUMBER}
@@ -353,6 +364,8 @@ _DATES = {Op.MONTH, Op.DAY, Op.WEEKDAY, Op.DATE_NUMBER}
 
 def _scopes(nodes: list[Node], roots: Sequence[int]) -> list[Shared]:
     """What depends on the date alone is the same for every instrument."""
+    if not any(node.op in _DATES for node in nodes):
+        return [Shared.NO] * len(nodes)
     dated: set[int] = set()
     for register, node in enumerate(nodes):
         plain = node.op not in _STATE and node.op not in (Op.PEER, Op.RANK)
@@ -368,8 +381,8 @@ def encode(nodes: list[Node], roots: Sequence[int]) -> tuple[list[list[int]], in
     """Rows of `layout.Code`, and how many integers and floats of state they need."""
     rows, ints, floats = [], 0, 0
     for node, scope in zip(nodes, _scopes(nodes, roots), strict=True):
-        cells = (node.op, *node.inputs, node.i0, node.i1, ints, floats, node.unit or 0, scope)
-        rows.append([int(cell) for cell in cells])
-        fixed, each, held, per_bar = _STATE.get(node.op, (0, 0, 0, 0))
-        ints, floats = ints + fixed + each * node.i0, floats + held + per_bar * node.i0
+        rows.append([node.op, *node.inputs, node.i0, node.i1, ints, floats, node.unit or 0, scope])
+        if node.op in _STATE:
+            fixed, each, held, per_bar = _STATE[node.op]
+            ints, floats = ints + fixed + each * node.i0, floats + held + per_bar * node.i0
     return rows, ints, floats

@@ -61,6 +61,7 @@ def _expressions(schema: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, 
         ("LimitEntry", ["price"]),
         ("StopEntry", ["price"]),
         ("StopLimitEntry", ["price", "limit"]),
+        ("LimitExit", ["price"]),
         ("Distance", ["distance", "percent"]),
         ("Trades", ["share"]),
     ):

@@ -20,12 +20,14 @@ from app.engine.columns import (
     Counter,
     Event,
     FillColumn,
+    Intrabar,
     Kind,
     Reason,
     Setting,
     State,
 )
 from app.engine.fills import NO_SLIPPAGE, SlippageModel
+from app.engine.finer import Finer, within
 from app.engine.instruments import Instrument, check_events, static_array
 from app.engine.layout import ENGINE_VERSION
 from app.engine.program import Program
@@ -77,6 +79,7 @@ class Result:
     ambiguous_bars: int
     margin_calls: int
     borrow_cost: int
+    interest: int
     charges: dict[str, int]
     assumptions: dict[str, str]
 
@@ -119,21 +122,33 @@ def backtest(
     trade_from: int = 0,
     block: int | None = None,
     on_block: Callable[[int], None] | None = None,
+    finer: Bars | None = None,
 ) -> Result:
     """Run `program` on `bars` from `cash` (minor units of the instruments' one currency).
 
     `events`: splits, dividends and expiries. `sessions`: where DAY orders expire, by default after the last bar of each
     trading date. Rows before `trade_from` only warm the program up. The result does not depend on `block` (rows; None:
-    what suits the program). `on_block` is told the rows done after each block; what it raises ends the run.
-    Raises `invalid_bars`, `invalid_event`, `unsupported_instrument`, `invalid_cash`, `too_few_bars`, `charges_unknown`.
+    what suits the program). `on_block` is told the rows done after each block; what it raises ends the run. `finer`:
+    bars of a shorter interval, for terms whose `intrabar` is LOWER and for those only; they must agree with `bars`,
+    which stand for themselves where there are none (`app.engine.finer`).
+    Raises `invalid_bars`, `invalid_event`, `unsupported_instrument`, `invalid_cash`, `invalid_terms`, `too_few_bars`,
+    `charges_unknown`.
     """
-    run = Run(program, bars, instruments, cash, schedule, slippage, terms, events, sessions, trade_from, block)
+    run = Run(program, bars, instruments, cash, schedule, slippage, terms, events, sessions, trade_from, block, finer)
     for start in range(0, bars.rows, run.size):
         done = min(start + run.size, bars.rows)
         run.block(start, done)
         if on_block is not None:
             on_block(done)
     return run.result()
+
+
+def _finer(bars: Bars, finer: Bars | None, terms: Terms) -> Finer | None:
+    """Raises `invalid_terms` unless there are finer bars exactly where the terms ask for them."""
+    if (terms.intrabar is Intrabar.LOWER) != (finer is not None):
+        reason = "Give finer bars with the intrabar policy lower, and only with it."
+        raise invalid("invalid_terms", reason, param="intrabar" if finer is not None else "finer")
+    return None if finer is None else within(bars, finer)
 
 
 class Run:
@@ -151,7 +166,8 @@ class Run:
         events: Iterable[AnyEvent],
         sessions: Iterable[SessionClose] | None,
         trade_from: int,
-        block: int | None,
+        block: int | None = None,
+        finer: Bars | None = None,
     ) -> None:
         if not 0 < cash < MAX_CASH:
             raise invalid("invalid_cash", "The starting cash must be positive.", param="cash")
@@ -168,6 +184,7 @@ class Run:
         if not 0 <= trade_from <= bars.rows or (block is not None and block < 1):
             raise invalid("invalid_range", "trade_from must be a row and block positive.", param="trade_from")
         slots = len(instruments)
+        self.finer = _finer(bars, finer, terms)
         self.program, self.bars, self.initial, self.schedule, self.slippage = program, bars, cash, schedule, slippage
         self.static = static_array(instruments)
         self.rates, self.units = rate_table(schedule, instruments[0].currency, bars)
@@ -189,7 +206,8 @@ class Run:
         self.state = np.zeros((slots, STATE), np.int64)
         self.pool = np.zeros((16 * slots + 64, ORDER), np.int64)
         self.counters = np.zeros(COUNTER, np.int64)
-        self.buffer = np.zeros((max(2048, 4 * len(self.pool)), FILL), np.int64)
+        per_bar = 1 if self.finer is None or terms.participation_bps is None else 1 + self.finer.most
+        self.buffer = np.zeros((max(2048, 4 * len(self.pool) * per_bar), FILL), np.int64)
         self.intents = np.zeros((slots, INTENDED), np.int64)
         self.amounts, self.totals = np.zeros((2, len(self.units)), np.int64)
         self.equity = np.empty(bars.rows, np.int64)
@@ -207,6 +225,11 @@ class Run:
             self.rates, self.units, self.amounts, self.totals,
         )  # fmt: skip
         market = Market(self.bars.fields, self.bars.valid, self.bars.days, self.actions, self.sessions)
+        if self.finer is not None:
+            fine = self.finer.bars
+            market = market._replace(
+                finer=fine.fields, finer_valid=fine.valid, spans=self.finer.spans, alone=self.finer.alone
+            )
         return native.bind("simulate", book, market, self.runtime.machine(self.size), weights, flags, self.equity)
 
     def block(self, start: int, end: int) -> None:
@@ -218,26 +241,27 @@ class Run:
         """The columns of rows [start, end), and the signals where they depend on bars alone."""
         self._over.advance(start, end, splits_of(self.actions, start, end))
 
-    def _simulated(self, target: int, rule: int, start: int, end: int) -> int:
+    def _simulated(self, target: int, rule: int, start: int, end: int, *, keep: bool = True) -> int:
         row, count = start, 0
         while row < end:
             row = self._simulate(self.program.early, target, rule, row, end, start)
             if row < 0:
                 raise conflict("too_many_orders", f"More than {len(self.pool)} orders work at once.")
-            self.fills.append(self.buffer[: self.counters[Counter.FILLS]].copy())
-            count += int(self.counters[Counter.FILLS])
+            found = int(self.counters[Counter.FILLS])
+            count += found
+            if keep:
+                self.fills.append(self.buffer[:found].copy())
             self.counters[Counter.FILLS] = 0
         return count
 
     def again(self, target: int, rule: int) -> int:
-        """From the start over all rows, whose columns `advance` left: the fills of one of the programs in them."""
-        for array in (self.state, self.pool, self.counters, self.totals):
-            array[:] = 0
+        """From the start over all rows, whose columns `advance` left: how often one of the programs in them fills."""
+        for array in (self.state, self.counters, self.totals):  # the pool is as long as its counter says
+            array.fill(0)
         self.cash[0] = self.initial
-        self.fills.clear()
         if target >= 0:
             self._over.signal(target, rule, 0, self.bars.rows)
-        return self._simulated(target, rule, 0, self.bars.rows)
+        return self._simulated(target, rule, 0, self.bars.rows, keep=False)
 
     def result(self) -> Result:
         return Result(
@@ -254,6 +278,7 @@ class Run:
             ambiguous_bars=int(self.counters[Counter.AMBIGUOUS]),
             margin_calls=int(self.counters[Counter.MARGIN_CALLS]),
             borrow_cost=int(self.counters[Counter.BORROW]),
+            interest=int(self.counters[Counter.INTEREST]),
             charges=dict(zip(self.schedule.heads, self.totals.tolist(), strict=True)),
             assumptions={
                 "engine": str(ENGINE_VERSION),
@@ -265,5 +290,6 @@ class Run:
                 " its last close",
             }
             | self.terms.assumptions()
+            | ({} if self.finer is None else {"finer": f"{self.finer.lacking} bars have no finer ones and stand alone"})
             | (self.terms.contract_assumptions() if self.settings[Setting.CONTRACTS] else {}),
         )

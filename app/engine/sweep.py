@@ -31,6 +31,9 @@ SETS = 512
 """Sets of a lot."""
 
 
+_NOTHING = np.full(OUTPUT, -1, np.int64)
+
+
 @dataclass(frozen=True, slots=True)
 class Trial:
     """What one set gave: `equity` i8 (rows,) and `cash` in minor units, the number of `fills`, the `charges` in all."""
@@ -138,7 +141,7 @@ class _Lot:
         self.program = Program(
             name=document.name, digest="", parameters={}, code=np.array(code, np.int64),
             constants=np.array([node.constant for node in nodes], np.float64), early=len(nodes), target=-1, when=-1,
-            outputs=np.full(OUTPUT, -1, np.int64), ints=max(ints, 2), floats=max(floats, 1), warm_up=warm_up,
+            outputs=_NOTHING.copy(), ints=max(ints, 2), floats=max(floats, 1), warm_up=warm_up,
             instruments=max((node.i0 for node in nodes if node.op is Op.PEER), default=1),
             rebalance=compiler.rebalance, settings=compiler.settings,
         )  # fmt: skip
@@ -155,11 +158,14 @@ def _expressions(part: BaseModel) -> Iterator[object]:
 
 
 def _member(compiler: Compiler, values: Mapping[str, Number]) -> _Member:
-    outputs = np.full(OUTPUT, -1, np.int64)
+    when = compiler.roots.get("when", -1)
+    rule = when if when >= 0 else -1 - compiler.rebalance
+    if "target" in compiler.roots:
+        return _Member(values, compiler.roots["target"], rule, _NOTHING)
+    outputs = _NOTHING.copy()
     for output, register in compiler.outputs.items():
         outputs[output] = register
-    when = compiler.roots.get("when", -1)
-    return _Member(values, compiler.roots.get("target", -1), when if when >= 0 else -1 - compiler.rebalance, outputs)
+    return _Member(values, -1, rule, outputs)
 
 
 def _lot(lot: _Lot, bars: Bars, account: dict[str, Any]) -> Iterator[Trial]:

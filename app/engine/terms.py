@@ -16,7 +16,9 @@ class Terms:
     open; it matters to shorts and leverage only. `borrow_bps`: yearly cost of borrowed shares and cash, actual days of
     365. `future_margin_bps`: equity needed to hold a future, as a share of its value; `short_option_margin_bps`: to be
     short of an option, as a share of its strike's value, beside what the option is worth. `contract_call_bps`: below
-    this share of the contracts' margin every position is closed at the next open. All in hundredths of a percent.
+    this share of the contracts' margin every position is closed at the next open. `interest_bps`: yearly interest on
+    cash that is no proceeds of shares sold short, simple, actual days of 365, paid at each new trading date, rounded
+    down. All in hundredths of a percent.
 
     An exchange's margin (SPAN and exposure) is of portfolios and changes by the day; these shares stand for it.
     """
@@ -29,10 +31,11 @@ class Terms:
     future_margin_bps: int = 2_000
     short_option_margin_bps: int = 2_000
     contract_call_bps: int = 8_000
+    interest_bps: int = 0
 
     def __post_init__(self) -> None:
         bounds = {"participation_bps": (1, BPS), "margin_bps": (100, BPS), "maintenance_bps": (0, BPS)}
-        bounds["borrow_bps"] = (0, 10 * BPS)
+        bounds |= {"borrow_bps": (0, 10 * BPS), "interest_bps": (0, 10 * BPS)}
         bounds |= {"future_margin_bps": (100, BPS), "short_option_margin_bps": (100, BPS)}
         bounds["contract_call_bps"] = (0, BPS)
         for name, (least, most) in bounds.items():
@@ -45,7 +48,7 @@ class Terms:
         settings[Setting.INTRABAR] = self.intrabar
         settings[Setting.PARTICIPATION_BPS] = self.participation_bps or 0
         settings[Setting.MARGIN_BPS], settings[Setting.MAINTENANCE_BPS] = self.margin_bps, self.maintenance_bps
-        settings[Setting.BORROW_BPS] = self.borrow_bps
+        settings[Setting.BORROW_BPS], settings[Setting.INTEREST_BPS] = self.borrow_bps, self.interest_bps
         settings[Setting.FUTURE_MARGIN_BPS] = self.future_margin_bps
         settings[Setting.OPTION_MARGIN_BPS] = self.short_option_margin_bps
         settings[Setting.CALL_BPS] = self.contract_call_bps
@@ -56,13 +59,17 @@ class Terms:
         order = {
             Intrabar.PESSIMISTIC: "pessimistic: stops before targets, and what is not certain counts against the order",
             Intrabar.PATH: "path: open, the extreme against the bar's direction, the other one, close",
+            Intrabar.LOWER: "lower: finer bars in turn, each pessimistic",
         }
-        return {
+        found = {
             "intrabar": order[self.intrabar],
             "volume": share,
             "margin": f"{self.margin_bps} bps to open, {self.maintenance_bps} bps to keep, borrowing {self.borrow_bps}"
             " bps a year",
         }
+        if self.interest_bps:
+            found["interest"] = f"cash earns {self.interest_bps} bps a year, simple, by the day, rounded down"
+        return found
 
     def contract_assumptions(self) -> dict[str, str]:
         """In words, where a run holds futures or options."""

@@ -5,8 +5,7 @@ literal, which takes any. It says how a lagged value is restated, and refuses su
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from app.engine.expression import parse_expression
 from app.engine.layout import Field, Op
@@ -29,8 +28,9 @@ _ANY_NUMBER = {Op.SMA: Op.MEAN, Op.STDDEV: Op.DEVIATION, Op.ZSCORE: Op.ZSCORE}
 """Words exact on fields that take other numbers too, and what computes those."""
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
+    """One instruction; hashed and compared often."""
+
     op: Op
     inputs: tuple[int, int, int]
     i0: int
@@ -67,6 +67,7 @@ class Walker:
         self._sharing = False
         self._found: dict[tuple[Any, ...], int] = {}
         self._constants: dict[float, int] = {}
+        self._spelt: set[int] = set()
 
     def share(self, *trees: Any) -> None:
         """Several programs of these trees come, with other parameters: each part of them is translated once for the
@@ -90,7 +91,7 @@ class Walker:
         names = self._named.get(id(value)) if self._sharing else None
         if names is None:
             return self._expression(value, path, wanted, depth)
-        key = (id(value), wanted, *(self.parameters.get(name) for name in names))
+        key = (id(value), wanted, *map(self.parameters.get, names))
         if key not in self._found:
             self._found[key] = self._expression(value, path, wanted, depth)
         return self._found[key]
@@ -156,7 +157,9 @@ class Walker:
             raise fault(path, f"{name!r}: {error.message.partition(': ')[2]}") from None
 
     def _operation(self, name: str, word: Word, value: Mapping[str, Any], path: str, depth: int) -> int:
-        _only(value, word, name, path)
+        if id(value) not in self._named or id(value) not in self._spelt:
+            _only(value, word, name, path)
+            self._spelt.add(id(value))
         if word.op is Op.FIELD:
             field = FIELD_WORDS[name]
             unit = -1 if field is Field.VOLUME else 1
@@ -292,6 +295,6 @@ def late_last(nodes: list[Node]) -> tuple[list[Node], dict[int, int], int]:
     for node in (nodes[register] for register in order):
         if node.reads:
             a, b, c = (place[register] for register in node.inputs)
-            node = replace(node, inputs=(a, b, c), reads=tuple(place[register] for register in node.reads))
+            node = node._replace(inputs=(a, b, c), reads=tuple(place[register] for register in node.reads))
         moved.append(node)
     return moved, place, len(nodes) - len(late)

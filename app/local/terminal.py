@@ -24,7 +24,8 @@ Given = Annotated[list[str] | None, typer.Option("--param", help="Override a par
 Term = Annotated[
     list[str] | None,
     typer.Option(
-        help="intrabar=pessimistic|path, or participation_bps, margin_bps, maintenance_bps, borrow_bps=number."
+        help="intrabar=pessimistic|path|lower (with --finer), or participation_bps, margin_bps, maintenance_bps, "
+        "borrow_bps, interest_bps=number."
     ),
 ]
 Charges = Annotated[str, typer.Option(help="Charge schedule, for example nse_equity, us_equity, flat_bps or zero.")]

@@ -14,15 +14,36 @@ class Column(NamedTuple):
     axes: int
 
 
+NO_FIELDS, NO_MARKS, NO_SPANS = np.zeros((0, 0, 0), np.int64), np.zeros((0, 0), np.uint8), np.zeros(0, np.int64)
+
+
 class Market(NamedTuple):
     """fields i8 (FIELDS, slots, rows), valid u1 (slots, rows), days i8 (rows,); corporate actions and ends of sessions,
-    each i8 (n, EVENT)."""
+    each i8 (n, EVENT).
+
+    Read under the policy LOWER only: the finer bars' fields and valid, `spans` i8 (rows + 1,), row's are those from
+    spans[row] to spans[row + 1]; `alone` u1 (slots, rows), 1: a bar without finer ones.
+    """
 
     fields: np.ndarray
     valid: np.ndarray
     days: np.ndarray
     actions: np.ndarray
     sessions: np.ndarray
+    finer: np.ndarray = NO_FIELDS
+    finer_valid: np.ndarray = NO_MARKS
+    spans: np.ndarray = NO_SPANS
+    alone: np.ndarray = NO_MARKS
+
+
+class Bar(NamedTuple):
+    """What is shown to orders at once: place `at` of fields and valid, in row `row` of trading date `day`."""
+
+    fields: np.ndarray
+    valid: np.ndarray
+    at: int
+    row: int
+    day: int
 
 
 class Book(NamedTuple):
@@ -66,7 +87,7 @@ NUMBERS, MARKS = Column("f8", 2), Column("u1", 2)
 WHOLE = "i8"
 """An argument that is one integer."""
 PARTS: dict[Any, tuple[Column, ...]] = {
-    Market: (CUBE, MARKS, LINE, TABLE, TABLE),
+    Market: (CUBE, MARKS, LINE, TABLE, TABLE, CUBE, MARKS, LINE, MARKS),
     Book: (TABLE, TABLE, LINE, LINE, TABLE, LINE, TABLE, TABLE, TABLE, LINE, LINE, LINE),
     Machine: (
         TABLE,

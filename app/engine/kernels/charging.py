@@ -4,7 +4,7 @@ import numpy as np
 
 from app.engine.columns import RateColumn
 from app.engine.kernels.integers import multiply_divide
-from app.engine.kernels.jit import kernel
+from app.engine.kernels.jit import inlined, kernel
 from app.engine.layout import FINE, RATE
 
 HEAD, BASE, PER = int(RateColumn.HEAD), int(RateColumn.BASE), int(RateColumn.RATE)
@@ -38,7 +38,7 @@ def fine_amount(row: np.ndarray, notional: int, quantity: int, unit: int, amount
     return amount
 
 
-@kernel
+@inlined
 def charge(
     rates: np.ndarray,
     units: np.ndarray,

@@ -3,7 +3,7 @@
 Every open is shown first, then the extremes, then the close. When only these four are known, their order within the
 bar is a policy. PATH: the extreme against the bar's own direction, then the other one. PESSIMISTIC: stops are shown
 the extreme that hurts before limits are shown the one that helps, and what an order activated within the bar could
-have met before it existed counts against it.
+have met before it existed counts against it. LOWER: finer bars come in turn, each pessimistic.
 """
 
 from app.engine.columns import (
@@ -23,34 +23,32 @@ from app.engine.columns import (
     Static,
     Validity,
 )
-from app.engine.kernels.book import Book, Market
+from app.engine.kernels.book import Bar, Book, Market
 from app.engine.kernels.charging import charge
+from app.engine.kernels.exits import activate, resume, settle_exit
 from app.engine.kernels.integers import multiply_divide
 from app.engine.kernels.jit import inlined, kernel
 from app.engine.kernels.matching import match, triggered
-from app.engine.kernels.pool import append, away, cancel, on_tick, reduce, sweep
-from app.engine.kernels.positions import apply_fill, notional_of, tied, worth_of
+from app.engine.kernels.pool import append, cancel, on_tick, reduce, sweep
+from app.engine.kernels.positions import apply_notional, notional_of, tied, worth_of
 from app.engine.layout import BPS, Field
 
 OPEN, HIGH, LOW, CLOSE, VOLUME = (int(f) for f in Field)
-HELD, LAST, TRADED = int(State.QUANTITY), int(State.CLOSE), int(State.TRADED)
+HELD, LAST, TRADED, BARS_HELD = (int(c) for c in (State.QUANTITY, State.CLOSE, State.TRADED, State.BARS_HELD))
 MULTIPLY, DIVIDE, TICK, LOT = int(Static.MULTIPLY), int(Static.DIVIDE), int(Static.TICK), int(Static.LOT)
 UNIT, PRODUCT, CURRENCY = int(Static.UNIT), int(Static.PRODUCT), int(Static.CURRENCY)
 POOL, FILLS, UNAFFORDABLE = int(Counter.POOL), int(Counter.FILLS), int(Counter.UNAFFORDABLE)
 AMBIGUOUS, EXPIRED = int(Counter.AMBIGUOUS), int(Counter.EXPIRED)
-VALIDITY, TILL_CANCELLED, ONE_BAR = int(Order.VALIDITY), int(Validity.TILL_CANCELLED), int(Validity.BAR)
 ID, SLOT, SIDE, TYPE, LIMIT, TRIGGER = (int(c) for c in list(Order)[:6])
-QUANTITY, REMAINING, BUDGET, ROLE = int(Order.QUANTITY), int(Order.REMAINING), int(Order.BUDGET), int(Order.ROLE)
-SEEN, ORDER_REASON, ORDER_ROW = int(Order.SEEN), int(Order.REASON), int(Order.ROW)
-UNSURE, STOP, TAKE, TRAIL = int(Order.UNSURE), int(Order.STOP), int(Order.TAKE), int(Order.TRAIL)
+REMAINING, BUDGET, ROLE, TRAIL = int(Order.REMAINING), int(Order.BUDGET), int(Order.ROLE), int(Order.TRAIL)
+SEEN, ORDER_REASON, UNSURE = int(Order.SEEN), int(Order.REASON), int(Order.UNSURE)
+VALIDITY, ONE_BAR = int(Order.VALIDITY), int(Validity.BAR)
 (FILL_ROW, FILL_SLOT, FILL_SIDE, FILL_QUANTITY, FILL_PRICE, FILL_NOTIONAL, FILL_CHARGES, FILL_ORDER, FILL_REASON,
  FILL_CAUSE, FILL_CASH) = (int(c) for c in FillColumn)  # fmt: skip
 SLIPPAGE, SHORT, MARGIN = int(Setting.SLIPPAGE_BPS), int(Setting.SHORT), int(Setting.MARGIN_BPS)
 POLICY, PARTICIPATION = int(Setting.INTRABAR), int(Setting.PARTICIPATION_BPS)
-STOP_RELATIVE, TAKE_RELATIVE = int(Setting.STOP_RELATIVE), int(Setting.TAKE_RELATIVE)
-TRAIL_RELATIVE, PATH = int(Setting.TRAIL_RELATIVE), int(Intrabar.PATH)
-ENTRY, EXIT = int(Role.ENTRY), int(Role.EXIT)
-STOP_LOSS, TAKE_PROFIT, TRAILING = int(Reason.STOP_LOSS), int(Reason.TAKE_PROFIT), int(Reason.TRAILING_STOP)
+PATH, LOWER = int(Intrabar.PATH), int(Intrabar.LOWER)
+ENTRY, EXIT, TRAILING = int(Role.ENTRY), int(Role.EXIT), int(Reason.TRAILING_STOP)
 CLASS, EQUITY, CONTRACTS = int(Static.CLASS), int(Class.EQUITY), int(Setting.CONTRACTS)
 NO_PRICE = 0
 
@@ -81,7 +79,7 @@ def affordable(book: Book, slot: int, side: int, quantity: int, price: int, cost
     return bool(multiply_divide(gross, margin, BPS, True) + bound <= equity)
 
 
-@kernel
+@inlined
 def cost_of(book: Book, slot: int, quantity: int, price: int, side: int, day: int) -> int:
     """What a fill moves, charges included."""
     fixed = book.static[slot]
@@ -91,7 +89,7 @@ def cost_of(book: Book, slot: int, quantity: int, price: int, side: int, day: in
     )
 
 
-@kernel
+@inlined
 def bought_for(book: Book, slot: int, budget: int, price: int, side: int, day: int) -> int:
     """The most lots that `budget`, or the cash if it is less, pays for at this price, charges included.
 
@@ -138,105 +136,26 @@ def record(book: Book, index: int, quantity: int, price: int, fee: int, cause: i
     own, fixed = book.state[slot], book.static[slot]
     for head in range(book.totals.shape[0]):
         book.totals[head] += book.amounts[head]
-    book.cash[fixed[CURRENCY]] += apply_fill(own, fixed, side, quantity, price) - fee
+    held, notional = own[HELD], notional_of(quantity, price, fixed)
+    book.cash[fixed[CURRENCY]] += apply_notional(own, fixed, side, quantity, notional) - fee
     own[TRADED] += quantity
+    if held * own[HELD] <= 0:
+        own[BARS_HELD] = 0
     reduce(book, index, quantity)
     fill = book.fills[book.counters[FILLS]]
     fill[FILL_ROW], fill[FILL_SLOT], fill[FILL_SIDE], fill[FILL_QUANTITY] = row, slot, side, quantity
-    fill[FILL_PRICE], fill[FILL_NOTIONAL], fill[FILL_CHARGES] = price, notional_of(quantity, price, fixed), fee
+    fill[FILL_PRICE], fill[FILL_NOTIONAL], fill[FILL_CHARGES] = price, notional, fee
     fill[FILL_ORDER], fill[FILL_REASON], fill[FILL_CAUSE] = order[ID], order[ORDER_REASON], cause
     fill[FILL_CASH] = book.cash[fixed[CURRENCY]]
     book.counters[FILLS] += 1
 
 
-@kernel
-def exit_of(book: Book, slot: int, kind: int) -> int:
-    """The place of the slot's working exit of this type, or -1."""
-    for index in range(book.counters[POOL]):
-        order = book.pool[index]
-        if order[SLOT] == slot and order[ROLE] == EXIT and order[TYPE] == kind and order[REMAINING] > 0:
-            return index
-    return -1
-
-
-@kernel
-def exit_for(book: Book, slot: int, side: int, kind: int, quantity: int, row: int) -> int:
-    """The place of the slot's exit of this type, raised by the quantity, or of a new one."""
-    at = exit_of(book, slot, kind)
-    if at >= 0:
-        book.pool[at, QUANTITY] += quantity
-        book.pool[at, REMAINING] += quantity
-        return at
-    at = append(book, slot, side, kind, quantity, EXIT, STOP_LOSS, row)
-    book.pool[at, SEEN], book.pool[at, VALIDITY] = 1, TILL_CANCELLED
-    return at
-
-
-@kernel
-def activate(book: Book, index: int, quantity: int, price: int, row: int, within: bool) -> None:
-    """After a fill of an entry: raise its exits by the quantity, or make them, at distances from this price.
-
-    A stop-loss and a trailing stop are one stop order, at the nearer of the two. `within`: the fill came after the
-    bar's open, so that some of the bar's prices may have come before it.
-    """
-    entry = book.pool[index]
-    slot, side, settings, tick = entry[SLOT], entry[SIDE], book.settings, book.static[entry[SLOT], TICK]
-    loss, trail = away(price, entry[STOP], settings[STOP_RELATIVE]), away(price, entry[TRAIL], settings[TRAIL_RELATIVE])
-    if loss > 0 or trail > 0:
-        fresh = exit_of(book, slot, STOP_ORDER) < 0
-        order = book.pool[exit_for(book, slot, -side, STOP_ORDER, quantity, row)]
-        if fresh:
-            nearer = trail if loss == 0 or 0 < trail < loss else loss
-            order[ORDER_REASON] = STOP_LOSS if nearer == loss else TRAILING
-            order[TRIGGER], order[TRAIL] = on_tick(price - side * nearer, tick, -side), trail
-            order[UNSURE] = 1 if within and entry[TYPE] == STOP_ORDER else 0
-    gain = away(price, entry[TAKE], settings[TAKE_RELATIVE])
-    if gain > 0:
-        fresh = exit_of(book, slot, LIMIT_ORDER) < 0
-        order = book.pool[exit_for(book, slot, -side, LIMIT_ORDER, quantity, row)]
-        if fresh:
-            order[ORDER_REASON], order[LIMIT] = TAKE_PROFIT, on_tick(price + side * gain, tick, side)
-            order[UNSURE] = 1 if within and entry[TYPE] == LIMIT_ORDER else 0
-
-
-@kernel
-def within_reach(book: Book, index: int, low: int, high: int) -> bool:
-    """Could the bar's range fill this working exit?"""
-    order = book.pool[index]
-    if order[TYPE] == STOP_ORDER:
-        return bool(order[TRIGGER] >= low if order[SIDE] < 0 else order[TRIGGER] <= high)
-    return bool(order[TYPE] == LIMIT_ORDER and (high > order[LIMIT] if order[SIDE] < 0 else low < order[LIMIT]))
-
-
-@kernel
-def settle_exit(book: Book, market: Market, index: int, quantity: int, row: int, step: int) -> None:
-    """After a fill of an exit: the slot's other exits lose that quantity, and what is left of its entry is cancelled.
-
-    Within the bar, another exit that its range could have filled too makes the bar ambiguous.
-    """
-    filled = book.pool[index]
-    slot = filled[SLOT]
-    low, high = market.fields[LOW, slot, row], market.fields[HIGH, slot, row]
-    ambiguous = 0 < step < 3 and filled[UNSURE] == 1  # at the close nothing is unsure
-    for other in range(book.counters[POOL]):
-        order = book.pool[other]
-        if other == index or order[SLOT] != slot or order[REMAINING] == 0:
-            continue
-        if order[ROLE] == EXIT:
-            ambiguous |= step > 0 and within_reach(book, other, low, high)
-            reduce(book, other, min(quantity, order[REMAINING]))
-        elif order[ROLE] == ENTRY and order[SIDE] != filled[SIDE]:
-            reduce(book, other, order[REMAINING])
-    if ambiguous:
-        book.counters[AMBIGUOUS] += 1
-
-
 @inlined
-def shown(book: Book, market: Market, index: int, row: int, step: int) -> int:
+def shown(book: Book, bar: Bar, index: int, step: int) -> int:
     """The price that an order sees at a step: 0 open, 1 and 2 extremes, 3 close; 0 for none."""
     order = book.pool[index]
     slot, side, kind = order[SLOT], order[SIDE], order[TYPE]
-    fields = market.fields
+    fields, row = bar.fields, bar.at
     if step == 0:
         return int(fields[OPEN, slot, row])
     if step == 3:
@@ -275,80 +194,88 @@ def meet(order, price: int, first: bool, fresh: bool, tick: int, bps: int) -> tu
 
 
 @inlined
-def fillable(book: Book, market: Market, index: int, row: int, price: int) -> int:
+def fillable(book: Book, bar: Bar, index: int, price: int) -> int:
     """How much of an order may fill on this bar: what remains, within its budget and the share of the bar's volume."""
     order = book.pool[index]
     slot = order[SLOT]
     if order[BUDGET] > 0:
-        most = bought_for(book, slot, order[BUDGET], price, order[SIDE], market.days[row])
+        most = bought_for(book, slot, order[BUDGET], price, order[SIDE], bar.day)
         reduce(book, index, order[REMAINING] - max(most, 1))
         if most == 0:
             return 0
     quantity = order[REMAINING]
     if book.settings[PARTICIPATION] > 0:
-        cap = multiply_divide(market.fields[VOLUME, slot, row], book.settings[PARTICIPATION], BPS, False)
+        cap = multiply_divide(bar.fields[VOLUME, slot, bar.at], book.settings[PARTICIPATION], BPS, False)
         cap -= cap % book.static[slot, LOT] + book.state[slot, TRADED]
         quantity = min(quantity, max(cap, 0))
     return int(quantity)
 
 
 @inlined
-def fill(book: Book, market: Market, index: int, price: int, cause: int, row: int, step: int) -> None:
+def fill(book: Book, bar: Bar, index: int, price: int, cause: int, step: int) -> None:
     """Fill what may be filled of an order at `price`. One that the account cannot carry is dropped and counted."""
     order = book.pool[index]
-    quantity = fillable(book, market, index, row, price)
+    quantity = fillable(book, bar, index, price)
     capped = book.settings[PARTICIPATION] > 0 and quantity == 0
     if capped and order[BUDGET] == 0:
         return
-    if quantity == 0 or not execute(book, index, quantity, price, cause, row, market.days[row]):
+    if quantity == 0 or not execute(book, index, quantity, price, cause, bar.row, bar.day):
         book.counters[UNAFFORDABLE] += 1
         reduce(book, index, order[REMAINING])
     elif order[ROLE] == ENTRY:
-        activate(book, index, quantity, price, row, step > 0)
+        activate(book, index, quantity, price, bar.row, step > 0)
     elif order[ROLE] == EXIT:
-        settle_exit(book, market, index, quantity, row, step)
+        settle_exit(book, bar, index, quantity, step)
 
 
 @inlined
-def age(book: Book, market: Market, row: int) -> None:
-    """After the bar: orders for one bar expire; trailing stops follow its best price, on the bar of their activation
-    its close."""
+def follow(book: Book, bar: Bar, before: int) -> None:
+    """After the bar: trailing stops follow its best price; those it activated, from place `before` on, its close."""
     for index in range(book.counters[POOL]):
         order = book.pool[index]
         slot, side = order[SLOT], order[SIDE]
         order[UNSURE] = 0
-        if order[VALIDITY] == ONE_BAR and order[SEEN] == 1 and order[REMAINING] > 0:
-            book.counters[EXPIRED] += 1
-            reduce(book, index, order[REMAINING])
-        if order[TRAIL] == 0 or order[ROLE] != EXIT or market.valid[slot, row] == 0:
+        if order[TRAIL] == 0 or order[ROLE] != EXIT or bar.valid[slot, bar.at] == 0:
             continue
-        best = market.fields[CLOSE if order[ORDER_ROW] == row else (HIGH if side < 0 else LOW), slot, row]
+        best = bar.fields[CLOSE if index >= before else (HIGH if side < 0 else LOW), slot, bar.at]
         trigger = on_tick(best + side * order[TRAIL], book.static[slot, TICK], side)
         if (trigger - order[TRIGGER]) * side < 0:
             order[TRIGGER], order[ORDER_REASON] = trigger, TRAILING
 
 
 @inlined
-def present(book: Book, market: Market, index: int, row: int, step: int) -> None:
+def age(book: Book) -> None:
+    """After the row: orders for one bar expire."""
+    for index in range(book.counters[POOL]):
+        order = book.pool[index]
+        if order[VALIDITY] == ONE_BAR and order[SEEN] == 1 and order[REMAINING] > 0:
+            book.counters[EXPIRED] += 1
+            if not resume(book, index):
+                reduce(book, index, order[REMAINING])
+
+
+@inlined
+def present(book: Book, bar: Bar, index: int, step: int) -> None:
     """Show one order the price of a step."""
     order = book.pool[index]
     slot = order[SLOT]
-    if order[REMAINING] == 0 or market.valid[slot, row] == 0:
+    if order[REMAINING] == 0 or bar.valid[slot, bar.at] == 0:
         return
-    price = shown(book, market, index, row, step)
+    price = shown(book, bar, index, step)
     fresh = order[SEEN] == 0
     order[SEEN] = 1
     paid, cause = meet(order, price, step == 0, fresh, book.static[slot, TICK], book.settings[SLIPPAGE])
     if paid != 0:
-        fill(book, market, index, paid, cause, row, step)
+        fill(book, bar, index, paid, cause, step)
 
 
 @inlined
-def trade(book: Book, market: Market, row: int) -> None:
-    """Show the row's prices to the working orders: at each step to the exits, then to the others and what they
-    activate."""
+def walk(book: Book, bar: Bar) -> bool:
+    """Show a bar's prices to the working orders: at each step to the exits, then to the others and what they activate.
+    Does any order still work?"""
     for slot in range(book.state.shape[0]):
         book.state[slot, TRADED] = 0
+    arrived = book.counters[POOL]
     for step in range(4):
         before, alive = book.counters[POOL], False
         for others in range(2):
@@ -356,12 +283,30 @@ def trade(book: Book, market: Market, row: int) -> None:
             while index < (book.counters[POOL] if others == 1 else before):
                 exits = book.pool[index, ROLE] == EXIT and index < before
                 if exits != (others == 1):
-                    present(book, market, index, row, step)
+                    present(book, bar, index, step)
                     alive = alive or book.pool[index, REMAINING] > 0
                 index += 1
         if not alive:
+            return False
+    follow(book, bar, arrived)
+    return True
+
+
+@inlined
+def trade(book: Book, market: Market, row: int) -> None:
+    """Show the row's bars to the working orders. LOWER: first those that have no finer ones, then the finer bars in
+    turn."""
+    lower, first, last, alive = book.settings[POLICY] == LOWER, 0, 0, True
+    if lower:
+        first, last = market.spans[row], market.spans[row + 1]
+    own = Bar(market.fields, market.alone if lower else market.valid, row, row, market.days[row])
+    for at in range(first - 1, last):
+        bar = own if at < first else Bar(market.finer, market.finer_valid, at, row, market.days[row])
+        alive = walk(book, bar)
+        if not alive:
             break
-    age(book, market, row)
+    if alive:
+        age(book)
     sweep(book)
 
 

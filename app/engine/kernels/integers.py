@@ -2,7 +2,7 @@
 
 from app.engine.kernels.jit import kernel
 
-_NEAR = 2.0**50
+NEAR = 2.0**50
 """A quotient below it, of two floats that are each off by half a unit in the last place, is off by less than one."""
 _SAFE = 9.0e18
 """Below the largest int64 by more than the rounding of a float product."""
@@ -18,7 +18,7 @@ def multiply_divide(a: int, b: int, c: int, half_up: bool) -> int:
     estimate = float(magnitude) * float(b)
     if c == 1 and estimate < _SAFE:
         return a * b
-    if estimate < _SAFE and estimate < _NEAR * float(c):
+    if estimate < _SAFE and estimate < NEAR * float(c):
         # A float division and a correction: an integer division costs several times as much.
         product = magnitude * b
         quotient = int(estimate / float(c))

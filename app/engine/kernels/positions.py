@@ -4,7 +4,7 @@ import numpy as np
 
 from app.engine.columns import Class, Setting, State, Static
 from app.engine.kernels.integers import multiply_divide
-from app.engine.kernels.jit import kernel
+from app.engine.kernels.jit import inlined, kernel
 from app.engine.layout import BPS
 
 QUANTITY, COST, REALISED = int(State.QUANTITY), int(State.COST), int(State.REALISED)
@@ -62,7 +62,12 @@ def cost_of(quantity: int, price: int, static: np.ndarray, settings: np.ndarray)
 @kernel
 def apply_fill(state: np.ndarray, static: np.ndarray, side: int, quantity: int, price: int) -> int:
     """Change one slot by one fill; returns the cash that moved."""
-    notional = notional_of(quantity, price, static)
+    return apply_notional(state, static, side, quantity, notional_of(quantity, price, static))
+
+
+@inlined
+def apply_notional(state: np.ndarray, static: np.ndarray, side: int, quantity: int, notional: int) -> int:
+    """As `apply_fill`, at what the quantity is worth."""
     held, cost = state[QUANTITY], state[COST]
     state[QUANTITY] = held + side * quantity
     if held * side >= 0:

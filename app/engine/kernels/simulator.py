@@ -12,7 +12,7 @@ from app.engine.columns import (
     Counter,
     Event,
     Intended,
-    Kind,
+    Intrabar,
     Order,
     Reason,
     Role,
@@ -22,140 +22,39 @@ from app.engine.columns import (
     Validity,
 )
 from app.engine.kernels.book import Book, Machine, Market
-from app.engine.kernels.contracts import expire, needed
-from app.engine.kernels.execution import liquidate, trade
+from app.engine.kernels.contracts import needed
+from app.engine.kernels.dated import INTRADAY, act, close_sessions, next_session, settle
+from app.engine.kernels.execution import trade
+from app.engine.kernels.exits import leave
 from app.engine.kernels.integers import multiply_divide
 from app.engine.kernels.jit import inlined, kernel
-from app.engine.kernels.machine import run, signals, split
-from app.engine.kernels.pool import append, cancel, on_tick, reduce, sweep
-from app.engine.kernels.positions import apply_dividend, apply_split, cost_of, notional_of
+from app.engine.kernels.machine import run, signals
+from app.engine.kernels.pool import append, cancel, sweep
+from app.engine.kernels.positions import cost_of, notional_of
 from app.engine.kernels.sizing import decide
 from app.engine.kernels.stretches import mark, next_move, next_stir, note_seen, quiet_until
-from app.engine.kernels.trading import intend, leave
+from app.engine.kernels.trading import intend
 from app.engine.layout import BPS, Code, Op
-from app.kernel.orders import Product
 
 HELD, COST, CLOSE = int(State.QUANTITY), int(State.COST), int(State.CLOSE)
 BARS_HELD, PRICE_SCALE = int(State.BARS_HELD), int(Static.PRICE_SCALE)
 OP, FLAT, LONG, SHORTED = int(Code.OP), int(Op.FLAT), int(Op.LONG), int(Op.SHORT)
 BARS, ENTRY_PRICE = int(Op.BARS_HELD), int(Op.ENTRY_PRICE)
 MULTIPLY, DIVIDE, PRODUCT = int(Static.MULTIPLY), int(Static.DIVIDE), int(Static.PRODUCT)
-CURRENCY = int(Static.CURRENCY)
-NEXT_EVENT, NEXT_SESSION, POOL = int(Counter.EVENT), int(Counter.SESSION), int(Counter.POOL)
-FILLS, EXPIRED = int(Counter.FILLS), int(Counter.EXPIRED)
-MARGIN_CALLS, BORROWED, LAST_DAY = int(Counter.MARGIN_CALLS), int(Counter.BORROW), int(Counter.DAY)
-EVENT_ROW, EVENT_KIND, EVENT_SLOT, EVENT_A, EVENT_B = (int(c) for c in Event)
-SPLIT, DIVIDEND, BAR, EXPIRY = int(Kind.SPLIT), int(Kind.DIVIDEND), int(Kind.BAR), int(Kind.EXPIRY)
-CLASS, EQUITY = int(Static.CLASS), int(Class.EQUITY)
-CONTRACTS = int(Setting.CONTRACTS)
+NEXT_EVENT, POOL, FILLS = int(Counter.EVENT), int(Counter.POOL), int(Counter.FILLS)
+MARGIN_CALLS, LAST_DAY = int(Counter.MARGIN_CALLS), int(Counter.DAY)
+BORROWED, EARNED, EVENT_ROW = int(Counter.BORROW), int(Counter.INTEREST), int(Event.ROW)
+CLASS, EQUITY, CONTRACTS = int(Static.CLASS), int(Class.EQUITY), int(Setting.CONTRACTS)
 SLOT, SIDE, LIMIT, TYPE = int(Order.SLOT), int(Order.SIDE), int(Order.LIMIT), int(Order.TYPE)
 REMAINING, BUDGET, VALIDITY = int(Order.REMAINING), int(Order.BUDGET), int(Order.VALIDITY)
-DAY, PLAIN, ENTRY, EXIT = int(Validity.DAY), int(Role.PLAIN), int(Role.ENTRY), int(Role.EXIT)
-ROLE, TRIGGER, TRAIL, TICK = int(Order.ROLE), int(Order.TRIGGER), int(Order.TRAIL), int(Static.TICK)
-INTRADAY = list(Product).index(Product.INTRADAY)
+DAY, PLAIN, CALLED = int(Validity.DAY), int(Role.PLAIN), int(Reason.MARGIN_CALL)
+POLICY, PARTICIPATION, LOWER = int(Setting.INTRABAR), int(Setting.PARTICIPATION_BPS), int(Intrabar.LOWER)
 TRADE_FROM, ORDER_TYPE, SHORT = int(Setting.TRADE_FROM), int(Setting.ORDER_TYPE), int(Setting.SHORT)
-MARGIN, BORROW = int(Setting.MARGIN_BPS), int(Setting.BORROW_BPS)
+MARGIN, BORROW, INTEREST = int(Setting.MARGIN_BPS), int(Setting.BORROW_BPS), int(Setting.INTEREST_BPS)
 WANTED_SLOT, WANTED_SIDE, WANTED, WANTED_LIMIT, WANTED_REASON, WANTED_BUDGET = (int(c) for c in Intended)
-SQUARED_OFF, CALLED = int(Reason.SQUARE_OFF), int(Reason.MARGIN_CALL)
 TIME_LIMIT = int(Setting.TIME_EXIT)
 ORDERS_PER_SLOT = 8
 YEAR = 365
-
-
-@kernel
-def restate_exits(book: Book, slot: int, numerator: int, denominator: int) -> None:
-    """A position's exits follow a split: they are for what is held, at prices rounded away from the market."""
-    for index in range(book.counters[POOL]):
-        order = book.pool[index]
-        if order[SLOT] == slot and order[ROLE] == EXIT and order[REMAINING] > 0:
-            order[REMAINING] = abs(book.state[slot, HELD])
-            order[TRAIL] = multiply_divide(order[TRAIL], denominator, numerator, True)
-            for column in (LIMIT, TRIGGER):
-                if order[column] > 0:
-                    price = multiply_divide(order[column], denominator, numerator, True)
-                    outward = -order[SIDE] if column == LIMIT else order[SIDE]
-                    order[column] = on_tick(price, book.static[slot, TICK], outward)
-
-
-@kernel
-def act(book: Book, market: Market, machine: Machine, early: int, row: int) -> None:
-    """Corporate actions dated before the row's bar. Other working orders of a split slot are cancelled, as exchanges
-    do."""
-    events, counters = market.actions, book.counters
-    while counters[NEXT_EVENT] < events.shape[0]:
-        event = events[counters[NEXT_EVENT]]
-        if event[EVENT_ROW] != row or event[EVENT_KIND] > BAR:
-            return
-        counters[NEXT_EVENT] += 1
-        slot = event[EVENT_SLOT]
-        own, fixed = book.state[slot], book.static[slot]
-        if event[EVENT_KIND] == SPLIT:
-            price = multiply_divide(own[CLOSE], event[EVENT_B], event[EVENT_A], True)
-            book.cash[fixed[CURRENCY]] += apply_split(own, fixed, event[EVENT_A], event[EVENT_B], price)
-            own[CLOSE] = price
-            counters[EXPIRED] += cancel(book, slot, PLAIN) + cancel(book, slot, ENTRY)
-            restate_exits(book, slot, event[EVENT_A], event[EVENT_B])
-            sweep(book)
-            split(machine, early, machine.code.shape[0], slot, event[EVENT_A], event[EVENT_B])
-        elif event[EVENT_KIND] == DIVIDEND:
-            book.cash[fixed[CURRENCY]] += apply_dividend(own, fixed, event[EVENT_A])
-
-
-@kernel
-def settle(book: Book, market: Market, row: int) -> None:
-    """Expiries after the row's bar."""
-    counters = book.counters
-    while counters[NEXT_EVENT] < market.actions.shape[0]:
-        event = market.actions[counters[NEXT_EVENT]]
-        if event[EVENT_ROW] != row:
-            break
-        counters[NEXT_EVENT] += 1
-        if event[EVENT_KIND] == EXPIRY:
-            expire(book, market, event[EVENT_SLOT], event[EVENT_A], row)
-    sweep(book)
-
-
-@kernel
-def close_session(book: Book, market: Market, slot: int, row: int) -> None:
-    """A session ends after the row's bar: working DAY orders of the slot (-1: all) expire, intraday positions are
-    squared off at the close."""
-    for index in range(book.counters[POOL]):
-        order = book.pool[index]
-        if order[VALIDITY] == DAY and slot in (-1, order[SLOT]):
-            reduce(book, index, order[REMAINING])
-            book.counters[EXPIRED] += 1
-    for own in range(book.state.shape[0]):
-        if book.static[own, PRODUCT] == INTRADAY and slot in (-1, own):
-            liquidate(book, market, own, SQUARED_OFF, row)
-
-
-@inlined
-def close_sessions(book: Book, market: Market, row: int) -> None:
-    """The sessions that end with this row; those before it ended while there was nothing to expire or square off."""
-    sessions, counters = market.sessions, book.counters
-    ended = False
-    while counters[NEXT_SESSION] < sessions.shape[0]:
-        session = sessions[counters[NEXT_SESSION]]
-        if session[EVENT_ROW] > row:
-            break
-        if session[EVENT_ROW] == row:
-            close_session(book, market, session[EVENT_SLOT], row)
-            ended = True
-        counters[NEXT_SESSION] += 1
-    if ended:
-        sweep(book)
-
-
-@inlined
-def next_session(book: Book, market: Market, row: int, end: int) -> int:
-    """The first row from `row` on with which a session ends."""
-    sessions, counters = market.sessions, book.counters
-    while counters[NEXT_SESSION] < sessions.shape[0]:
-        found = sessions[counters[NEXT_SESSION], EVENT_ROW]
-        if found >= row:
-            return int(min(found, end))
-        counters[NEXT_SESSION] += 1
-    return end
 
 
 @inlined
@@ -185,16 +84,20 @@ def held_for(book: Book) -> int:
 
 @kernel
 def carry(book: Book, day: int) -> None:
-    """At a new trading date: what borrowed shares and borrowed cash cost since the last one, actual days of 365."""
+    """At a new trading date, for the actual days of 365 since the last one: what borrowed shares and borrowed cash
+    cost, and what cash earns that is no proceeds of shares sold short."""
     days = day - book.counters[LAST_DAY]
     if book.counters[LAST_DAY] != 0 and days > 0:
-        borrowed = max(-book.cash[0], 0)
+        owed = 0
         for slot in range(book.state.shape[0]):
             if book.state[slot, HELD] < 0 and book.static[slot, CLASS] == EQUITY:
-                borrowed -= notional_of(book.state[slot, HELD], book.state[slot, CLOSE], book.static[slot])
+                owed -= notional_of(book.state[slot, HELD], book.state[slot, CLOSE], book.static[slot])
+        borrowed, idle = owed + max(-book.cash[0], 0), max(book.cash[0] - owed, 0)
         cost = multiply_divide(borrowed, book.settings[BORROW] * days, BPS * YEAR, True)
-        book.cash[0] -= cost
+        gain = multiply_divide(idle, book.settings[INTEREST] * days, BPS * YEAR, False)
+        book.cash[0] += gain - cost
         book.counters[BORROWED] += cost
+        book.counters[EARNED] += gain
     book.counters[LAST_DAY] = day
 
 
@@ -300,6 +203,15 @@ def still(book: Book, market: Market, intraday: bool, row: int, end: int) -> int
 
 
 @inlined
+def squares_off(book: Book) -> bool:
+    """Is any position closed at the end of its session?"""
+    found = False
+    for slot in range(book.static.shape[0]):
+        found = found or book.static[slot, PRODUCT] == INTRADAY
+    return found
+
+
+@inlined
 def expiring(book: Book) -> bool:
     """Does an order work for the day?"""
     found = False
@@ -310,13 +222,15 @@ def expiring(book: Book) -> bool:
 
 @inlined
 def happen(book: Book, market: Market, machine: Machine, early: int, row: int) -> None:
-    """One row up to its close: costs, actions, prices, expiries, ends of sessions."""
-    if book.settings[BORROW] > 0 and book.counters[LAST_DAY] != market.days[row]:
-        carry(book, market.days[row])
+    """What a row brings before its decision: interest, actions, trades, expiries, ends of sessions."""
+    counters, settings, day = book.counters, book.settings, market.days[row]
+    carries = settings[BORROW] + settings[INTEREST] > 0 and row >= settings[TRADE_FROM]
+    if carries and counters[LAST_DAY] != day:
+        carry(book, day)
     act(book, market, machine, early, row)
-    if book.counters[POOL] > 0:
+    if counters[POOL] > 0:
         trade(book, market, row)
-    if book.settings[CONTRACTS] != 0:
+    if settings[CONTRACTS] != 0:
         settle(book, market, row)
     close_sessions(book, market, row)
 
@@ -338,6 +252,15 @@ def wanted(
     if target >= 0:
         return next_stir(book.state, weights, flags, first, stop)
     return next_move(book.state, machine.columns, machine.outputs, book.settings[TIME_LIMIT], now, first, stop)
+
+
+@inlined
+def most_fills(book: Book, market: Market, row: int) -> int:
+    """Of a row: one of each order and of two exits that it activates; where volume is capped, in each finer bar."""
+    most = 3 * book.counters[POOL]
+    if book.settings[POLICY] == LOWER and book.settings[PARTICIPATION] > 0:
+        most *= 1 + market.spans[row + 1] - market.spans[row]
+    return int(most)
 
 
 @kernel
@@ -362,17 +285,14 @@ def simulate(
     Returns the first row not run: less than `end` when the fill buffer must be emptied first, or -1 - row when the pool
     is too small.
     """
-    counters, settings, state, static = book.counters, book.settings, book.state, book.static
+    counters, settings, state = book.counters, book.settings, book.state
     slots, nodes = state.shape[0], machine.code.shape[0]
     room, fill_room = book.pool.shape[0] - ORDERS_PER_SLOT * slots, book.fills.shape[0] - slots
     margin, since = settings[SHORT] != 0 or settings[MARGIN] != BPS or settings[CONTRACTS] != 0, settings[TRADE_FROM]
-    by_row = margin or settings[BORROW] > 0 or early < nodes
-    intraday = False
-    for slot in range(slots):
-        intraday = intraday or static[slot, PRODUCT] == INTRADAY
-    row = start
+    by_row = margin or settings[BORROW] + settings[INTEREST] > 0 or early < nodes
+    row, intraday = start, squares_off(book)
     while row < end:
-        if counters[FILLS] + 3 * counters[POOL] > fill_room:
+        if counters[FILLS] + most_fills(book, market, row) > fill_room:
             return row
         if counters[POOL] > room:
             return -1 - row

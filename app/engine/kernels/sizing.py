@@ -12,7 +12,7 @@ import numpy as np
 
 from app.engine.columns import LIMIT_ORDER, Class, Intended, Reason, Setting, Sizing, State, Static
 from app.engine.kernels.integers import multiply_divide
-from app.engine.kernels.jit import kernel
+from app.engine.kernels.jit import inlined, kernel
 from app.engine.kernels.positions import cost_of, notional_of, tied, worth_of
 from app.engine.layout import BPS, WEIGHT, Flag
 
@@ -70,7 +70,7 @@ def full_position(settings: np.ndarray, static: np.ndarray, equity: int, share: 
     return multiply_divide(full, share, WEIGHT, False)
 
 
-@kernel
+@inlined
 def change_of(weight: int, flag: int, state: np.ndarray, static: np.ndarray, settings: np.ndarray, equity: int) -> int:
     """Signed quantity one slot wants to trade, before the cash limit."""
     held: int = state[QUANTITY]

@@ -4,7 +4,7 @@ import numpy as np
 
 from app.engine.columns import LIMIT_ORDER, MARKET, Order, State, Static, Validity
 from app.engine.kernels.book import Book, Market
-from app.engine.kernels.integers import multiply_divide
+from app.engine.kernels.integers import NEAR, multiply_divide
 from app.engine.kernels.jit import inlined, kernel
 from app.engine.kernels.windows import whole
 from app.engine.layout import Field, Flag, Output
@@ -124,6 +124,14 @@ def add_worth(equity: np.ndarray, closes: np.ndarray, valid: np.ndarray, own: np
         if divide == 1 and abs(float(held)) * float(multiply) * float(top) < SURE:
             for i in range(rows):
                 equity[i] += unit * closes[i]
+        elif abs(float(held)) * float(multiply) * float(top) < min(SURE, NEAR * float(divide)):
+            # As `multiply_divide`, for many rows at a time.
+            sign, size, half, divisor = (1 if held > 0 else -1), abs(unit), divide // 2, float(divide)
+            for i in range(rows):
+                product = size * closes[i] + half
+                quotient = int(float(product) / divisor)
+                rest = product - quotient * divide
+                equity[i] += sign * (quotient - (1 if rest < 0 else 0) + (1 if rest >= divide else 0))
         else:
             for i in range(rows):
                 equity[i] += multiply_divide(held, closes[i] * multiply, divide, True)

@@ -164,10 +164,11 @@ def result_document(
     instruments: Sequence[Instrument],
     sources: Sequence[Source],
     first_row: int = 0,
+    finer: Sequence[Source] = (),
 ) -> dict[str, Any]:
     """Everything a reader needs to judge the run and to repeat it. Money and prices are decimal strings.
 
-    `first_row`: the first that could decide; the curve begins with it.
+    `first_row`: the first that could decide; the curve begins with it. `finer`: what its finer bars were read from.
     """
     currency = instruments[0].currency
     fills = result.fill_records()
@@ -179,7 +180,8 @@ def result_document(
             "parameters": dict(program.parameters),
             "engine": ENGINE_VERSION,
         },
-        "data": data_section(bars, sources, instruments, first_row),
+        "data": data_section(bars, sources, instruments, first_row)
+        | ({"finer": [{"file": one.file, "sha256": one.sha256} for one in finer]} if finer else {}),
         "seed": None,  # nothing in the engine is random
         "currency": currency,
         "initial_cash": _money(result.initial_cash, currency),
@@ -264,6 +266,7 @@ def _carried_out(result: Result, fills: Sequence[SimulatedFill], currency: str) 
         "ambiguous_bars": result.ambiguous_bars,
         "margin_calls": result.margin_calls,
         "borrow_cost": _money(result.borrow_cost, currency),
+        **({"interest": _money(result.interest, currency)} if result.interest else {}),
     }
 
 

@@ -238,3 +238,31 @@ def test_trades_and_position_words(plain: Callable[..., Any], bars_of: Maker, sl
         }  # fmt: skip
         result = twice(plain, lambda d=document, b=bars, o=options: backtest(compile_program(d), b, **o))  # type: ignore[misc]
         assert len(result.fills) > 10
+
+
+def test_finer_bars_exits_by_limit_and_interest(plain: Callable[..., Any], bars_of: Maker, slots: Slots) -> None:
+    """The policy LOWER with and without finer bars of a row, capped volume, a split, both validities."""
+    for number, valid in enumerate(("bar", "till_cancelled")):
+        bars = bars_of(160, 2, seed=20 + number, missing=0.05)
+        kept = np.arange(160) % 5 != 0  # every fifth row has none
+        finer = Bars(bars.times[kept], bars.days[kept], bars.fields[:, :, kept], bars.valid[:, kept])
+        document = {
+            "version": 1, "name": "t", "sizing": {"type": "units", "units": 200},
+            "trades": {
+                "long": {"enter": "cross_above(close, sma(close, 4))", "exit": "close < sma(close, 4)"},
+                "exit_order": {"type": "limit", "price": "close + 0.4 * atr(5)", "valid": valid},
+                "take_profit": {"percent": 4}, "trailing_stop": {"percent": 5}, "time_exit": 9,
+            },
+        }  # fmt: skip
+        options: dict[str, Any] = {
+            "terms": Terms(Intrabar.LOWER, participation_bps=50, interest_bps=900 * number), "cash": 100_000_00,
+            "schedule": schedule_named("us_equity"), "events": [Split(70, 0, 2, 1)], "instruments": slots(2),
+        }  # fmt: skip
+        program = compile_program(document)
+
+        def work(p: Any = program, b: Bars = bars, f: Bars = finer, o: dict[str, Any] = options) -> Result:
+            return backtest(p, b, finer=f, **o)
+
+        result = twice(plain, work)
+        assert {fill.reason for fill in result.fill_records()} >= {"enter", "exit", "take_profit"}
+        assert (result.interest > 0) == (number == 1)

@@ -95,7 +95,9 @@ def trading(**changes: Any) -> dict[str, Any]:
 
 
 def test_schema_admits_trades() -> None:
-    assert admits(trading()) and compiles(trading())
+    exits = [{"type": "market"}, {"type": "limit", "price": {"op": "high"}, "valid": "bar"}]
+    for one in (trading(), *(trading(exit_order=order) for order in exits)):
+        assert admits(one) and compiles(one)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +108,10 @@ def test_schema_admits_trades() -> None:
         trading(stop_loss={"percent": [1]}),
         trading(share={"op": "sma"}),
         trading(time_exit=0),
+        trading(exit_order={"type": "limit"}),
+        trading(exit_order={"type": "limit", "price": {"op": "nonsense"}}),
+        trading(exit_order={"type": "limit", "price": 1, "valid": "day"}),
+        trading(exit_order={"type": "stop", "price": 1}),
     ],
 )
 def test_schema_and_compiler_refuse_the_same_trades(wrong: dict[str, Any]) -> None:

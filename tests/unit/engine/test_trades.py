@@ -262,6 +262,33 @@ def test_borrowed_shares_cost_by_the_day(by_hand: Maker, slots: Slots) -> None:
     assert result.cash == 10_000_00 + 1_000_00 - 2_00
 
 
+def test_idle_cash_earns_interest_by_the_day(by_hand: Maker, slots: Slots) -> None:
+    """10 % of 10,000 is 2.7397… a day: floored each time, over the weekend once for three days."""
+    bars = by_hand(*[QUIET] * 4)
+    bars.days[:] = [12053, 12054, 12057, 12057]
+    bars.times[:] = bars.days * 86_400_000_000 + [0, 0, 0, 1]
+    result = run(trades(enter="close > 200"), bars, slots, terms=Terms(interest_bps=1000))
+    assert result.equity.tolist() == [10_000_00, 10_002_73, 10_010_95, 10_010_95]  # 2.73, then 8.2214… of 10,002.73
+    assert (result.interest, result.cash) == (10_95, 10_010_95)
+    assert "interest" in result.assumptions
+    later = run(trades(enter="close > 200"), bars, slots, terms=Terms(interest_bps=1000), trade_from=1)
+    assert later.equity.tolist() == [10_000_00, 10_000_00, 10_008_21, 10_008_21]  # not while it only warms up
+    without = run(trades(enter="close > 200"), bars, slots)
+    assert without.interest == 0 and "interest" not in without.assumptions
+
+
+def test_only_cash_that_is_no_proceeds_of_a_short_earns_interest(by_hand: Maker, slots: Slots) -> None:
+    bars = by_hand(QUIET, SIGNAL, (100, 101, 99, 100), QUIET, QUIET)
+    options: dict[str, Any] = {"terms": Terms(interest_bps=3650)}
+    short = run(trades(side="short", enter="close == 110"), bars, slots, **options)
+    assert short.interest == 1000 + 1001 + 1002 + 1003  # of 10,000.00 and what it earned, and not of the 1,000 sold
+    long = run(trades(enter="close == 110"), bars, slots, **options)
+    assert long.interest == 1000 + 1001 + 902 + 902  # 9,000 and interest after the purchase of row 2
+    assert {run(trades(), bars, slots, block=size, **options).sha256() for size in (4096, 7, 1)} == {
+        run(trades(), bars, slots, block=bars.rows, **options).sha256()
+    }
+
+
 def test_leverage_needs_its_margin(by_hand: Maker, slots: Slots) -> None:
     bars = by_hand(QUIET, SIGNAL, (100, 101, 99, 100))
     document = trades(enter="close == 110", sizing={"type": "units", "units": 300})
@@ -292,7 +319,7 @@ def test_what_cannot_be_meant_is_refused_by_its_path(change: dict[str, Any], pat
     assert caught.value.param == path
 
 
-@pytest.mark.parametrize("name", ["participation_bps", "margin_bps", "maintenance_bps", "borrow_bps"])
+@pytest.mark.parametrize("name", ["participation_bps", "margin_bps", "maintenance_bps", "borrow_bps", "interest_bps"])
 def test_terms_out_of_range_are_refused(name: str) -> None:
     with pytest.raises(DomainError) as caught:
         Terms(**{name: -1})  # type: ignore[arg-type]
@@ -314,7 +341,7 @@ BUSY = {
 }
 
 
-@pytest.mark.parametrize("policy", list(Intrabar))
+@pytest.mark.parametrize("policy", [Intrabar.PESSIMISTIC, Intrabar.PATH])
 def test_blocks_do_not_matter_and_the_money_adds_up(bars_of: Maker, slots: Slots, policy: Intrabar) -> None:
     bars = bars_of(900, 3, seed=5, missing=0.03)
     document = {"version": 1, "name": "t", "trades": BUSY, "sizing": {"type": "risk", "risk_bps": 100}}

@@ -74,6 +74,10 @@ def test_trades_run_on_the_terms_that_are_given(tmp_path: Path) -> None:
     assert {fill["reason"] for fill in plain["fills"]} >= {"enter", "exit", "stop_loss", "take_profit"}
     assert plain["assumptions"]["intrabar"].startswith("pessimistic") and plain["ambiguous_bars"] > 0
     assert path["assumptions"]["intrabar"].startswith("path") and path["sha256"] != plain["sha256"]
+    lower = json.loads(mandi(*arguments, "--json", "--term", "intrabar=lower", "--finer", IBM)[1])
+    assert lower["sha256"] == plain["sha256"]  # the same bars as their own finer ones
+    assert lower["assumptions"]["intrabar"].startswith("lower") and lower["data"]["finer"]
+    assert "policy lower" in mandi(*arguments, "--term", "intrabar=lower")[2]
     for wrong, word in (("leverage=2", "leverage"), ("margin_bps=x", "margin_bps"), ("margin_bps=1", "from 100")):
         code, _, err = mandi(*arguments, "--term", wrong)
         assert code == 1 and word in err

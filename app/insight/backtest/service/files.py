@@ -36,6 +36,7 @@ class FileRun:
     text. Rows before `start` only warm the program up; rows after `end` are left out; both are trading dates. `kind`,
     `multiplier` and `strike`: what the files are of (`app.engine.instruments.Instrument`). `expiry`: on this date
     contracts are settled, after their last bar, at `settlement` or at its close; past the last bar they are still open.
+    `finer`: files of finer bars, one for each of `files` and in their order, for terms whose `intrabar` is LOWER.
     """
 
     program: Mapping[str, Any]
@@ -56,6 +57,7 @@ class FileRun:
     strike: str | None = None
     expiry: date | None = None
     settlement: str | None = None
+    finer: Sequence[Path] = ()
 
 
 def run_files(run: FileRun, on_rows: Callable[[int, int], None] | None = None) -> dict[str, Any]:
@@ -71,6 +73,9 @@ def run_files(run: FileRun, on_rows: Callable[[int, int], None] | None = None) -
 
 def verify_files(run: FileRun) -> Iterator[Check]:
     """The look-ahead tests of `app.engine.firewall` on these files. Raises what `run_files` raises."""
+    if run.finer:
+        reason = "The look-ahead tests replace the future, and finer bars would contradict it: leave them out."
+        raise invalid("invalid_terms", reason, param="finer")
     ready = prepare_files(run)
     return verify(
         lambda bars, block: ready.run(bars, block=block),
@@ -99,13 +104,18 @@ def prepare_files(run: FileRun) -> Prepared:
         Instrument(UUID(int=slot + 1), run.currency, PRICE_EXP, tick=tick, lot=run.lot, product=run.product, **common)
         for slot in range(len(run.files))
     ]
-    sources = [
-        Source(symbol, file.name, hashlib.sha256(file.read_bytes()).hexdigest())
-        for symbol, file in zip(symbols, run.files, strict=True)
-    ]
+    sources = [_source(symbol, file) for symbol, file in zip(symbols, run.files, strict=True)]
     slippage = SlippageModel(run.slippage_bps)
     expiries = _expiries(run, bars)
-    return Prepared(program, bars, instruments, sources, cash, schedule, slippage, run.terms, first, expiries)
+    finer = align([_series(file) for file in run.finer]) if run.finer else None
+    finer_sources = [_source(file.stem, file) for file in run.finer]
+    return Prepared(
+        program, bars, instruments, sources, cash, schedule, slippage, run.terms, first, expiries, finer, finer_sources
+    )
+
+
+def _source(symbol: str, file: Path) -> Source:
+    return Source(symbol, file.name, hashlib.sha256(file.read_bytes()).hexdigest())
 
 
 def _multiplier(text: str) -> Fraction:

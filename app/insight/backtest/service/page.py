@@ -139,10 +139,12 @@ def _notes(result: dict[str, Any]) -> list[str]:
 
 
 def _charges(result: dict[str, Any]) -> str:
-    """By head as on a contract note, then what borrowing cost."""
+    """By head as on a contract note, then what borrowing cost and cash earned."""
     heads = [*result["charges"].items()]
     if float(result["borrow_cost"]):
         heads.append(("borrowing, beside the charges", result["borrow_cost"]))
+    if "interest" in result:
+        heads.append(("interest earned, beside the charges", result["interest"]))
     rows = "".join(
         f'<tr><td class="left">{escape(head).replace("_", " ")}</td><td>{float(amount):,.2f}</td></tr>'
         for head, amount in heads

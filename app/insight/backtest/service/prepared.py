@@ -20,7 +20,8 @@ from app.kernel.errors import conflict, invalid
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """`cash` in minor units; `first_row`: the first that may decide; `events`: splits, dividends and expiries."""
+    """`cash` in minor units; `first_row`: the first that may decide; `events`: splits, dividends and expiries; `finer`:
+    finer bars, and what they were read from."""
 
     program: Program
     bars: Bars
@@ -32,6 +33,8 @@ class Prepared:
     terms: Terms
     first_row: int
     events: Sequence[AnyEvent] = ()
+    finer: Bars | None = None
+    finer_sources: Sequence[Source] = ()
 
     def run(self, bars: Bars, *, block: int | None = None, on_block: Callable[[int], None] | None = None) -> Result:
         """Simulate on `bars`: the run's own, or what a look-ahead test made of them."""
@@ -40,6 +43,7 @@ class Prepared:
             schedule=self.schedule.trading_from(trading_day(self.bars, self.first_row)),
             slippage=self.slippage, terms=self.terms, events=[one for one in self.events if one.row < bars.rows],
             trade_from=min(self.first_row, bars.rows), block=block, on_block=on_block,
+            finer=self.finer,
         )  # fmt: skip
 
     def document(
@@ -52,7 +56,7 @@ class Prepared:
             raise conflict("too_many_fills", reason)
         return result_document(
             self.program, self.bars, result, instruments=self.instruments, sources=self.sources,
-            first_row=self.first_row,
+            first_row=self.first_row, finer=self.finer_sources,
         )  # fmt: skip
 
 

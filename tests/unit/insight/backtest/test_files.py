@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from app.engine.columns import Intrabar
+from app.engine.terms import Terms
 from app.insight.backtest.service import FileRun, report_page, run_files, verify_files
 from app.kernel.errors import DomainError
 
@@ -293,3 +295,27 @@ def test_the_page_shows_a_short_trade_as_such_and_what_is_still_held() -> None:
     assert "Open at the end" in page
     flat = [one | {"quantity": "0"} for one in result["positions"]]
     assert "Open at the end" not in report_page(result | {"positions": flat})
+
+
+def test_finer_bars_are_read_from_files_of_their_own_and_named_in_the_document() -> None:
+    """Bars that are their own finer ones trade as they do alone."""
+    finer = run_files(request(finer=[GOOG], terms=Terms(intrabar=Intrabar.LOWER)))
+    alone = run_files(request())
+    assert finer["sha256"] == alone["sha256"]
+    assert finer["data"]["finer"] == [{key: alone["data"]["instruments"][0][key] for key in ("file", "sha256")}]
+    assert "finer" not in alone["data"]
+    with pytest.raises(DomainError) as refused:
+        run_files(request(finer=[GOOG]))
+    assert refused.value.param == "intrabar"
+    with pytest.raises(DomainError) as refused:
+        verify_files(request(finer=[GOOG], terms=Terms(intrabar=Intrabar.LOWER)))
+    assert refused.value.param == "finer"
+
+
+def test_interest_is_shown_where_cash_earned_some() -> None:
+    result = run_files(request(terms=Terms(interest_bps=400)))
+    assert Decimal(result["interest"]) > 0
+    assert "interest earned, beside the charges" in report_page(result)
+    without = run_files(request())
+    assert "interest" not in without
+    assert "interest earned" not in report_page(without)
