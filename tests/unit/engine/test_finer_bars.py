@@ -115,6 +115,13 @@ def test_a_trailing_stop_follows_the_finer_bars(by_hand: Maker, slots: Slots) ->
     assert out(run(document, bars, slots, turning)) == [(3, 115.0, "trailing_stop", "stop")]
 
 
+def test_a_trailing_stop_follows_the_close_of_the_finer_bar_that_activated_it(by_hand: Maker, slots: Slots) -> None:
+    document = bracket(stop_loss=None, take_profit=None, trailing_stop={"distance": 5})
+    bars = by_hand(QUIET, SIGNAL, (110, 130, 106, 107))
+    finer = finer_of(bars, {2: [(110, 130, 109, 112), (112, 113, 108, 109), (109, 109, 106, 107)]})
+    assert out(run(document, bars, slots, finer)) == [(2, 108.0, "trailing_stop", "stop")]  # 113 less 5, not 130
+
+
 def test_volume_is_capped_in_each_finer_bar(by_hand: Maker, slots: Slots) -> None:
     bars = by_hand(QUIET, SIGNAL, (100, 101, 99, 100), QUIET)
     finer = finer_of(bars, {2: [(100, 101, 100, 100), (100, 100, 99, 99), (99, 100, 99, 100)]}, volume=30)
@@ -122,6 +129,18 @@ def test_volume_is_capped_in_each_finer_bar(by_hand: Maker, slots: Slots) -> Non
     assert [(f.row, f.quantity, f.price) for f in result.fill_records()] == [
         (2, 3, 100_0000), (2, 3, 100_0000), (2, 3, 99_0000), (3, 1, 100_0000),
     ]  # fmt: skip
+
+
+def test_more_fills_than_the_buffer_holds_are_all_kept(by_hand: Maker, slots: Slots) -> None:
+    """One order of 9,870 fills one unit in each of 21 finer bars of 470 rows."""
+    flat = (100.0, 100.0, 100.0, 100.0)
+    bars = by_hand(flat, (100, 110, 100, 110), *[flat] * 475)
+    finer = finer_of(bars, {row: [flat] * 21 for row in range(2, 477)}, volume=10)
+    document = bracket(stop_loss=None, take_profit=None) | {"sizing": {"type": "units", "units": 470 * 21}}
+    options: dict[str, Any] = {"terms": Terms(LOWER, participation_bps=1000), "sessions": [], "cash": 10_000_000_00}
+    result = run(document, bars, slots, finer, **options)
+    assert [f.row for f in result.fill_records()] == [2 + at // 21 for at in range(470 * 21)]
+    assert {(f.quantity, f.price) for f in result.fill_records()} == {(1, 100_0000)}
 
 
 def test_a_bar_without_finer_ones_stands_alone_and_is_counted(by_hand: Maker, slots: Slots) -> None:

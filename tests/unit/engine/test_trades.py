@@ -177,6 +177,15 @@ def test_a_trailing_stop_follows_the_best_price(by_hand: Maker, slots: Slots) ->
     assert told(result)[1:] == [(4, "sell", 115.0, "trailing_stop", "stop")]
 
 
+def test_a_trailing_stop_follows_no_more_than_the_close_of_the_bar_that_activated_it(
+    by_hand: Maker, slots: Slots
+) -> None:
+    """Its high of 130 may have come before the entry."""
+    bars = by_hand(QUIET, SIGNAL, (110, 130, 109, 112), (112, 113, 106, 110))
+    result = run(trades(enter="close == 110", trailing_stop={"distance": 5}), bars, slots)
+    assert told(result)[1:] == [(3, "sell", 107.0, "trailing_stop", "stop")]
+
+
 def test_a_time_exit_counts_closed_bars(by_hand: Maker, slots: Slots) -> None:
     bars = by_hand(QUIET, SIGNAL, QUIET, QUIET, QUIET, QUIET)
     assert told(run(trades(time_exit=2), bars, slots))[1:] == [(4, "sell", 100.0, "time_exit", "market")]
