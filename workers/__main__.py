@@ -43,7 +43,7 @@ def _names(text: str) -> list[str]:
 
 
 def _prepare(service: str, settings: Settings) -> None:
-    """Logs first; then the folder of compiled kernels, which numba reads once when it is imported."""
+    """Logs first; then the folder of compiled kernels."""
     setup_telemetry(
         service,
         endpoint=settings.otel_endpoint,

@@ -76,7 +76,7 @@ tolerations: {{ toJson . }}
 {{- end }}
 {{- end }}
 
-{{/* The image's compiled kernels, copied to where they may be written: numba ignores a read-only cache. */}}
+{{/* The image's compiled kernels, copied to where they may be written: another kind of processor than that of the build compiles its own. */}}
 {{- define "mandi.kernels" -}}
 - name: kernels
   image: {{ include "mandi.image" . }}
