@@ -1,5 +1,7 @@
 """The exits of a position: those that its entry activates, market exits, exits by limit; and how they end together."""
 
+import numpy as np
+
 from app.engine.columns import (
     LIMIT_ORDER,
     MARKET,
@@ -15,7 +17,7 @@ from app.engine.columns import (
 )
 from app.engine.kernels.book import Bar, Book
 from app.engine.kernels.integers import multiply_divide
-from app.engine.kernels.jit import kernel
+from app.engine.kernels.jit import inlined, kernel
 from app.engine.kernels.pool import append, away, on_tick, reduce
 from app.engine.layout import Field
 
@@ -34,19 +36,19 @@ LEAVE = int(Reason.EXIT)
 
 
 @kernel
-def exit_of(book: Book, slot: int, kind: int) -> int:
-    """The place of the slot's working exit of this type, or -1."""
-    for index in range(book.counters[POOL]):
-        order = book.pool[index]
+def exit_of(pool: np.ndarray, count: int, slot: int, kind: int) -> int:
+    """The place of the slot's working exit of this type among the first `count` orders, or -1."""
+    for index in range(count):
+        order = pool[index]
         if order[SLOT] == slot and order[ROLE] == EXIT and order[TYPE] == kind and order[REMAINING] > 0:
             return index
     return -1
 
 
-@kernel
+@inlined
 def exit_for(book: Book, slot: int, side: int, kind: int, quantity: int, row: int) -> int:
     """The place of the slot's exit of this type, raised by the quantity, or of a new one."""
-    at = exit_of(book, slot, kind)
+    at = exit_of(book.pool, book.counters[POOL], slot, kind)
     if at >= 0:
         book.pool[at, QUANTITY] += quantity
         book.pool[at, REMAINING] += quantity
@@ -56,7 +58,7 @@ def exit_for(book: Book, slot: int, side: int, kind: int, quantity: int, row: in
     return at
 
 
-@kernel
+@inlined
 def activate(book: Book, index: int, quantity: int, price: int, row: int, within: bool) -> None:
     """After a fill of an entry: raise its exits by the quantity, or make them, at distances from this price.
 
@@ -67,7 +69,7 @@ def activate(book: Book, index: int, quantity: int, price: int, row: int, within
     slot, side, settings, tick = entry[SLOT], entry[SIDE], book.settings, book.static[entry[SLOT], TICK]
     loss, trail = away(price, entry[STOP], settings[STOP_RELATIVE]), away(price, entry[TRAIL], settings[TRAIL_RELATIVE])
     if loss > 0 or trail > 0:
-        fresh = exit_of(book, slot, STOP_ORDER) < 0
+        fresh = exit_of(book.pool, book.counters[POOL], slot, STOP_ORDER) < 0
         order = book.pool[exit_for(book, slot, -side, STOP_ORDER, quantity, row)]
         if fresh:
             nearer = trail if loss == 0 or 0 < trail < loss else loss
@@ -76,7 +78,7 @@ def activate(book: Book, index: int, quantity: int, price: int, row: int, within
             order[UNSURE] = 1 if within and entry[TYPE] == STOP_ORDER else 0
     gain = away(price, entry[TAKE], settings[TAKE_RELATIVE])
     if gain > 0:
-        fresh = exit_of(book, slot, LIMIT_ORDER) < 0
+        fresh = exit_of(book.pool, book.counters[POOL], slot, LIMIT_ORDER) < 0
         order = book.pool[exit_for(book, slot, -side, LIMIT_ORDER, quantity, row)]
         if fresh:
             order[REASON], order[LIMIT] = TAKE_PROFIT, on_tick(price + side * gain, tick, side)
@@ -84,15 +86,14 @@ def activate(book: Book, index: int, quantity: int, price: int, row: int, within
 
 
 @kernel
-def within_reach(book: Book, index: int, low: int, high: int) -> bool:
+def within_reach(order: np.ndarray, low: int, high: int) -> bool:
     """Could the bar's range fill this working exit?"""
-    order = book.pool[index]
     if order[TYPE] == STOP_ORDER:
         return bool(order[TRIGGER] >= low if order[SIDE] < 0 else order[TRIGGER] <= high)
     return bool(order[TYPE] == LIMIT_ORDER and (high > order[LIMIT] if order[SIDE] < 0 else low < order[LIMIT]))
 
 
-@kernel
+@inlined
 def settle_exit(book: Book, bar: Bar, index: int, quantity: int, step: int) -> None:
     """After a fill of an exit: the slot's other exits lose that quantity, and what is left of its entry is cancelled.
 
@@ -107,7 +108,7 @@ def settle_exit(book: Book, bar: Bar, index: int, quantity: int, step: int) -> N
         if other == index or order[SLOT] != slot or order[REMAINING] == 0:
             continue
         if order[ROLE] == EXIT:
-            ambiguous |= step > 0 and within_reach(book, other, low, high)
+            ambiguous |= step > 0 and within_reach(order, low, high)
             reduce(book, other, min(quantity, order[REMAINING]))
         elif order[ROLE] == ENTRY and order[SIDE] != filled[SIDE]:
             reduce(book, other, order[REMAINING])
@@ -115,11 +116,11 @@ def settle_exit(book: Book, bar: Bar, index: int, quantity: int, step: int) -> N
         book.counters[AMBIGUOUS] += 1
 
 
-@kernel
+@inlined
 def leave(book: Book, slot: int, reason: int, row: int) -> None:
     """Send the position's market exit, unless one already works."""
     held = book.state[slot, HELD]
-    if exit_of(book, slot, MARKET) >= 0:
+    if exit_of(book.pool, book.counters[POOL], slot, MARKET) >= 0:
         return
     at = append(book, slot, -1 if held > 0 else 1, MARKET, abs(held), EXIT, reason, row)
     book.pool[at, VALIDITY] = TILL_CANCELLED
@@ -129,11 +130,11 @@ def leave(book: Book, slot: int, reason: int, row: int) -> None:
 def leave_at(book: Book, slot: int, price: int, row: int) -> None:
     """Let the position's exit by limit rest at a price, on the tick away from the market. It takes the place of the
     take-profit, which it remembers. Nothing where a market exit works."""
-    if exit_of(book, slot, MARKET) >= 0:
+    if exit_of(book.pool, book.counters[POOL], slot, MARKET) >= 0:
         return
     held = book.state[slot, HELD]
     side = -1 if held > 0 else 1
-    at = exit_of(book, slot, LIMIT_ORDER)
+    at = exit_of(book.pool, book.counters[POOL], slot, LIMIT_ORDER)
     if at < 0:
         at = append(book, slot, side, LIMIT_ORDER, abs(held), EXIT, LEAVE, row)
     order = book.pool[at]

@@ -25,7 +25,7 @@ from app.engine.columns import (
 from app.engine.kernels.book import Book
 from app.engine.kernels.exits import leave, leave_at
 from app.engine.kernels.integers import multiply_divide
-from app.engine.kernels.jit import kernel
+from app.engine.kernels.jit import inlined, kernel
 from app.engine.kernels.pool import append, away, cancel, on_tick, reduce
 from app.engine.kernels.positions import basis_of, margin_of, notional_of, tied
 from app.engine.kernels.sizing import equity_of, full_position
@@ -56,13 +56,13 @@ UNKNOWN, MILLION, TOO_FAR = -1, 1_000_000, 2.0**46
 PERCENT = 10_000.0  # millionths
 
 
-@kernel
+@inlined
 def holds(columns: np.ndarray, known: np.ndarray, register: int, at: int) -> bool:
     """Is this condition said, known and true?"""
     return bool(register >= 0 and known[register, at] == 1 and columns[register, at] != 0.0)
 
 
-@kernel
+@inlined
 def whole(columns: np.ndarray, known: np.ndarray, register: int, at: int, scale: float) -> int:
     """value × scale to the nearest integer; 0 where the program says nothing; `UNKNOWN` unless positive and known."""
     if register < 0:
@@ -73,7 +73,7 @@ def whole(columns: np.ndarray, known: np.ndarray, register: int, at: int, scale:
     return int(np.floor(value + 0.5))
 
 
-@kernel
+@inlined
 def power(book: Book, but: int) -> int:
     """What positions may still be opened, at margin: equity less reserve, less the margin of positions and entries, but
     for those of slot `but`, which a new one replaces."""
@@ -100,7 +100,7 @@ def power(book: Book, but: int) -> int:
     return spare - multiply_divide(used, margin, BPS, True) - bound
 
 
-@kernel
+@inlined
 def size_of(book: Book, slot: int, side: int, price: int, share: int, risked: int, free: int) -> int:
     """Quantity of an entry at `price`, whole lots; `share` at `WEIGHT`, `risked`: the stop's distance at this price."""
     fixed, settings = book.static[slot], book.settings
@@ -119,7 +119,7 @@ def size_of(book: Book, slot: int, side: int, price: int, share: int, risked: in
     return int(quantity - quantity % fixed[LOT])
 
 
-@kernel
+@inlined
 def enter(
     book: Book, columns: np.ndarray, known: np.ndarray, outputs: np.ndarray, slot: int, side: int, at: int, row: int
 ) -> None:
@@ -149,7 +149,7 @@ def same(order: np.ndarray, other: np.ndarray) -> bool:
     return equal
 
 
-@kernel
+@inlined
 def draft(
     book: Book, columns: np.ndarray, known: np.ndarray, outputs: np.ndarray, slot: int, side: int, at: int, row: int
 ) -> int:
@@ -189,7 +189,7 @@ def draft(
     return int(place)
 
 
-@kernel
+@inlined
 def intend(
     book: Book, columns: np.ndarray, known: np.ndarray, outputs: np.ndarray, slot: int, at: int, row: int
 ) -> None:
