@@ -281,9 +281,9 @@ class Compiler:
 
     def program(self) -> Program:
         """What was read, as a program of its own."""
-        gate = self.roots.get("when", -1)
-        nodes, place, early = late_last(gated(self.walker.nodes, self.used(), gate))
-        code, ints, floats = encode(nodes, [place[register] for register in self.used()])
+        nodes, place, early = late_last(self.walker.nodes, self.used())
+        used = [place[register] for register in self.used()]
+        code, ints, floats = encode(gated(nodes, used, place.get(self.roots.get("when", -1), -1)), used)
         roots = {name: place[register] for name, register in self.roots.items()}
         outputs = np.full(OUTPUT, -1, np.int64)
         for output, register in self.outputs.items():

@@ -22,7 +22,7 @@ from app.engine.program import Compiler, Number, Program, compile_program, encod
 from app.engine.schedule import Schedule
 from app.engine.simulation import Run
 from app.engine.terms import CASH_ACCOUNT, Terms
-from app.engine.translate import Walker
+from app.engine.translate import Walker, late_last
 from app.kernel.errors import DomainError
 
 KEPT = 2**26
@@ -136,8 +136,11 @@ class _Lot:
             warm_up = max(warm_up, *(walker.nodes[register].lookback for register in compiler.used()))
             if len(walker.nodes) >= most or len(self.members) == SETS:
                 break
-        nodes = gated(walker.nodes, sorted(used), gates.pop() if len(gates) == 1 else -1)
-        code, ints, floats = encode(nodes, sorted(used))
+        nodes, place, _ = late_last(walker.nodes, used)
+        roots = [place[register] for register in used]
+        gate = place.get(gates.pop(), -1) if len(gates) == 1 else -1
+        code, ints, floats = encode(gated(nodes, roots, gate), roots)
+        self.members = [_placed(member, place) for member in self.members]
         self.program = Program(
             name=document.name, digest="", parameters={}, code=np.array(code, np.int64),
             constants=np.array([node.constant for node in nodes], np.float64), early=len(nodes), target=-1, when=-1,
@@ -166,6 +169,15 @@ def _member(compiler: Compiler, values: Mapping[str, Number]) -> _Member:
     for output, register in compiler.outputs.items():
         outputs[output] = register
     return _Member(values, -1, rule, outputs)
+
+
+def _placed(member: _Member, place: Mapping[int, int]) -> _Member:
+    """The member with its registers where the lot's program has them."""
+    if member.target >= 0:
+        rule = place.get(member.rule, member.rule)
+        return _Member(member.parameters, place[member.target], rule, member.outputs)
+    outputs = np.array([place.get(register, -1) for register in member.outputs.tolist()], np.int64)
+    return _Member(member.parameters, -1, member.rule, outputs)
 
 
 def _lot(lot: _Lot, bars: Bars, account: dict[str, Any]) -> Iterator[Trial]:

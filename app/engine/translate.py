@@ -283,18 +283,22 @@ def reached(nodes: list[Node], roots: Iterable[int]) -> set[int]:
     return found
 
 
-def late_last(nodes: list[Node]) -> tuple[list[Node], dict[int, int], int]:
-    """The nodes with those that depend on the position behind the others; new registers by old; how many come first."""
+def late_last(nodes: list[Node], roots: Iterable[int]) -> tuple[list[Node], dict[int, int], int]:
+    """The nodes that the roots need, those that depend on the position behind the others; new registers by old; how
+    many come first."""
     late: set[int] = set()
-    for register, node in enumerate(nodes):
+    used = sorted(reached(nodes, roots))
+    for register in used:
+        node = nodes[register]
         if node.op >= Op.FLAT or late.intersection(node.reads):
             late.add(register)
-    order = [*(r for r in range(len(nodes)) if r not in late), *sorted(late)]
+    order = [*(r for r in used if r not in late), *(r for r in used if r in late)]
     place = {register: at for at, register in enumerate(order)}
     moved = []
     for node in (nodes[register] for register in order):
         if node.reads:
-            a, b, c = (place[register] for register in node.inputs)
-            node = node._replace(inputs=(a, b, c), reads=tuple(place[register] for register in node.reads))
+            reads = tuple(place[register] for register in node.reads)
+            inputs = tuple(place.get(register, 0) for register in node.inputs)
+            node = node._replace(inputs=inputs, reads=reads)
         moved.append(node)
-    return moved, place, len(nodes) - len(late)
+    return moved, place, len(order) - len(late)

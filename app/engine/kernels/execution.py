@@ -99,6 +99,7 @@ def bought_for(book: Book, slot: int, budget: int, price: int, side: int, day: i
     lot = fixed[LOT]
     quantity = multiply_divide(money, fixed[DIVIDE], price * fixed[MULTIPLY], False)
     quantity -= quantity % lot
+    cost = 0
     for _ in range(16):
         if quantity <= 0:
             return 0
@@ -107,6 +108,8 @@ def bought_for(book: Book, slot: int, budget: int, price: int, side: int, day: i
             break
         less = multiply_divide(quantity, money, cost, False)
         quantity = less - less % lot if less < quantity else quantity - lot
+    if money - cost < notional_of(lot, price, fixed) - 1:  # a lot more costs as much, but for a rounding
+        return int(quantity)
     for _ in range(16):
         if cost_of(book, slot, quantity + lot, price, side, day) > money:
             break

@@ -83,7 +83,7 @@ def source(
         calendar(op, days, valid, state, out, ok)
 
 
-@kernel
+@inlined
 def instruction(machine: Machine, market: Market, slot: int, node: int, start: int, end: int, base: int) -> None:
     """Fill columns[slot, node] for rows [start, end), at places row − base."""
     word, first, last = machine.code[node], start - base, end - base
@@ -278,13 +278,14 @@ def by_rule(
     own: np.ndarray, weights: np.ndarray, flags: np.ndarray, least: float,
 ) -> None:  # fmt: skip
     """Rebalance where a condition holds, and pursue that weight until it holds again."""
+    state, weight = own[KNOWN], own[LAST]
     for i in range(given.shape[0]):
+        flag = HOLD if state == PURSUED and valid[i] == 1 else UNKNOWN
         if holds[i] != 0.0 and holds_ok[i] == 1 and given_ok[i] == 1:
-            own[KNOWN], own[LAST] = PURSUED, weight_of(given[i], least)
-            flags[i] = REBALANCE
-        else:
-            flags[i] = HOLD if own[KNOWN] == PURSUED and valid[i] == 1 else UNKNOWN
-        weights[i] = own[LAST]
+            state, weight, flag = PURSUED, weight_of(given[i], least), REBALANCE
+        flags[i] = flag
+        weights[i] = weight
+    own[KNOWN], own[LAST] = state, weight
 
 
 @kernel
