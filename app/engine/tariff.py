@@ -23,16 +23,17 @@ def rate_table(schedule: Schedule, currency: str, bars: Bars) -> tuple[Int64, In
             "charges_unknown", f"{schedule.name!r} charges {schedule.currency}, not {currency}.", param="charges"
         )
     rows = _rows(schedule, bars)
-    if schedule.rates and not _covers(rows, bars.days[[0, -1]]) and not _covers(rows, bars.days):
+    if schedule.rates and not _covers(rows, bars.days):
         raise invalid("charges_unknown", f"{schedule.name!r} has no rates for some of the dates.", param="charges")
     return rows, np.array(list(schedule.heads.values()), np.int64).reshape(-1)
 
 
 def _covers(rows: Int64, days: Int64) -> bool:
-    """Does each of the days lie within some rate? Two days: both within the same one."""
+    """Does each of the days, which never fall, lie within some rate? Mostly they all lie within one."""
     since, until = rows[:, RateColumn.SINCE, None], rows[:, RateColumn.UNTIL, None]
-    within = (since <= days) & (days < until)
-    return bool(within.all(axis=1).any() if len(days) == 2 else within.any(axis=0).all())
+    if len(days) == 0 or ((since <= days[0]) & (days[-1] < until)).any():
+        return True
+    return bool(((since <= days) & (days < until)).any(axis=0).all())
 
 
 def check_exercise(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from app.engine.bars import EPOCH, Bars
-from app.engine.schedule import Schedule, Trade, charges, note, schedule_named
+from app.engine.schedule import Base, Rate, Schedule, Trade, charges, note, schedule_named
 from app.engine.tariff import rate_table
 from app.kernel.errors import DomainError
 from app.kernel.orders import Product, Side
@@ -216,3 +216,22 @@ def test_a_table_leaves_out_the_rates_of_other_times() -> None:
     ever, _ = rate_table(schedule, "INR", bars_on([date(2015, 12, 1), date(2026, 11, 2)]))
     assert len(lately) == 8
     assert len(ever) == len(schedule.rates)
+
+
+def test_a_table_covers_days_of_several_rates_and_no_days_at_all() -> None:
+    change = date(2020, 6, 1)
+    rates = tuple(Rate("tax", Base.NOTIONAL, 1, since=since, until=until) for since, until in (
+        (date(2020, 1, 1), change), (change, date(2021, 1, 1)),
+    ))  # fmt: skip
+    schedule = Schedule("x", "x", None, {"tax": 1}, rates)
+
+    def bars(*days: date) -> Bars:
+        rows = len(days)
+        numbers = np.array([one.toordinal() - EPOCH for one in days], np.int64)
+        return Bars(numbers * 86_400_000_000, numbers, np.ones((5, 1, rows), np.int64), np.ones((1, rows), np.uint8))
+
+    for covered in (bars(change - timedelta(1), change), bars(change), bars()):
+        rate_table(schedule, "INR", covered)
+    for missing in (bars(date(2019, 12, 31)), bars(date(2020, 12, 31), date(2021, 1, 1))):
+        with pytest.raises(DomainError, match="has no rates"):
+            rate_table(schedule, "INR", missing)
