@@ -5,11 +5,9 @@ Who calls this owns the cancelling of resting orders; what still works counts as
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
-from app.engine.bars import Int64
 from app.engine.columns import INTENDED, LIMIT_ORDER, STATE, Intended, Reason, Setting, State
 from app.engine.instruments import Instrument, static_array
 from app.engine.program import Program
@@ -37,11 +35,6 @@ class Book:
     reserved: int = 0
 
 
-@lru_cache(maxsize=1024)
-def _static(instruments: tuple[Instrument, ...]) -> Int64:
-    return static_array(instruments)
-
-
 def decide(program: Program, instruments: Sequence[Instrument], signals: Signals, book: Book) -> list[Intent]:
     """The orders this bar asks for, sells before buys, each side in slot order; `leg` counts from 0.
 
@@ -63,7 +56,7 @@ def decide(program: Program, instruments: Sequence[Instrument], signals: Signals
         row[State.OPEN_BUY], row[State.OPEN_SELL] = holding.open_buy, holding.open_sell
     intents = np.zeros((slots, INTENDED), np.int64)
     weights, flags = np.array([signals.weights], np.int64).T, np.array([signals.flags], np.uint8).T
-    arrays = (weights.copy(), flags.copy(), state, _static(tuple(instruments)), program.settings, intents)
+    arrays = (weights.copy(), flags.copy(), state, static_array(instruments), program.settings, intents)
     count = native.bind("decide", *arrays)(0, book.cash, book.reserved)
     limited = program.settings[Setting.ORDER_TYPE] == LIMIT_ORDER
     return [_intent(row, leg, instruments, limited) for leg, row in enumerate(intents[:count].tolist())]

@@ -8,6 +8,7 @@ up margin. Both end with an `Expiry`, settled in cash.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from math import gcd
 from uuid import UUID
 
@@ -61,7 +62,12 @@ _WIDEST = 2**17
 
 
 def static_array(instruments: Sequence[Instrument]) -> Int64:
-    """i8 (slots, STATIC). Raises `unsupported_instrument` for what the engine cannot run yet."""
+    """i8 (slots, STATIC), read-only. Raises `unsupported_instrument` for what the engine cannot run yet."""
+    return _static_array(tuple(instruments))
+
+
+@lru_cache(maxsize=1024)
+def _static_array(instruments: tuple[Instrument, ...]) -> Int64:
     if not instruments:
         raise invalid("unsupported_instrument", "A run needs at least one instrument.", param="instruments")
     static = np.zeros((len(instruments), STATIC), np.int64)
@@ -82,6 +88,7 @@ def static_array(instruments: Sequence[Instrument]) -> Int64:
             10**one.price_exp,
             10**one.scale.money_exp,
         )
+    static.flags.writeable = False
     return static
 
 

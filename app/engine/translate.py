@@ -47,6 +47,15 @@ def fault(path: str, reason: str) -> DomainError:
     return invalid("invalid_program", f"{path}: {reason}", param=path)
 
 
+def _field(value: Any) -> Node | None:
+    """The node of a bar field that stands for itself, as {"op": "close"}."""
+    name = value.get("op") if isinstance(value, Mapping) and len(value) == 1 else None
+    if not isinstance(name, str) or name not in FIELD_WORDS:
+        return None
+    field = FIELD_WORDS[name]
+    return Node(Op.FIELD, (int(field), 0, 0), 0, 0, 0.0, -1 if field is Field.VOLUME else 1, "number", 1)
+
+
 def _only(value: Mapping[str, Any], word: Word | Macro, name: str, path: str) -> None:
     allowed = {"op", *(i for i, _ in word.inputs), *(a.name for a in word.arguments)}
     for key in value:
@@ -67,7 +76,7 @@ class Walker:
         self._sharing = False
         self._found: dict[tuple[Any, ...], int] = {}
         self._constants: dict[float, int] = {}
-        self._spelt: set[int] = set()
+        self._shapes: dict[int, Node] = {}
 
     def share(self, *trees: Any) -> None:
         """Several programs of these trees come, with other parameters: each part of them is translated once for the
@@ -88,13 +97,29 @@ class Walker:
 
     def expression(self, value: Any, path: str, wanted: Kind, depth: int = 1) -> int:
         """The register of an expression. Raises `invalid_program`."""
-        names = self._named.get(id(value)) if self._sharing else None
-        if names is None:
+        if not self._sharing:
             return self._expression(value, path, wanted, depth)
+        names = self._named.get(id(value))
+        if names is None:
+            known = self._constants.get(value) if type(value) in (int, float) and wanted == "number" else None
+            return self._expression(value, path, wanted, depth) if known is None else known
         key = (id(value), wanted, *map(self.parameters.get, names))
-        if key not in self._found:
-            self._found[key] = self._expression(value, path, wanted, depth)
-        return self._found[key]
+        found = self._found.get(key)
+        if found is None:
+            shape = self._shapes.get(id(value))
+            if shape is not None and shape.kind == wanted:
+                found = self._again(shape, value, path)
+            else:
+                found = self._expression(value, path, wanted, depth)
+            self._found[key] = found
+        return found
+
+    def _again(self, shape: Node, value: Mapping[str, Any], path: str) -> int:
+        """An operation without integers of its own, translated before with other parameters: only its inputs differ."""
+        registers = [self.expression(value[key], path, kind) for key, kind in WORDS[value["op"]].inputs]
+        a, b, c = (*registers, registers[0], registers[0])[:3]
+        lookback = max(self.nodes[register].lookback for register in registers)
+        return self._node(shape._replace(inputs=(a, b, c), lookback=lookback, reads=tuple(registers)))
 
     def _expression(self, value: Any, path: str, wanted: Kind, depth: int) -> int:
         self.visited += 1
@@ -157,24 +182,20 @@ class Walker:
             raise fault(path, f"{name!r}: {error.message.partition(': ')[2]}") from None
 
     def _operation(self, name: str, word: Word, value: Mapping[str, Any], path: str, depth: int) -> int:
-        if id(value) not in self._named or id(value) not in self._spelt:
-            _only(value, word, name, path)
-            self._spelt.add(id(value))
-        if word.op is Op.FIELD:
-            field = FIELD_WORDS[name]
-            unit = -1 if field is Field.VOLUME else 1
-            return self._node(Node(Op.FIELD, (int(field), 0, 0), 0, 0, 0.0, unit, "number", 1))
+        _only(value, word, name, path)
+        if (source := _field(value)) is not None:
+            return self._node(source)
         numbers = [self._argument(argument, value, path) for argument in word.arguments]
         i0, i1 = (*numbers, 0, 0)[:2]
         if word.op is Op.RETURN and i1 >= i0:
             raise fault(f"{path}.skip", f"must be less than bars ({i0})")
+        if word.field_of:
+            return self._of_field(name, word, value, i0, i1, path, depth)
         registers = []
         for key, kind in word.inputs:
             if key not in value:
                 raise fault(f"{path}.{key}", f"{name!r} needs it")
             registers.append(self.expression(value[key], f"{path}.{key}", kind, depth + 1))
-        if word.field_of:
-            return self._window(word, registers[0], i0, i1, f"{path}.of", name)
         if word.op in _OF_BARS:
             lookback = max(i0, 2 if word.op in _BEFORE else 1)
             return self._node(Node(word.op, (0, 0, 0), i0, i1, 0.0, _OF_BARS[word.op], word.kind, lookback))
@@ -187,14 +208,28 @@ class Walker:
         if word.op is Op.PERCENT_RANK:
             i1 = self.nodes[registers[0]].unit or 0  # a rank is a pure number, what it remembers is not
         a, b, c = (*registers, *(registers or [0])[:1] * 3)[:3]
-        return self._node(Node(word.op, (a, b, c), i0, i1, 0.0, followed, word.kind, lookback, tuple(registers)))
+        node = Node(word.op, (a, b, c), i0, i1, 0.0, followed, word.kind, lookback, tuple(registers))
+        if registers and not word.arguments and id(value) in self._named:
+            self._shapes[id(value)] = node
+        return self._node(node)
 
-    def _window(self, word: Word, register: int, i0: int, i1: int, path: str, name: str) -> int:
-        source = self.nodes[register]
-        if source.op is not Op.FIELD and word.op in _ANY_NUMBER:
-            return self._scan(word.op, register, i0, i1, path)
-        if source.op is not Op.FIELD:
-            raise fault(path, f"{name!r} is exact on bar fields only: one of {', '.join(FIELD_WORDS)}")
+    def _of_field(
+        self, name: str, word: Word, value: Mapping[str, Any], i0: int, i1: int, path: str, depth: int
+    ) -> int:
+        """A word that is exact on a bar field; some of them take other numbers, too."""
+        if "of" not in value:
+            raise fault(f"{path}.of", f"{name!r} needs it")
+        if (source := _field(value["of"])) is not None:
+            return self._window(word, source, i0, i1)
+        register = self.expression(value["of"], f"{path}.of", "number", depth + 1)
+        if self.nodes[register].op is Op.FIELD:
+            return self._window(word, self.nodes[register], i0, i1)
+        if word.op not in _ANY_NUMBER:
+            raise fault(f"{path}.of", f"{name!r} is exact on bar fields only: one of {', '.join(FIELD_WORDS)}")
+        return self._scan(word.op, register, i0, i1, f"{path}.of")
+
+    def _window(self, word: Word, source: Node, i0: int, i1: int) -> int:
+        """A word that is exact on a bar field, of that field."""
         unit = source.unit if word.op in _KEEPS_UNIT else 0
         lookback = i0 + 1 if word.op in (Op.RETURN, Op.VOLATILITY) else i0
         return self._node(Node(word.op, (source.inputs[0], 0, 0), i0, i1, 0.0, unit, "number", lookback))
@@ -292,13 +327,15 @@ def late_last(nodes: list[Node], roots: Iterable[int]) -> tuple[list[Node], dict
         node = nodes[register]
         if node.op >= Op.FLAT or late.intersection(node.reads):
             late.add(register)
+    if not late and len(used) == len(nodes):
+        return nodes, {register: register for register in used}, len(nodes)
     order = [*(r for r in used if r not in late), *(r for r in used if r in late)]
     place = {register: at for at, register in enumerate(order)}
     moved = []
     for node in (nodes[register] for register in order):
         if node.reads:
             reads = tuple(place[register] for register in node.reads)
-            inputs = tuple(place.get(register, 0) for register in node.inputs)
-            node = node._replace(inputs=inputs, reads=reads)
+            a, b, c = (place.get(register, 0) for register in node.inputs)
+            node = node._replace(inputs=(a, b, c), reads=reads)
         moved.append(node)
     return moved, place, len(order) - len(late)

@@ -4,6 +4,7 @@ from app.engine.kernels.jit import kernel
 
 NEAR = 2.0**50
 """A quotient below it, of two floats that are each off by half a unit in the last place, is off by less than one."""
+_WIDE = 2**49
 _SAFE = 9.0e18
 """Below the largest int64 by more than the rounding of a float product."""
 
@@ -27,10 +28,12 @@ def multiply_divide(a: int, b: int, c: int, half_up: bool) -> int:
             quotient, remainder = quotient - 1, remainder + c
         elif remainder >= c:
             quotient, remainder = quotient + 1, remainder - c
-    elif estimate < _SAFE:
-        product = magnitude * b
-        quotient = product // c
-        remainder = product - quotient * c
+    elif c < _WIDE and estimate < _SAFE * float(c):
+        # The quotient is off by some thousands at most, so the remainder fits into 64 bits, though its terms wrap.
+        quotient = int(estimate / float(c))
+        remainder = magnitude * b - quotient * c
+        step = remainder // c
+        quotient, remainder = quotient + step, remainder - step * c
     else:
         if estimate / float(c) > _SAFE:
             raise OverflowError("an amount does not fit into 64 bits")

@@ -67,7 +67,7 @@ def full_position(settings: np.ndarray, static: np.ndarray, equity: int, share: 
     full = multiply_divide(equity, BPS - settings[RESERVE], BPS, False)
     if settings[SIZING] == CASH:
         full = settings[FULL] * static[MONEY]
-    return multiply_divide(full, share, WEIGHT, False)
+    return full if share == WEIGHT else multiply_divide(full, share, WEIGHT, False)
 
 
 @inlined

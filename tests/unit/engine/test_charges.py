@@ -131,10 +131,10 @@ def test_a_schedule_with_a_dangling_head_does_not_load() -> None:
 
 def test_history_before_the_first_trade_needs_no_rates_and_changes_no_charge() -> None:
     schedule = schedule_named("nse_equity")
-    begin = date(2024, 10, 1)
+    begin = date(2015, 12, 1)
     lengthened = schedule.trading_from(begin)
-    assert not schedule.covers(date(2020, 1, 1)) and lengthened.covers(date(2020, 1, 1))
-    assert not schedule.trading_from(date(2024, 9, 1)).covers(date(2024, 9, 15))
+    assert not schedule.covers(date(2012, 1, 1)) and lengthened.covers(date(2012, 1, 1))
+    assert not schedule.trading_from(date(2015, 11, 1)).covers(date(2015, 11, 15))
     trade = Trade(400_000_00, 400, Side.SELL, Product.INTRADAY, begin)
     assert note(lengthened, [trade]) == note(schedule, [trade])
     assert schedule_named("zero").trading_from(begin) is schedule_named("zero")
