@@ -172,9 +172,9 @@ def session_ends(bars: Bars) -> Int64:
     """`daily_sessions` as their `timeline`."""
     from app.engine.kernels import native
 
-    rows = np.zeros(0, np.int64)
-    rows = np.zeros(native.bind("day_ends", bars.days, rows)(), np.int64)
-    native.bind("day_ends", bars.days, rows)()
+    dates = min(bars.rows, int(bars.days[-1] - bars.days[0]) + 1) if bars.rows else 0
+    rows = np.zeros(dates, np.int64)
+    rows = rows[: native.bind("day_ends", bars.days, rows)()]
     found = np.zeros((len(rows), EVENT), np.int64)
     found[:, Event.ROW], found[:, Event.KIND], found[:, Event.SLOT] = rows, Kind.SESSION_CLOSE, -1
     return found

@@ -61,6 +61,7 @@ from app.engine.layout import (
 from app.engine.nodes import MAX_NODES, Kind
 from app.engine.translate import Node, Walker, late_last, reached
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 Number = int | float
 MAX_NUMBER = 1e15
 """Bound of parameters: every whole number below it is exact as a float."""
@@ -285,10 +286,9 @@ class Compiler:
         used = [place[register] for register in self.used()]
         code, ints, floats = encode(gated(nodes, used, place.get(self.roots.get("when", -1), -1)), used)
         roots = {name: place[register] for name, register in self.roots.items()}
-        outputs = np.full(OUTPUT, -1, np.int64)
+        outputs = [-1] * OUTPUT
         for output, register in self.outputs.items():
             outputs[output] = place[register]
-        used = [*roots.values(), *(int(register) for register in outputs if register >= 0)]
         constants = [node.constant for node in nodes]
         canonical = {
             "engine": ENGINE_VERSION,
@@ -299,9 +299,9 @@ class Compiler:
             "settings": self._settings(),
         }
         if len(roots) != 1:  # what older documents cannot say adds to the digest only where it is said
-            said = OUTPUT if outputs[OUTPUTS_OF_PROGRAM:].max() >= 0 else OUTPUTS_OF_PROGRAM
-            canonical |= {"when": roots.get("when", -1), "outputs": outputs[:said].tolist()}
-        text = json.dumps(canonical, sort_keys=True, separators=(",", ":"))
+            said = OUTPUT if max(outputs[OUTPUTS_OF_PROGRAM:]) >= 0 else OUTPUTS_OF_PROGRAM
+            canonical |= {"when": roots.get("when", -1), "outputs": outputs[:said]}
+        text = _CANONICAL.encode(canonical)
         return Program(
             name=self.document.name,
             digest=hashlib.sha256(text.encode()).hexdigest(),
@@ -311,7 +311,7 @@ class Compiler:
             early=early,
             target=roots.get("target", -1),
             when=roots.get("when", -1),
-            outputs=outputs,
+            outputs=np.array(outputs, np.int64),
             ints=max(ints, 2),
             floats=max(floats, 1),
             warm_up=max(nodes[register].lookback for register in used),
@@ -362,10 +362,10 @@ def gated(nodes: list[Node], roots: Sequence[int], gate: int) -> list[Node]:
 _DATES = {Op.MONTH, Op.DAY, Op.WEEKDAY, Op.DATE_NUMBER}
 
 
-def _scopes(nodes: list[Node], roots: Sequence[int]) -> list[Shared]:
+def _scopes(nodes: list[Node], roots: Sequence[int]) -> list[int]:
     """What depends on the date alone is the same for every instrument."""
     if not any(node.op in _DATES for node in nodes):
-        return [Shared.NO] * len(nodes)
+        return [int(Shared.NO)] * len(nodes)
     dated: set[int] = set()
     for register, node in enumerate(nodes):
         plain = node.op not in _STATE and node.op not in (Op.PEER, Op.RANK)
@@ -374,14 +374,14 @@ def _scopes(nodes: list[Node], roots: Sequence[int]) -> list[Shared]:
             dated.add(register)
     read = {*roots, *(read for register, node in enumerate(nodes) if register not in dated for read in node.reads)}
     scopes = (Shared.YES if register in read else Shared.WITHIN for register in range(len(nodes)))
-    return [scope if register in dated else Shared.NO for register, scope in enumerate(scopes)]
+    return [int(scope if register in dated else Shared.NO) for register, scope in enumerate(scopes)]
 
 
 def encode(nodes: list[Node], roots: Sequence[int]) -> tuple[list[list[int]], int, int]:
     """Rows of `layout.Code`, and how many integers and floats of state they need."""
     rows, ints, floats = [], 0, 0
     for node, scope in zip(nodes, _scopes(nodes, roots), strict=True):
-        rows.append([node.op, *node.inputs, node.i0, node.i1, ints, floats, node.unit or 0, scope])
+        rows.append([int(node.op), *node.inputs, node.i0, node.i1, ints, floats, node.unit or 0, scope])
         if node.op in _STATE:
             fixed, each, held, per_bar = _STATE[node.op]
             ints, floats = ints + fixed + each * node.i0, floats + held + per_bar * node.i0

@@ -7,7 +7,8 @@ that lost it builds a new runtime and warms it up on the same bars, and gets the
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ from app.engine.program import Program
 from app.kernel.errors import invalid
 
 if TYPE_CHECKING:
-    from app.engine.kernels.book import Machine, Market
+    from app.engine.kernels.book import Machine
 
 _NO_EVENTS = np.zeros((0, EVENT), np.int64)
 _CACHED, _HELD = 2**18, 2**22
@@ -54,18 +55,18 @@ def block_of(program: Program, slots: int) -> int:
 class Pass:
     """One run of a program over one market, block by block, into weights and flags (slots, block)."""
 
-    def __init__(
-        self, runtime: "ProgramRuntime", market: "Market", weights: Int64, flags: npt.NDArray[np.uint8]
-    ) -> None:
+    def __init__(self, runtime: "ProgramRuntime", market: Any, weights: Int64, flags: npt.NDArray[np.uint8]) -> None:
+        """`market`: a `book.Market`, or a part of it that other calls take, too."""
         from app.engine.kernels import native
 
         program = runtime.program
-        machine = runtime.machine(weights.shape[1])
+        machine = runtime.part(weights.shape[1])
         self._early, self._target, self._rule = program.early, program.target, program.rule
         self._least = -int(program.settings[Setting.SHORT])
         self._run = native.bind("run", machine, market)
-        self._split = native.bind("split", machine)
-        self._signal, self._signals = machine.signal, native.bind("signals", machine, market, weights, flags)
+        self._split = partial(native.bind, "split", machine)
+        self._signal = runtime.machine(weights.shape[1]).signal
+        self._signals = native.bind("signals", machine, market, weights, flags)
         self._signalling = program.early == program.nodes and not program.trades
 
     def advance(self, start: int, end: int, splits: Sequence[tuple[int, int, int, int]] = ()) -> None:
@@ -78,7 +79,7 @@ class Pass:
         for row, slot, numerator, denominator in splits:
             self._compute(at, row, start)
             at = row
-            self._split(0, self._early, slot, numerator, denominator)
+            self._split()(0, self._early, slot, numerator, denominator)
         self._compute(at, end, start)
 
     def signal(self, target: int, rule: int, start: int, end: int) -> None:
@@ -114,6 +115,7 @@ class ProgramRuntime:
         self._weights = np.zeros((slots, 1), np.int64)
         self._flags = np.zeros((slots, 1), np.uint8)
         self._machines: dict[int, Machine] = {}
+        self._parts: dict[int, Any] = {}
         self._live: Pass | None = None
 
     def machine(self, size: int) -> "Machine":
@@ -132,6 +134,15 @@ class ProgramRuntime:
                 columns, np.zeros(shape, np.uint8), np.zeros(self.slots),
             )  # fmt: skip
         return found
+
+    def part(self, size: int) -> Any:
+        """`machine`, as several calls take it."""
+        from app.engine.kernels import native
+        from app.engine.kernels.book import Machine
+
+        if size not in self._parts:
+            self._parts[size] = native.part(Machine, self.machine(size))
+        return self._parts[size]
 
     def over(self, bars: Bars, weights: Int64, flags: npt.NDArray[np.uint8]) -> Pass:
         """This program over these bars; weights i8 and flags u1, (slots, block), are written from each block's first

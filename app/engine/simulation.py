@@ -31,7 +31,7 @@ from app.engine.finer import Finer, within
 from app.engine.instruments import Instrument, check_events, static_array
 from app.engine.layout import ENGINE_VERSION
 from app.engine.program import Program
-from app.engine.runtime import ProgramRuntime, splits_of
+from app.engine.runtime import Pass, ProgramRuntime, splits_of
 from app.engine.schedule import Schedule
 from app.engine.tariff import check_exercise, rate_table
 from app.engine.terms import CASH_ACCOUNT, Terms
@@ -213,10 +213,9 @@ class Run:
         self.equity = np.empty(bars.rows, np.int64)
         weights, flags = np.zeros((slots, self.size), np.int64), np.zeros((slots, self.size), np.uint8)
         self.fills: list[Int64] = []
-        self._over = self.runtime.over(bars, weights, flags)
-        self._simulate = self._bound(weights, flags)
+        self._over, self._simulate = self._bound(weights, flags)
 
-    def _bound(self, weights: Int64, flags: npt.NDArray[np.uint8]) -> "Call":
+    def _bound(self, weights: Int64, flags: npt.NDArray[np.uint8]) -> tuple[Pass, "Call"]:
         from app.engine.kernels import native
         from app.engine.kernels.book import Book, Market
 
@@ -230,7 +229,9 @@ class Run:
             market = market._replace(
                 finer=fine.fields, finer_valid=fine.valid, spans=self.finer.spans, alone=self.finer.alone
             )
-        return native.bind("simulate", book, market, self.runtime.machine(self.size), weights, flags, self.equity)
+        shown, machine = native.part(Market, market), self.runtime.part(self.size)
+        simulate = native.bind("simulate", book, shown, machine, weights, flags, self.equity)
+        return Pass(self.runtime, shown, weights, flags), simulate
 
     def block(self, start: int, end: int) -> None:
         """Compute and simulate rows [start, end), at most `size`."""

@@ -5,6 +5,7 @@ literal, which takes any. It says how a lagged value is restated, and refuses su
 """
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 from app.engine.expression import parse_expression
@@ -49,17 +50,23 @@ def fault(path: str, reason: str) -> DomainError:
 
 def _field(value: Any) -> Node | None:
     """The node of a bar field that stands for itself, as {"op": "close"}."""
-    name = value.get("op") if isinstance(value, Mapping) and len(value) == 1 else None
+    name = value.get("op") if isinstance(value, dict) and len(value) == 1 else None
     if not isinstance(name, str) or name not in FIELD_WORDS:
         return None
     field = FIELD_WORDS[name]
     return Node(Op.FIELD, (int(field), 0, 0), 0, 0, 0.0, -1 if field is Field.VOLUME else 1, "number", 1)
 
 
-def _only(value: Mapping[str, Any], word: Word | Macro, name: str, path: str) -> None:
-    allowed = {"op", *(i for i, _ in word.inputs), *(a.name for a in word.arguments)}
+@cache
+def _allowed(name: str) -> frozenset[str]:
+    """The keys of a word's expression."""
+    word = MACROS.get(name) or WORDS[name]
+    return frozenset(("op", *(i for i, _ in word.inputs), *(a.name for a in word.arguments)))
+
+
+def _only(value: Mapping[str, Any], name: str, path: str) -> None:
     for key in value:
-        if key not in allowed:
+        if key not in _allowed(name):
             raise fault(f"{path}.{key}", f"{name!r} has no such argument")
 
 
@@ -168,7 +175,7 @@ class Walker:
         return self.parameters[name]
 
     def _macro(self, name: str, macro: Macro, value: Mapping[str, Any], path: str, depth: int) -> int:
-        _only(value, macro, name, path)
+        _only(value, name, path)
         given: dict[str, Any] = {a.name: self._argument(a, value, path) for a in macro.arguments}
         for key, kind in macro.inputs:
             part = value.get(key, macro.defaults.get(key))
@@ -182,7 +189,7 @@ class Walker:
             raise fault(path, f"{name!r}: {error.message.partition(': ')[2]}") from None
 
     def _operation(self, name: str, word: Word, value: Mapping[str, Any], path: str, depth: int) -> int:
-        _only(value, word, name, path)
+        _only(value, name, path)
         if (source := _field(value)) is not None:
             return self._node(source)
         numbers = [self._argument(argument, value, path) for argument in word.arguments]

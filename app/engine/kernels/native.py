@@ -11,7 +11,6 @@ import hashlib
 import importlib.util
 import subprocess
 import sys
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,19 @@ from app.engine.kernels import cache_folder
 from app.engine.kernels.book import ENTRIES, PARTS, WHOLE, Column
 
 _POINTER, _WORD = ctypes.c_void_p, ctypes.c_int64
+_DTYPES = {name: np.dtype(name) for name in ("i8", "u1", "f8")}
 _FAILED = "an amount does not fit into 64 bits"
+
+
+class Part:
+    """Arrays of one argument as the compiled code takes them, for several calls. It keeps them alive."""
+
+    def __init__(self, name: str, kind: Any, argument: Any) -> None:
+        self.kind, self.argument = kind, argument
+        columns = [(kind, argument)] if isinstance(kind, Column) else zip(PARTS[kind], argument, strict=True)
+        self.words: list[int] = []
+        for column, array in columns:
+            self.words += _packed(name, column, array)
 
 
 class Call:
@@ -36,13 +47,14 @@ class Call:
         arrays = [kind for kind in kinds if kind != WHOLE]
         if len(arguments) != len(arrays):
             raise TypeError(f"{name} takes {len(arrays)} arrays, not {len(arguments)}")
-        words: list[int] = []
-        for kind, argument in zip(arrays, arguments, strict=True):
-            for column, array in _columns(kind, argument):
-                words += _packed(name, column, array)
-        self._arguments = arguments
+        self._parts = [
+            given if isinstance(given, Part) and given.kind is kind else Part(name, kind, given)
+            for kind, given in zip(arrays, arguments, strict=True)
+        ]
+        words = [word for part in self._parts for word in part.words]
         self._first, self._count = len(words), len(kinds) - len(arrays)
-        self._frame = (_WORD * (len(words) + self._count + 1))(*words)
+        held: Any = np.array(words + [0] * (self._count + 1), np.int64)
+        self._frame = (_WORD * len(held)).from_buffer(held)
         self._address = ctypes.addressof(self._frame)
         self._run = load()[name]
 
@@ -64,18 +76,17 @@ def bind(name: str, *arguments: Any) -> Call:
     return Call(name, *arguments)
 
 
-def _columns(kind: Any, argument: Any) -> Iterator[tuple[Column, np.ndarray[Any, Any]]]:
-    if isinstance(kind, Column):
-        yield kind, argument
-    else:
-        yield from zip(PARTS[kind], argument, strict=True)
+def part(kind: Any, argument: Any) -> Part:
+    """An argument that several entries take. Raises `TypeError` as `bind` does."""
+    return Part("an entry", kind, argument)
 
 
 def _packed(name: str, column: Column, array: np.ndarray[Any, Any]) -> tuple[int, ...]:
     """An array as the compiled code takes it: owner and parent (none), items, item size, address, shape, strides."""
-    if array.dtype.str[1:] != column.dtype or array.ndim != column.axes or not array.flags.c_contiguous:
+    if array.dtype != _DTYPES[column.dtype] or array.ndim != column.axes or not array.flags.c_contiguous:
         raise TypeError(f"{name} takes a contiguous array {column}, not {array.dtype}, {array.ndim} axes")
-    return 0, 0, array.size, array.itemsize, array.ctypes.data, *array.shape, *array.strides
+    address = array.__array_interface__["data"][0]
+    return 0, 0, array.size, array.itemsize, address, *array.shape, *array.strides
 
 
 @cache

@@ -52,6 +52,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
             with monkeypatch.context() as patch, np.errstate(divide="ignore", over="ignore", invalid="ignore"):
                 patch.setattr(numba, "njit", lambda *_, **__: lambda function: function)
                 patch.setattr(native, "bind", interpreted)
+                patch.setattr(native, "part", lambda _kind, argument: argument)
                 for name in NAMES:
                     importlib.import_module(name)
                 return work()
