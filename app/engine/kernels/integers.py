@@ -31,7 +31,7 @@ def multiply_divide(a: int, b: int, c: int, half_up: bool) -> int:
     elif c < _WIDE and estimate < _SAFE * float(c):
         # The quotient is off by some thousands at most, so the remainder fits into 64 bits, though its terms wrap.
         quotient = int(estimate / float(c))
-        remainder = magnitude * b - quotient * c
+        remainder = int(magnitude) * int(b) - quotient * int(c)
         step = remainder // c
         quotient, remainder = quotient + step, remainder - step * c
     else:

@@ -235,20 +235,20 @@ async def test_a_program_text_that_no_database_stores_is_refused(desk: Desk) -> 
 
 
 async def test_charges_must_be_known_where_it_may_trade_and_not_before(desk: Desk) -> None:
-    """NSE's rates begin on 1 December 2015; these minutes a day and a half before."""
-    folder, begin = desk.app.settings.data_dir, datetime(2015, 11, 29, 12, tzinfo=UTC)
+    """The schedule's rates begin on 1 October 2024; these minutes a day and a half before."""
+    folder, begin = desk.app.settings.data_dir, datetime(2024, 9, 29, 12, tzinfo=UTC)
     await import_bars(
         desk.app.database.reference, folder, write_minutes(folder / "infy.parquet", 4_000, start=begin),
         symbol="INFY", venue="XNSE", interval="1m", now=begin,
     )  # fmt: skip
-    asked: dict[str, Any] = {"instruments": [instrument("INFY", "XNSE")], "interval": "1m", "charges": "nse_equity"}
-    for start in (None, "2015-11-30"):
+    asked: dict[str, Any] = {"instruments": [instrument("INFY", "XNSE")], "interval": "1m", "charges": "bse_options"}
+    for start in (None, "2024-09-30"):
         answer = await desk.post(**asked, start=start)
         assert (answer.status_code, answer.json()["param"]) == (422, "charges")
-        assert "no rates for 2015-11-" in answer.json()["detail"]
-    document = await desk.ran(**asked, start="2015-12-01")
-    assert document["data"]["first_bar"] == "2015-11-29T12:01:00Z"
-    assert document["fills"][0]["at"] >= "2015-12-01" and float(document["charges"]["stt"]) > 0
+        assert "no rates for 2024-09-" in answer.json()["detail"]
+    document = await desk.ran(**asked, start="2024-10-01")
+    assert document["data"]["first_bar"] == "2024-09-29T12:01:00Z"
+    assert document["fills"][0]["at"] >= "2024-10-01" and float(document["charges"]["stt"]) > 0
 
 
 async def test_an_unknown_strategy_is_a_404(desk: Desk) -> None:
