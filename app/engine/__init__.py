@@ -4,7 +4,7 @@ Import from the modules; nothing is loaded until used. Processes load compiled k
 
 Programs      `program.compile_program(document, parameters) -> Program` (digest, warm_up, cost), `document.Document`
 Expressions   `expression.parse_expression(text, parameters, path)`: the written form as JSON
-Bars          `bars.Bars`, `bars.align`, `bars.Split / Dividend / SessionClose`, `bars.timeline`, `bars.daily_sessions`
+Bars          `bars.Bars`, `bars.align`, `bars.Split / Dividend / SessionClose`, `bars.timeline`, `bars.session_ends`
 Instruments   `instruments.Instrument`
 Signals       `runtime.ProgramRuntime(program, instruments)`: `warm_up(bars, events)`, `on_bar(day, rows, splits)`
 Decision      `decision.decide(program, instruments, signals, book) -> list[Intent]`, `decision.Book / Holding`

@@ -161,15 +161,8 @@ class Expiry:
 AnyEvent = Split | Dividend | SessionClose | Expiry
 
 
-def daily_sessions(bars: Bars) -> list[SessionClose]:
-    """One close after the last row of each trading date."""
-    if bars.rows == 0:
-        return []
-    return [SessionClose(int(row)) for row in np.flatnonzero(np.append(np.diff(bars.days) != 0, True))]
-
-
 def session_ends(bars: Bars) -> Int64:
-    """`daily_sessions` as their `timeline`."""
+    """The `timeline` of one close after the last row of each trading date."""
     from app.engine.kernels import native
 
     dates = min(bars.rows, int(bars.days[-1] - bars.days[0]) + 1) if bars.rows else 0

@@ -6,7 +6,7 @@ from datetime import date
 import numpy as np
 import pytest
 
-from app.engine.bars import AnyEvent, Bars, Dividend, SessionClose, Split, align, daily_sessions, day_number, timeline
+from app.engine.bars import AnyEvent, Bars, Dividend, SessionClose, Split, align, day_number, session_ends, timeline
 from app.engine.columns import Kind
 from app.engine.layout import FIELDS
 from app.kernel.errors import DomainError
@@ -79,8 +79,8 @@ def test_aligning_refuses_duplicates_and_accepts_nothing() -> None:
 
 def test_sessions_end_with_the_last_bar_of_each_date() -> None:
     bars = align([series([1, 2, 3, 4, 5], 10) | {"days": [7, 7, 8, 9, 9]}])
-    assert [event.row for event in daily_sessions(bars)] == [1, 2, 4]
-    assert daily_sessions(align([])) == []
+    assert session_ends(bars).tolist() == timeline(bars, [SessionClose(row) for row in (1, 2, 4)]).tolist()
+    assert len(session_ends(align([]))) == 0
 
 
 def test_the_timeline_puts_actions_before_and_session_ends_after_the_bar(bars_of: Maker) -> None:
