@@ -29,8 +29,6 @@ KEPT = 2**26
 """Bytes of columns that a lot may fill."""
 SETS = 512
 """Sets of a lot."""
-
-
 _NOTHING = np.full(OUTPUT, -1, np.int64)
 
 

@@ -18,9 +18,17 @@ def source_digest() -> str:
 
 
 def cache_folder() -> Path:
-    """Where compiled kernels lie: the caller's folder (`app.engine.cache_directory`), else beside the kernels."""
+    """Where compiled kernels lie: the caller's folder (`app.engine.cache_directory`), else beside the kernels, else,
+    where that is read-only, in the user's cache."""
     given = os.environ.get("NUMBA_CACHE_DIR")
-    return Path(given) if given else Path(__file__).parent / "__pycache__" / source_digest()
+    if given:
+        return Path(given)
+    here, digest = Path(__file__).parent, source_digest()
+    beside = here / "__pycache__" / digest
+    nearest = next(folder for folder in (beside, beside.parent, here) if folder.is_dir())
+    if os.access(nearest, os.W_OK):
+        return beside
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mandi" / "kernels" / digest
 
 
 def warm() -> None:

@@ -2,7 +2,7 @@
 
 Each entry gets a trampoline `int32 mandi_NAME(int64 *frame)`, which takes the arguments from the frame, in the order in
 which numba flattens them, calls the kernel, and leaves its result behind the last one. The status is 0, or not where
-the kernel raised. The file needs nothing of numba or Python to run: what it does not define is checked.
+the kernel raised. The file needs nothing of numba or Python to run; a test runs it in a process without numba.
 """
 
 import importlib

@@ -82,3 +82,14 @@ def test_the_cache_folder_is_named_after_the_kernels(tmp_path: Path, monkeypatch
     assert folder.parent == tmp_path
     assert os.environ["NUMBA_CACHE_DIR"] == str(folder)
     assert app.engine.cache_directory(str(tmp_path)) == folder == kernels.cache_folder()
+
+
+def test_a_read_only_installation_keeps_its_kernels_in_the_users_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    beside = Path(kernels.__file__ or "").parent / "__pycache__" / kernels.source_digest()
+    assert kernels.cache_folder() == beside
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert kernels.cache_folder() == tmp_path / "mandi" / "kernels" / kernels.source_digest()

@@ -10,6 +10,7 @@ from app.insight.backtest.service.files import FileRun, prepare_files, run_files
 from app.insight.backtest.service.page import STYLE, report_page
 from app.insight.backtest.service.prepared import Prepared, trading_day
 from app.insight.backtest.service.reading import (
+    ResultBytes,
     cancel_backtest,
     get_backtest,
     list_backtests,
@@ -24,6 +25,7 @@ __all__ = [
     "FileRun",
     "Planned",
     "Prepared",
+    "ResultBytes",
     "cancel_backtest",
     "create_backtest",
     "get_backtest",

@@ -8,6 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from app.infra.database import Tx
+from app.insight.backtest.service import ResultBytes
 from app.insight.research import repository
 from app.insight.research.service.page import sweep_page, walk_page
 from app.insight.research.tables import Sweep, SweepResult
@@ -24,14 +25,6 @@ class Seen:
 
     row: Sweep
     done: int
-
-
-@dataclass(frozen=True, slots=True)
-class ResultBytes:
-    """A result document as it was made, and the SHA-256 of it."""
-
-    sha256: str
-    document: bytes
 
 
 async def get_sweep(tx: Tx, sweep_id: UUID) -> Seen:
