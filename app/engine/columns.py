@@ -46,6 +46,7 @@ class State(IntEnum):
     BARS_HELD = 6  # closed bars since the position was opened, the first one included
     TRADED = 7  # quantity filled on this bar
     GONE = 8  # 1: the contract has expired
+    OPENED = 9  # the open of the bar that its orders are shown
 
 
 STATE = len(State)

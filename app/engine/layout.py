@@ -66,6 +66,7 @@ class Op(IntEnum):
     AND = 46
     OR = 47
     NOT = 48
+    GATHER = 49  # a column of every row, at those where a rule holds
     SELECT = 50
     LATCH = 51
     EMA = 60

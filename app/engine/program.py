@@ -8,7 +8,7 @@ is over the register program, so documents that compute the same have the same d
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,22 +44,10 @@ from app.engine.document import (
     parse_document,
     refused,
 )
-from app.engine.layout import (
-    BEFORE,
-    ENGINE_VERSION,
-    EXTREME,
-    OUTPUT,
-    OUTPUTS_OF_PROGRAM,
-    RAMP,
-    SESSION,
-    WINDOW,
-    Op,
-    Output,
-    Rebalance,
-    Shared,
-)
+from app.engine.encoding import encode, gated
+from app.engine.layout import ENGINE_VERSION, OUTPUT, OUTPUTS_OF_PROGRAM, Op, Output, Rebalance
 from app.engine.nodes import MAX_NODES, Kind
-from app.engine.translate import Node, Walker, late_last, reached
+from app.engine.translate import Walker, late_last, reached
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 Number = int | float
@@ -81,8 +69,9 @@ class Program:
 
     `code` i8 (nodes, CODE), `constants` f8 (nodes,); per slot `ints` and `floats` numbers of state. The first `early`
     nodes depend on bars alone, the others on the position too. A program of trades says its `outputs` i8 (OUTPUT,),
-    one of targets `target` and, for a rule, `when` (registers; -1: none). `warm_up`: bars before anything can be known.
-    `instruments`: the fewest a run may have. `nodes` × bars × instruments is the cost of a run, known before it.
+    one of targets `target` and, for a rule, `when` (registers; -1: none). Nodes from `sparse` on are computed only
+    where the rule holds. `warm_up`: bars before anything can be known. `instruments`: the fewest a run may have.
+    `nodes` × bars × instruments is the cost of a run, known before it.
     """
 
     name: str
@@ -93,6 +82,7 @@ class Program:
     early: int
     target: int
     when: int
+    sparse: int
     outputs: Int64
     ints: int
     floats: int
@@ -109,6 +99,11 @@ class Program:
     def rule(self) -> int:
         """When to trade, as the kernels take it: the register of a condition, or a negative number."""
         return self.when if self.when >= 0 else -1 - int(self.rebalance)
+
+    @property
+    def gate(self) -> int:
+        """The register of the condition at which alone nodes from `sparse` on are computed; -1: there are none."""
+        return self.when if self.sparse < self.nodes else -1
 
     @property
     def trades(self) -> bool:
@@ -284,7 +279,7 @@ class Compiler:
         """What was read, as a program of its own."""
         nodes, place, early = late_last(self.walker.nodes, self.used())
         used = [place[register] for register in self.used()]
-        code, ints, floats = encode(gated(nodes, used, place.get(self.roots.get("when", -1), -1)), used)
+        code, ints, floats = encode(nodes, used)
         roots = {name: place[register] for name, register in self.roots.items()}
         outputs = [-1] * OUTPUT
         for output, register in self.outputs.items():
@@ -302,6 +297,13 @@ class Compiler:
             said = OUTPUT if max(outputs[OUTPUTS_OF_PROGRAM:]) >= 0 else OUTPUTS_OF_PROGRAM
             canonical |= {"when": roots.get("when", -1), "outputs": outputs[:said]}
         text = _CANONICAL.encode(canonical)
+        warm_up, sparse = max(nodes[register].lookback for register in used), len(nodes)
+        if "when" in roots and early == len(nodes):
+            nodes, place, sparse = gated(nodes, [roots["target"]], roots["when"])
+        if sparse < len(nodes):
+            roots = {name: place[register] for name, register in roots.items()}
+            code, ints, floats = encode(nodes, [], sparse)
+            constants, early = [node.constant for node in nodes], len(nodes)
         return Program(
             name=self.document.name,
             digest=hashlib.sha256(text.encode()).hexdigest(),
@@ -311,10 +313,11 @@ class Compiler:
             early=early,
             target=roots.get("target", -1),
             when=roots.get("when", -1),
+            sparse=sparse,
             outputs=np.array(outputs, np.int64),
             ints=max(ints, 2),
             floats=max(floats, 1),
-            warm_up=max(nodes[register].lookback for register in used),
+            warm_up=warm_up,
             instruments=max((node.i0 for node in nodes if node.op is Op.PEER), default=1),
             rebalance=self.rebalance,
             settings=self.settings,
@@ -326,63 +329,3 @@ class Compiler:
         while len(found) > SETTINGS_OF_PROGRAM and found[-1] == 0:
             found.pop()
         return found
-
-
-_STATE: dict[Op, tuple[int, int, int, int]] = {
-    **dict.fromkeys((Op.SMA, Op.STDDEV, Op.ZSCORE), (WINDOW, 1, 0, 0)),
-    Op.RETURN: (WINDOW + 1, 1, 0, 0),
-    Op.LAG: (2, 0, 0, 1),
-    Op.LATCH: (1, 0, 0, 0),
-    **dict.fromkeys((Op.MONTH_CHANGED, Op.BAR_OF_DAY), (2, 0, 0, 0)),
-    **dict.fromkeys((Op.EMA, Op.WILDER), (1, 0, 1, 0)),
-    **dict.fromkeys((Op.HIGHEST, Op.LOWEST), (EXTREME, 1, 0, 1)),
-    **dict.fromkeys((Op.WMA, Op.SLOPE), (RAMP, 1, 0, 0)),
-    **dict.fromkeys((Op.MEAN, Op.MEAN_DEVIATION, Op.DEVIATION, Op.PERCENT_RANK), (2, 0, 0, 1)),
-    **dict.fromkeys((Op.TREND_LINE, Op.TREND_UP), (2, 0, 3, 0)),
-    Op.GROWTH: (1, 0, 1, 0),
-    Op.VWAP: (SESSION, 0, 0, 0),
-    **dict.fromkeys((Op.OBV, Op.PLUS_DM, Op.MINUS_DM), (BEFORE, 0, 0, 0)),
-    Op.VOLATILITY: (3, 0, 0, 1),
-    **dict.fromkeys((Op.OPENING_HIGH, Op.OPENING_LOW), (3, 0, 0, 0)),
-}
-"""State of an operation: integers, integers for each bar of its window, floats, floats for each bar."""
-
-
-def gated(nodes: list[Node], roots: Sequence[int], gate: int) -> list[Node]:
-    """The nodes with each rank that is read only where the condition in register `gate` holds (-1: none) told so, by
-    I1 = register + 1: none that remembers its bars, nor the condition itself, may depend on it."""
-    if gate < 0:
-        return nodes
-    remembering = [register for register, node in enumerate(nodes) if node.op in _STATE]
-    always = reached(nodes, [gate, *remembering])
-    ranks = {r for r in reached(nodes, roots) - always if nodes[r].op is Op.RANK and r > gate}
-    return [node._replace(i1=gate + 1) if r in ranks else node for r, node in enumerate(nodes)]
-
-
-_DATES = {Op.MONTH, Op.DAY, Op.WEEKDAY, Op.DATE_NUMBER}
-
-
-def _scopes(nodes: list[Node], roots: Sequence[int]) -> list[int]:
-    """What depends on the date alone is the same for every instrument."""
-    if not any(node.op in _DATES for node in nodes):
-        return [int(Shared.NO)] * len(nodes)
-    dated: set[int] = set()
-    for register, node in enumerate(nodes):
-        plain = node.op not in _STATE and node.op not in (Op.PEER, Op.RANK)
-        known = {read for read in node.reads if nodes[read].op is not Op.CONST}
-        if node.op in _DATES or (plain and known and known <= dated):
-            dated.add(register)
-    read = {*roots, *(read for register, node in enumerate(nodes) if register not in dated for read in node.reads)}
-    scopes = (Shared.YES if register in read else Shared.WITHIN for register in range(len(nodes)))
-    return [int(scope if register in dated else Shared.NO) for register, scope in enumerate(scopes)]
-
-
-def encode(nodes: list[Node], roots: Sequence[int]) -> tuple[list[list[int]], int, int]:
-    """Rows of `layout.Code`, and how many integers and floats of state they need."""
-    rows, ints, floats = [], 0, 0
-    for node, scope in zip(nodes, _scopes(nodes, roots), strict=True):
-        rows.append([int(node.op), *node.inputs, node.i0, node.i1, ints, floats, node.unit or 0, scope])
-        if node.op in _STATE:
-            fixed, each, held, per_bar = _STATE[node.op]
-            ints, floats = ints + fixed + each * node.i0, floats + held + per_bar * node.i0
-    return rows, ints, floats

@@ -62,6 +62,7 @@ class Pass:
         program = runtime.program
         machine = runtime.part(weights.shape[1])
         self._early, self._target, self._rule = program.early, program.target, program.rule
+        self._sparse, self._gate = program.sparse, program.gate
         self._least = -int(program.settings[Setting.SHORT])
         self._run = native.bind("run", machine, market)
         self._split = partial(native.bind, "split", machine)
@@ -85,13 +86,13 @@ class Pass:
     def signal(self, target: int, rule: int, start: int, end: int) -> None:
         """Signals of another target and rule, from nothing known, of the columns there are."""
         self._signal[:] = 0
-        self._signals(target, rule, self._least, start, end, start)
+        self._signals(target, rule, self._gate, self._least, start, end, start)
 
     def _compute(self, start: int, end: int, base: int) -> None:
         if end > start:
-            self._run(0, self._early, start, end, base)
+            self._run(0, self._early, self._sparse, self._gate, start, end, base)
             if self._signalling:
-                self._signals(self._target, self._rule, self._least, start, end, base)
+                self._signals(self._target, self._rule, self._gate, self._least, start, end, base)
 
 
 class ProgramRuntime:
@@ -131,7 +132,7 @@ class ProgramRuntime:
             columns[:, ops == Op.INSTRUMENT] = np.arange(1.0, self.slots + 1.0)[:, None, None]
             found = self._machines[size] = Machine(
                 program.code, program.constants, program.outputs, self._scales, self._ints, self._floats, self._signal,
-                columns, np.zeros(shape, np.uint8), np.zeros(self.slots),
+                columns, np.zeros(shape, np.uint8), np.zeros(self.slots), np.zeros(size + 1, np.int64),
             )  # fmt: skip
         return found
 

@@ -3,10 +3,9 @@
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from app.engine.apply import Position
 from app.engine.bars import AnyEvent, Bars, Int64, SessionClose, session_ends, timeline
@@ -42,6 +41,8 @@ if TYPE_CHECKING:
     from app.engine.kernels.native import Call
 
 MAX_CASH = 2**53
+FILLS = 2**16
+"""Fills that a run has room for at first; only what is used takes memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,31 +208,37 @@ class Run:
         self.pool = np.zeros((16 * slots + 64, ORDER), np.int64)
         self.counters = np.zeros(COUNTER, np.int64)
         per_bar = 1 if self.finer is None or terms.participation_bps is None else 1 + self.finer.most
-        self.buffer = np.zeros((max(2048, 4 * len(self.pool) * per_bar), FILL), np.int64)
+        self.buffer = np.empty((max(FILLS, 4 * len(self.pool) * per_bar), FILL), np.int64)
         self.intents = np.zeros((slots, INTENDED), np.int64)
         self.amounts, self.totals = np.zeros((2, len(self.units)), np.int64)
         self.equity = np.empty(bars.rows, np.int64)
-        weights, flags = np.zeros((slots, self.size), np.int64), np.zeros((slots, self.size), np.uint8)
-        self.fills: list[Int64] = []
-        self._over, self._simulate = self._bound(weights, flags)
+        self.weights, self.flags = np.zeros((slots, self.size), np.int64), np.zeros((slots, self.size), np.uint8)
+        self._market = self._shown()
+        self._over = Pass(self.runtime, self._market, self.weights, self.flags)
+        self._simulate = self._bound()
 
-    def _bound(self, weights: Int64, flags: npt.NDArray[np.uint8]) -> tuple[Pass, "Call"]:
+    def _shown(self) -> Any:
         from app.engine.kernels import native
-        from app.engine.kernels.book import Book, Market
+        from app.engine.kernels.book import Market
 
-        book = Book(
-            self.state, self.static, self.settings, self.cash, self.pool, self.counters, self.buffer, self.intents,
-            self.rates, self.units, self.amounts, self.totals,
-        )  # fmt: skip
         market = Market(self.bars.fields, self.bars.valid, self.bars.days, self.actions, self.sessions)
         if self.finer is not None:
             fine = self.finer.bars
             market = market._replace(
                 finer=fine.fields, finer_valid=fine.valid, spans=self.finer.spans, alone=self.finer.alone
             )
-        shown, machine = native.part(Market, market), self.runtime.part(self.size)
-        simulate = native.bind("simulate", book, shown, machine, weights, flags, self.equity)
-        return Pass(self.runtime, shown, weights, flags), simulate
+        return native.part(Market, market)
+
+    def _bound(self) -> "Call":
+        from app.engine.kernels import native
+        from app.engine.kernels.book import Book
+
+        book = Book(
+            self.state, self.static, self.settings, self.cash, self.pool, self.counters, self.buffer, self.intents,
+            self.rates, self.units, self.amounts, self.totals,
+        )  # fmt: skip
+        machine = self.runtime.part(self.size)
+        return native.bind("simulate", book, self._market, machine, self.weights, self.flags, self.equity)
 
     def block(self, start: int, end: int) -> None:
         """Compute and simulate rows [start, end), at most `size`."""
@@ -242,18 +249,22 @@ class Run:
         """The columns of rows [start, end), and the signals where they depend on bars alone."""
         self._over.advance(start, end, splits_of(self.actions, start, end))
 
-    def _simulated(self, target: int, rule: int, start: int, end: int, *, keep: bool = True) -> int:
-        row, count = start, 0
+    @property
+    def fills(self) -> Int64:
+        """Those of the rows that were run, i8 (fills, `layout.FILL`)."""
+        return self.buffer[: self.counters[Counter.FILLS]]
+
+    def _simulated(self, target: int, rule: int, start: int, end: int) -> None:
+        row = start
         while row < end:
             row = self._simulate(self.program.early, target, rule, row, end, start)
             if row < 0:
                 raise conflict("too_many_orders", f"More than {len(self.pool)} orders work at once.")
-            found = int(self.counters[Counter.FILLS])
-            count += found
-            if keep:
-                self.fills.append(self.buffer[:found].copy())
-            self.counters[Counter.FILLS] = 0
-        return count
+            if row < end:
+                done = self.fills
+                self.buffer = np.empty((2 * len(self.buffer), FILL), np.int64)
+                self.buffer[: len(done)] = done
+                self._simulate = self._bound()
 
     def again(self, target: int, rule: int) -> int:
         """From the start over all rows, whose columns `advance` left: how often one of the programs in them fills."""
@@ -262,7 +273,8 @@ class Run:
         self.cash[0] = self.initial
         if target >= 0:
             self._over.signal(target, rule, 0, self.bars.rows)
-        return self._simulated(target, rule, 0, self.bars.rows, keep=False)
+        self._simulated(target, rule, 0, self.bars.rows)
+        return len(self.fills)
 
     def result(self) -> Result:
         return Result(
@@ -270,7 +282,7 @@ class Run:
             initial_cash=self.initial,
             cash=int(self.cash[0]),
             equity=self.equity,
-            fills=np.concatenate(self.fills),
+            fills=self.fills,
             positions=tuple(Position(*(int(v) for v in row[: State.CLOSE])) for row in self.state),
             orders=int(self.counters[Counter.ORDERS]),
             expired_orders=int(self.counters[Counter.EXPIRED]),

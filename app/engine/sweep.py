@@ -15,10 +15,11 @@ from pydantic import BaseModel
 
 from app.engine.bars import AnyEvent, Bars, Int64, SessionClose
 from app.engine.document import Document, parse_document
+from app.engine.encoding import encode, gated
 from app.engine.fills import NO_SLIPPAGE, SlippageModel
 from app.engine.instruments import Instrument
 from app.engine.layout import OUTPUT, Op
-from app.engine.program import Compiler, Number, Program, compile_program, encode, gated, values_of
+from app.engine.program import Compiler, Number, Program, compile_program, values_of
 from app.engine.schedule import Schedule
 from app.engine.simulation import Run
 from app.engine.terms import CASH_ACCOUNT, Terms
@@ -92,8 +93,7 @@ def _each(
         run = Run(compile_program(document, values), bars, block=None, **account)
         for start in range(0, bars.rows, run.size):
             run.block(start, min(start + run.size, bars.rows))
-        fills = sum(len(part) for part in run.fills)
-        yield Trial(document, values, run.equity, int(run.cash[0]), fills, int(run.totals.sum()))
+        yield Trial(document, values, run.equity, int(run.cash[0]), len(run.fills), int(run.totals.sum()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +137,17 @@ class _Lot:
         nodes, place, _ = late_last(walker.nodes, used)
         roots = [place[register] for register in used]
         gate = place.get(gates.pop(), -1) if len(gates) == 1 else -1
-        code, ints, floats = encode(gated(nodes, roots, gate), roots)
         self.members = [_placed(member, place) for member in self.members]
+        sparse = len(nodes)
+        if gate >= 0:
+            nodes, place, sparse = gated(nodes, [member.target for member in self.members], gate)
+            self.members = [_placed(member, place) for member in self.members]
+            roots, gate = [place[register] for register in roots], place[gate]
+        code, ints, floats = encode(nodes, roots, sparse)
         self.program = Program(
             name=document.name, digest="", parameters={}, code=np.array(code, np.int64),
-            constants=np.array([node.constant for node in nodes], np.float64), early=len(nodes), target=-1, when=-1,
-            outputs=_NOTHING.copy(), ints=max(ints, 2), floats=max(floats, 1), warm_up=warm_up,
+            constants=np.array([node.constant for node in nodes], np.float64), early=len(nodes), target=-1, when=gate,
+            sparse=sparse, outputs=_NOTHING.copy(), ints=max(ints, 2), floats=max(floats, 1), warm_up=warm_up,
             instruments=max((node.i0 for node in nodes if node.op is Op.PEER), default=1),
             rebalance=compiler.rebalance, settings=compiler.settings,
         )  # fmt: skip

@@ -338,11 +338,12 @@ def late_last(nodes: list[Node], roots: Iterable[int]) -> tuple[list[Node], dict
         return nodes, {register: register for register in used}, len(nodes)
     order = [*(r for r in used if r not in late), *(r for r in used if r in late)]
     place = {register: at for at, register in enumerate(order)}
-    moved = []
-    for node in (nodes[register] for register in order):
-        if node.reads:
-            reads = tuple(place[register] for register in node.reads)
-            a, b, c = (place.get(register, 0) for register in node.inputs)
-            node = node._replace(inputs=(a, b, c), reads=reads)
-        moved.append(node)
-    return moved, place, len(order) - len(late)
+    return [moved(nodes[register], place) for register in order], place, len(order) - len(late)
+
+
+def moved(node: Node, place: Mapping[int, int]) -> Node:
+    """A node that finds what it reads in its new places."""
+    if not node.reads:
+        return node
+    a, b, c = (place.get(register, 0) for register in node.inputs)
+    return node._replace(inputs=(a, b, c), reads=tuple(place[register] for register in node.reads))

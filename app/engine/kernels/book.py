@@ -68,7 +68,8 @@ class Book(NamedTuple):
 class Machine(NamedTuple):
     """A program and what it computed: code i8 (nodes, CODE), constants f8 (nodes,), outputs i8 (OUTPUT,), scales
     f8 (slots, FIELDS); its state ints i8, floats f8 and signal i8, (slots, …); columns f8 and known u1 (slots, nodes,
-    block), those of constants filled; scratch f8 (slots,)."""
+    block), those of constants filled; scratch f8 (slots,); `asked` i8 (block + 1,): how many places of the block a rule
+    asks for, and which."""
 
     code: np.ndarray
     constants: np.ndarray
@@ -80,6 +81,7 @@ class Machine(NamedTuple):
     columns: np.ndarray
     known: np.ndarray
     scratch: np.ndarray
+    asked: np.ndarray
 
 
 LINE, TABLE, CUBE = Column("i8", 1), Column("i8", 2), Column("i8", 3)
@@ -100,14 +102,15 @@ PARTS: dict[Any, tuple[Column, ...]] = {
         Column("f8", 3),
         Column("u1", 3),
         Column("f8", 1),
+        LINE,
     ),
 }
 ENTRIES: dict[str, tuple[str, tuple[Any, ...]]] = {
     "fault": ("checking", (LINE, LINE, CUBE, MARKS, LINE)),
     "day_ends": ("checking", (LINE, LINE)),
-    "run": ("machine", (Machine, Market, *[WHOLE] * 5)),
+    "run": ("machine", (Machine, Market, *[WHOLE] * 7)),
     "split": ("machine", (Machine, *[WHOLE] * 5)),
-    "signals": ("machine", (Machine, Market, TABLE, MARKS, *[WHOLE] * 6)),
+    "signals": ("signals", (Machine, Market, TABLE, MARKS, *[WHOLE] * 7)),
     "decide": ("sizing", (TABLE, MARKS, TABLE, TABLE, LINE, TABLE, *[WHOLE] * 3)),
     "simulate": ("simulator", (Book, Market, Machine, TABLE, MARKS, LINE, *[WHOLE] * 6)),
 }

@@ -35,6 +35,7 @@ from app.engine.layout import BPS, Field
 
 OPEN, HIGH, LOW, CLOSE, VOLUME = (int(f) for f in Field)
 HELD, LAST, TRADED, BARS_HELD = (int(c) for c in (State.QUANTITY, State.CLOSE, State.TRADED, State.BARS_HELD))
+OPENED = int(State.OPENED)
 MULTIPLY, DIVIDE, TICK, LOT = int(Static.MULTIPLY), int(Static.DIVIDE), int(Static.TICK), int(Static.LOT)
 UNIT, PRODUCT, CURRENCY = int(Static.UNIT), int(Static.PRODUCT), int(Static.CURRENCY)
 POOL, FILLS, UNAFFORDABLE = int(Counter.POOL), int(Counter.FILLS), int(Counter.UNAFFORDABLE)
@@ -160,7 +161,7 @@ def shown(book: Book, bar: Bar, index: int, step: int) -> int:
     slot, side, kind = order[SLOT], order[SIDE], order[TYPE]
     fields, row = bar.fields, bar.at
     if step == 0:
-        return int(fields[OPEN, slot, row])
+        return int(book.state[slot, OPENED])
     if step == 3:
         return int(fields[CLOSE, slot, row])
     if kind == MARKET:
@@ -276,9 +277,10 @@ def present(book: Book, bar: Bar, index: int, step: int) -> None:
 def walk(book: Book, bar: Bar) -> bool:
     """Show a bar's prices to the working orders: at each step to the exits, then to the others and what they activate.
     Does any order still work?"""
-    for slot in range(book.state.shape[0]):
-        book.state[slot, TRADED] = 0
     arrived = book.counters[POOL]
+    for index in range(arrived):  # opens lie far apart in memory: asked for together, they come together
+        slot = book.pool[index, SLOT]
+        book.state[slot, OPENED], book.state[slot, TRADED] = bar.fields[OPEN, slot, bar.at], 0
     for step in range(4):
         before, alive = book.counters[POOL], False
         for others in range(2):

@@ -13,24 +13,19 @@ from app.engine.kernels.indicators import indicator, restate
 from app.engine.kernels.integers import day_of_month, month_of
 from app.engine.kernels.jit import inlined, kernel
 from app.engine.kernels.recurrences import follow
-from app.engine.kernels.windows import deviation, holding_return, rescale, sma, whole
-from app.engine.layout import WEIGHT, Code, Field, Flag, Op, Shared, Signal
+from app.engine.kernels.windows import deviation, holding_return, rescale, return_at, sma, whole
+from app.engine.layout import Code, Field, Op, Shared
 
 OP, A, B, C = int(Code.OP), int(Code.A), int(Code.B), int(Code.C)
 I0, I1, STATE, FLOATS, UNIT = int(Code.I0), int(Code.I1), int(Code.STATE), int(Code.FLOATS), int(Code.UNIT)
-SHARED, OWN, SAME = int(Code.SHARED), int(Shared.NO), int(Shared.YES)
+SHARED, OWN, SAME, WITHIN = int(Code.SHARED), int(Shared.NO), int(Shared.YES), int(Shared.WITHIN)
 CONST, FIELD, MONTH, DAY, WEEKDAY = int(Op.CONST), int(Op.FIELD), int(Op.MONTH), int(Op.DAY), int(Op.WEEKDAY)
 MONTH_CHANGED, LAG, RETURN, SMA = int(Op.MONTH_CHANGED), int(Op.LAG), int(Op.RETURN), int(Op.SMA)
 STDDEV, ZSCORE = int(Op.STDDEV), int(Op.ZSCORE)
-GT = int(Op.GT)
+GT, GATHER = int(Op.GT), int(Op.GATHER)
 SELECT, LATCH, VOLUME = int(Op.SELECT), int(Op.LATCH), int(Field.VOLUME)
-KNOWN, LAST, LAST_MONTH = int(Signal.KNOWN), int(Signal.WEIGHT), int(Signal.MONTH)
-UNKNOWN, HOLD, REBALANCE = int(Flag.UNKNOWN), int(Flag.HOLD), int(Flag.REBALANCE)
 PEER, RANK, FLAT = int(Op.PEER), int(Op.RANK), int(Op.FLAT)
 DATE, BAR_OF_DAY, INSTRUMENT = int(Op.DATE_NUMBER), int(Op.BAR_OF_DAY), int(Op.INSTRUMENT)
-WEIGHT_SCALE = WEIGHT
-AT_CHANGE, BY_MONTH = -1, -2  # a rule, as `Program.rule` numbers them
-PURSUED = 2  # of `KNOWN`: a weight was asked for
 
 
 @kernel
@@ -107,49 +102,40 @@ def instruction(machine: Machine, market: Market, slot: int, node: int, start: i
     elif op == LAG:
         lag(columns[word[A], first:last], known[word[A], first:last], live, state,
             machine.floats[slot, word[FLOATS] :], out, ok, word[I0])  # fmt: skip
-    elif op == SELECT:
-        when, then, other = word[A], word[B], word[C]
-        select(
-            columns[when, first:last], columns[then, first:last], columns[other, first:last],
-            known[when, first:last], known[then, first:last], known[other, first:last], out, ok,
-        )  # fmt: skip
     elif op > LATCH:
         indicator(
             word, market.fields[:, slot, start:end], scales, market.days[start:end], live, columns, known, first,
             state, machine.floats[slot, word[FLOATS] :], out, ok,
         )  # fmt: skip
+    elif op == LATCH:
+        enter, leave = word[A], word[B]
+        latch(columns[enter, first:last], columns[leave, first:last], known[enter, first:last],
+              known[leave, first:last], state, out, ok)  # fmt: skip
     else:
-        a, b = columns[word[A], first:last], columns[word[B], first:last]
-        a_ok, b_ok = known[word[A], first:last], known[word[B], first:last]
-        if op == LATCH:
-            latch(a, b, a_ok, b_ok, state, out, ok)
-        elif op < GT:
-            arithmetic(op, a, b, a_ok, b_ok, out, ok)
-        else:
-            logic(op, a, b, a_ok, b_ok, out, ok)
+        combine(word, columns, known, out, ok, first, last)
+
+
+@inlined
+def combine(
+    word: np.ndarray, columns: np.ndarray, known: np.ndarray, out: np.ndarray, ok: np.ndarray, first: int, last: int
+) -> None:
+    """What needs nothing but the same places [first, last) of other columns."""
+    op, a, a_ok = word[OP], columns[word[A], first:last], known[word[A], first:last]
+    b, b_ok = columns[word[B], first:last], known[word[B], first:last]
+    if op == SELECT:
+        select(a, b, columns[word[C], first:last], a_ok, b_ok, known[word[C], first:last], out, ok)
+    elif op < GT:
+        arithmetic(op, a, b, a_ok, b_ok, out, ok)
+    else:
+        logic(op, a, b, a_ok, b_ok, out, ok)
 
 
 @kernel
 def rank(machine: Machine, node: int, first: int, last: int) -> None:
-    """1 + the number of instruments whose value is larger, or equal and in an earlier slot; at places [first, last).
-
-    I1 − 1 is the register of a condition: where it holds for no instrument the rank is not read, and is unknown.
-    """
-    given, gate, slots = machine.code[node, A], machine.code[node, I1] - 1, machine.columns.shape[0]
+    """1 + the number of instruments whose value is larger, or equal and in an earlier slot; at places [first, last)."""
+    given, slots = machine.code[node, A], machine.columns.shape[0]
     columns, known, values = machine.columns, machine.known, machine.scratch
-    for slot in range(slots):
-        marks = known[slot, node, first:last]
-        for i in range(marks.shape[0]):
-            marks[i] = 0
-    asked = known[0, node, first:last]
-    for slot in range(slots):
-        if gate >= 0:
-            holds = columns[slot, gate, first:last]
-            for i in range(asked.shape[0]):
-                asked[i] |= 1 if holds[i] != 0.0 else 0
     for at in range(first, last):
-        if gate >= 0 and asked[at - first] == 0:
-            continue
         for slot in range(slots):
             values[slot] = columns[slot, given, at] if known[slot, given, at] == 1 else np.nan
         for slot in range(slots):
@@ -198,15 +184,72 @@ def copy_date(machine: Machine, market: Market, slot: int, node: int, start: int
         ok[i] = given_ok[i] & live[i]
 
 
+@inlined
+def alike(machine: Machine, market: Market, node: int, start: int, end: int) -> bool:
+    """Does the first slot's column say the same as every other's?"""
+    return bool(machine.code[node, SHARED] == WITHIN and whole(market.valid[0, start:end], 0))
+
+
 @kernel
-def run(machine: Machine, market: Market, first: int, last: int, start: int, end: int, base: int) -> int:
+def ask(machine: Machine, market: Market, gate: int, before: int, start: int, end: int, base: int) -> int:
+    """Note, behind the `before` places noted, those of rows [start, end) at which the condition in register `gate`
+    holds for any slot; how many there are now."""
+    first, last = start - base, end - base
+    marks = machine.asked[1 + before : 1 + before + end - start]
+    for i in range(marks.shape[0]):
+        marks[i] = 0
+    for slot in range(1 if alike(machine, market, gate, start, end) else machine.columns.shape[0]):
+        holds, known = machine.columns[slot, gate, first:last], machine.known[slot, gate, first:last]
+        for i in range(marks.shape[0]):
+            marks[i] |= (1 if holds[i] != 0.0 else 0) & known[i]
+    count = 0
+    for i in range(marks.shape[0]):
+        asked = marks[i]
+        marks[count] = first + i
+        count += asked
+    machine.asked[0] = before + count
+    return int(before + count)
+
+
+@inlined
+def thinned(
+    machine: Machine, market: Market, slot: int, node: int, before: int, start: int, end: int, base: int
+) -> None:
+    """One instruction of one slot at the places asked for, from the `before`-th on, into as many places of its
+    column."""
+    word, places = machine.code[node], machine.asked[1 + before : 1 + machine.asked[0]]
+    columns, known, first, last = machine.columns[slot], machine.known[slot], before, machine.asked[0]
+    out, ok = columns[node, first:last], known[node, first:last]
+    if word[OP] == GATHER:
+        given, given_ok = columns[word[A]], known[word[A]]
+        for i in range(out.shape[0]):
+            out[i], ok[i] = given[places[i]], given_ok[places[i]]
+    elif word[OP] == CONST:  # the column holds it already
+        for i in range(ok.shape[0]):
+            ok[i] = market.valid[slot, base + places[i]]
+    elif word[OP] == RETURN:
+        values, live = market.fields[word[A], slot, start:end], market.valid[slot, start:end]
+        return_at(machine.ints[slot, word[STATE] :], values, live, columns[node], known[node], word[I0], word[I1],
+                  places, before, start - base)  # fmt: skip
+    else:
+        combine(word, columns, known, out, ok, first, last)
+
+
+@kernel
+def run(
+    machine: Machine, market: Market, first: int, last: int, sparse: int, gate: int, start: int, end: int, base: int
+) -> int:
     """Run nodes [first, last) over rows [start, end) into places row − base. A rank or a peer needs other
     slots' values, so it divides the nodes into stages; position nodes are the simulator's. What depends on the date
-    alone is computed for the first slot, where that has every bar."""
-    dated = whole(market.valid[0, start:end], 0)
-    while first < last:
+    alone is computed for the first slot, where that has every bar.
+
+    Nodes from `sparse` on are read only where the condition in register `gate` holds. They are computed there alone,
+    and their columns are as long as `machine.asked`.
+    """
+    dated, dense = whole(market.valid[0, start:end], 0), min(last, sparse)
+    while first < dense:
         stop = first
-        while stop < last and not PEER <= machine.code[stop, OP] <= RANK:
+        while stop < dense and not PEER <= machine.code[stop, OP] <= RANK:
             stop += 1
         for slot in range(market.valid.shape[0]):
             for node in range(first, stop):
@@ -215,12 +258,29 @@ def run(machine: Machine, market: Market, first: int, last: int, start: int, end
                     copy_date(machine, market, slot, node, start, end, base)
                 elif kind == OWN and machine.code[node, OP] < FLAT:
                     instruction(machine, market, slot, node, start, end, base)
-        if stop < last and machine.code[stop, OP] == RANK:
+        if stop < dense and machine.code[stop, OP] == RANK:
             rank(machine, stop, start - base, end - base)
-        elif stop < last:
+        elif stop < dense:
             peer(machine, market, stop, start, end, base)
         first = stop + 1
+    if gate >= 0:
+        run_asked(machine, market, sparse, last, gate, start, end, base)
     return 0
+
+
+@inlined
+def run_asked(
+    machine: Machine, market: Market, first: int, last: int, gate: int, start: int, end: int, base: int
+) -> None:
+    """Run nodes [first, last) at the places of rows [start, end) at which the condition in register `gate` holds."""
+    before = machine.asked[0] if start > base else 0
+    count = ask(machine, market, gate, before, start, end, base)
+    for node in range(first, last):
+        if machine.code[node, OP] == RANK:
+            rank(machine, node, before, count)
+        else:
+            for slot in range(market.valid.shape[0]):
+                thinned(machine, market, slot, node, before, start, end, base)
 
 
 @kernel
@@ -239,100 +299,4 @@ def split(machine: Machine, first: int, last: int, slot: int, numerator: int, de
             follow(memory, word[I0], word[UNIT], numerator, denominator)
         elif LATCH < word[OP] < PEER or RANK < word[OP] < FLAT:
             restate(word, state, memory, numerator, denominator)
-    return 0
-
-
-@kernel
-def weight_of(value: float, least: float) -> int:
-    """At `WEIGHT`, clipped to least…1."""
-    return int(np.floor(min(max(value, least), 1.0) * WEIGHT_SCALE + 0.5))
-
-
-@kernel
-def on_change(
-    given: np.ndarray, given_ok: np.ndarray, own: np.ndarray, weights: np.ndarray, flags: np.ndarray, least: float
-) -> None:
-    """Rebalance where the weight differs from the last known one; the first known one trades nothing."""
-    rows, at = given.shape[0], 0
-    full = whole(given_ok, 0)
-    while at < rows and (not full or at == 0):
-        flags[at] = UNKNOWN
-        if given_ok[at] == 1:
-            weight = weight_of(given[at], least)
-            flags[at] = REBALANCE if own[KNOWN] != 0 and weight != own[LAST] else HOLD
-            own[KNOWN], own[LAST] = 1, weight
-        weights[at] = own[LAST]
-        at += 1
-    if at < rows:
-        now, before, values, said = weights[at:], weights[at - 1 :], given[at:], flags[at:]
-        for i in range(values.shape[0]):
-            now[i] = int(np.floor(min(max(values[i], least), 1.0) * WEIGHT_SCALE + 0.5))
-        for i in range(said.shape[0]):
-            said[i] = REBALANCE if now[i] != before[i] else HOLD
-        own[LAST] = weights[rows - 1]
-
-
-@kernel
-def by_rule(
-    given: np.ndarray, given_ok: np.ndarray, holds: np.ndarray, holds_ok: np.ndarray, valid: np.ndarray,
-    own: np.ndarray, weights: np.ndarray, flags: np.ndarray, least: float,
-) -> None:  # fmt: skip
-    """Rebalance where a condition holds, and pursue that weight until it holds again."""
-    state, weight = own[KNOWN], own[LAST]
-    for i in range(given.shape[0]):
-        flag = HOLD if state == PURSUED and valid[i] == 1 else UNKNOWN
-        if holds[i] != 0.0 and holds_ok[i] == 1 and given_ok[i] == 1:
-            state, weight, flag = PURSUED, weight_of(given[i], least), REBALANCE
-        flags[i] = flag
-        weights[i] = weight
-    own[KNOWN], own[LAST] = state, weight
-
-
-@kernel
-def monthly(
-    given: np.ndarray, given_ok: np.ndarray, days: np.ndarray, valid: np.ndarray,
-    own: np.ndarray, weights: np.ndarray, flags: np.ndarray, least: float,
-) -> None:  # fmt: skip
-    """As `by_rule`, at the first known bar of a month after one of another month."""
-    for i in range(given.shape[0]):
-        flags[i] = HOLD if own[KNOWN] == PURSUED and valid[i] == 1 else UNKNOWN
-        if given_ok[i] == 1:
-            month = month_of(days[i])
-            if own[KNOWN] != 0 and own[LAST_MONTH] != month:
-                own[KNOWN], own[LAST] = PURSUED, weight_of(given[i], least)
-                flags[i] = REBALANCE
-            own[KNOWN], own[LAST_MONTH] = max(own[KNOWN], 1), month
-        weights[i] = own[LAST]
-
-
-@kernel
-def signals(
-    machine: Machine,
-    market: Market,
-    weights: np.ndarray,
-    flags: np.ndarray,
-    target: int,
-    rule: int,
-    least: int,
-    start: int,
-    end: int,
-    base: int,
-) -> int:
-    """Turn the target column into weights (scale `WEIGHT`, clipped to least…1) and flags, at places row − base of the
-    (slots, rows) outputs.
-
-    A `rule` that is not negative is a condition's register.
-    """
-    first, last = start - base, end - base
-    for slot in range(machine.signal.shape[0]):
-        own, valid = machine.signal[slot], market.valid[slot, start:end]
-        given, known = machine.columns[slot, target, first:last], machine.known[slot, target, first:last]
-        pursued, said = weights[slot, first:last], flags[slot, first:last]
-        if rule == AT_CHANGE:
-            on_change(given, known, own, pursued, said, float(least))
-        elif rule == BY_MONTH:
-            monthly(given, known, market.days[start:end], valid, own, pursued, said, float(least))
-        else:
-            holds, holds_known = machine.columns[slot, rule, first:last], machine.known[slot, rule, first:last]
-            by_rule(given, known, holds, holds_known, valid, own, pursued, said, float(least))
     return 0

@@ -28,9 +28,10 @@ from app.engine.kernels.execution import trade
 from app.engine.kernels.exits import leave
 from app.engine.kernels.integers import multiply_divide
 from app.engine.kernels.jit import inlined, kernel
-from app.engine.kernels.machine import run, signals
+from app.engine.kernels.machine import run
 from app.engine.kernels.pool import append, cancel, sweep
 from app.engine.kernels.positions import cost_of, notional_of
+from app.engine.kernels.signals import signals
 from app.engine.kernels.sizing import decide
 from app.engine.kernels.stretches import mark, next_move, next_stir, note_seen, quiet_until
 from app.engine.kernels.trading import intend
@@ -53,7 +54,7 @@ TRADE_FROM, ORDER_TYPE, SHORT = int(Setting.TRADE_FROM), int(Setting.ORDER_TYPE)
 MARGIN, BORROW, INTEREST = int(Setting.MARGIN_BPS), int(Setting.BORROW_BPS), int(Setting.INTEREST_BPS)
 WANTED_SLOT, WANTED_SIDE, WANTED, WANTED_LIMIT, WANTED_REASON, WANTED_BUDGET = (int(c) for c in Intended)
 TIME_LIMIT = int(Setting.TIME_EXIT)
-ORDERS_PER_SLOT = 8
+ORDERS_PER_SLOT, NO_GATE = 8, -1
 YEAR = 365
 
 
@@ -160,9 +161,10 @@ def evaluate(
 ) -> None:
     """At one row, the nodes that depend on the position, and the signals that follow from them."""
     positions(book, market, machine, row, at)
-    run(machine, market, early, machine.code.shape[0], row, row + 1, row - at)
+    nodes = machine.code.shape[0]
+    run(machine, market, early, nodes, nodes, NO_GATE, row, row + 1, row - at)
     if target >= 0:
-        signals(machine, market, weights, flags, target, rule, -book.settings[SHORT], row, row + 1, row - at)
+        signals(machine, market, weights, flags, target, rule, NO_GATE, -book.settings[SHORT], row, row + 1, row - at)
 
 
 @inlined
@@ -282,7 +284,7 @@ def simulate(
 
     Nodes from `early` on depend on the position and are run here, row by row. `target` -1: a program of trades.
     Where nothing can trade, expire or be decided, many rows are valued at once.
-    Returns the first row not run: less than `end` when the fill buffer must be emptied first, or -1 - row when the pool
+    Returns the first row not run: less than `end` when there is no more room for fills, or -1 - row when the pool
     is too small.
     """
     counters, settings, state = book.counters, book.settings, book.state

@@ -26,6 +26,7 @@ AT_FILL, CASH = int(Setting.AT_FILL), int(Sizing.CASH)
 ORDER_TYPE, OFFSET = int(Setting.ORDER_TYPE), int(Setting.OFFSET_BPS)
 SLOT, SIDE, AMOUNT, LIMIT, REASON, BUDGET = (int(c) for c in Intended)
 ENTER, INCREASE, REDUCE, EXIT = (int(r) for r in list(Reason)[:4])
+NOTHING = -1  # there is no equity
 UNKNOWN, REBALANCE = int(Flag.UNKNOWN), int(Flag.REBALANCE)
 CLASS, EQUITY, GONE = int(Static.CLASS), int(Class.EQUITY), int(State.GONE)
 
@@ -61,23 +62,31 @@ def limit_of(close: int, side: int, offset: int, tick: int) -> int:
     return max(ticks, 1) * tick
 
 
+@inlined
+def less_reserve(settings: np.ndarray, amount: int) -> int:
+    """An amount without the share of it that is kept."""
+    return multiply_divide(amount, BPS - settings[RESERVE], BPS, False)
+
+
 @kernel
-def full_position(settings: np.ndarray, static: np.ndarray, equity: int, share: int) -> int:
-    """The money of `share` (at `WEIGHT`) of a full position, where that is no number of units."""
-    full = multiply_divide(equity, BPS - settings[RESERVE], BPS, False)
-    if settings[SIZING] == CASH:
-        full = settings[FULL] * static[MONEY]
+def full_position(settings: np.ndarray, static: np.ndarray, usable: int, share: int) -> int:
+    """The money of `share` (at `WEIGHT`) of a full position, where that is no number of units; of cash, or of the
+    equity `less_reserve`."""
+    full = settings[FULL] * static[MONEY] if settings[SIZING] == CASH else usable
     return full if share == WEIGHT else multiply_divide(full, share, WEIGHT, False)
 
 
 @inlined
-def change_of(weight: int, flag: int, state: np.ndarray, static: np.ndarray, settings: np.ndarray, equity: int) -> int:
-    """Signed quantity one slot wants to trade, before the cash limit."""
+def change_of(
+    weight: int, flag: int, state: np.ndarray, static: np.ndarray, settings: np.ndarray, usable: int, least: int
+) -> int:
+    """Signed quantity one slot wants to trade, before the cash limit: with `usable`, the equity less the reserve, or
+    `NOTHING`; and of what is held not less than `least`."""
     held: int = state[QUANTITY]
     close: int = state[CLOSE]
     lot: int = static[LOT]
     free: int = held - state[OPEN_SELL]
-    if flag == UNKNOWN or close <= 0 or equity <= 0 or state[GONE] != 0:
+    if flag == UNKNOWN or close <= 0 or usable == NOTHING or state[GONE] != 0:
         return 0
     if weight == 0 and settings[SHORT] == 0:
         return -free if free > 0 else 0
@@ -86,15 +95,13 @@ def change_of(weight: int, flag: int, state: np.ndarray, static: np.ndarray, set
     if settings[UNITS] > 0:
         wanted = multiply_divide(settings[UNITS] * static[UNIT], abs(weight), WEIGHT, False)
     else:
-        budget = full_position(settings, static, equity, abs(weight))
+        budget = full_position(settings, static, usable, abs(weight))
         wanted = multiply_divide(budget, static[DIVIDE], close * static[MULTIPLY], False)
     wanted -= wanted % lot
     change: int = (wanted if weight > 0 else -wanted) - (free + state[OPEN_BUY])
     size = abs(change)
-    if held != 0:
-        least = multiply_divide(equity, settings[TOLERANCE], BPS, False)
-        if notional_of(size, close, static) < least:
-            return 0
+    if held != 0 and least > 0 and notional_of(size, close, static) < least:
+        return 0
     if settings[SHORT] != 0:
         size -= size % lot
         return size if change > 0 else -size
@@ -131,9 +138,12 @@ def decide(
     """
     slots = state.shape[0]
     equity = equity_of(state, static, cash)
+    usable = less_reserve(settings, equity) if equity > 0 else NOTHING
+    least = multiply_divide(max(equity, 0), settings[TOLERANCE], BPS, False)
     count, cost = 0, 0
     for slot in range(slots):
-        change = change_of(weights[slot, at], flags[slot, at], state[slot], static[slot], settings, equity)
+        change = change_of(weights[slot, at], flags[slot, at], state[slot], static[slot], settings, usable, least)
+        intents[slot, BUDGET] = change  # its place for now: no row is read before its budget is written, below
         if change < 0:
             row = intents[count]
             row[SLOT], row[SIDE], row[AMOUNT] = slot, -1, -change
@@ -143,9 +153,9 @@ def decide(
             cost += cost_of(change, state[slot, CLOSE], static[slot], settings)
     if cost > 0:
         free = free_of(state, static, settings, cash)
-        spendable = multiply_divide(max(free - reserved, 0), BPS - settings[RESERVE], BPS, False)
+        spendable = less_reserve(settings, max(free - reserved, 0))
         for slot in range(slots):
-            change = change_of(weights[slot, at], flags[slot, at], state[slot], static[slot], settings, equity)
+            change = intents[slot, BUDGET]
             if change <= 0:
                 continue
             if cost > spendable and settings[SHORT] == 0 and settings[AT_FILL] == 0:
@@ -162,7 +172,7 @@ def decide(
         if settings[AT_FILL] != 0 and row[SIDE] > 0:
             slot = row[SLOT]
             held = notional_of(state[slot, QUANTITY], state[slot, CLOSE], static[slot])
-            row[BUDGET] = max(full_position(settings, static[slot], equity, abs(weights[slot, at])) - held, 1)
+            row[BUDGET] = max(full_position(settings, static[slot], usable, abs(weights[slot, at])) - held, 1)
         if settings[ORDER_TYPE] == LIMIT_ORDER:
             slot = row[SLOT]
             row[LIMIT] = limit_of(state[slot, CLOSE], row[SIDE], settings[OFFSET], static[slot, TICK])

@@ -17,6 +17,7 @@ HOLD, REBALANCE = int(Flag.HOLD), int(Flag.REBALANCE)
 SLOT, SIDE, TYPE, LIMIT, TRIGGER = (int(c) for c in (Order.SLOT, Order.SIDE, Order.TYPE, Order.LIMIT, Order.TRIGGER))
 VALIDITY, SEEN, TRAIL, ONE_BAR = int(Order.VALIDITY), int(Order.SEEN), int(Order.TRAIL), int(Validity.BAR)
 ENTER_LONG, EXIT_LONG, ENTER_SHORT, EXIT_SHORT = (int(o) for o in list(Output)[:4])
+STRIDE = 64  # rows looked at together
 SURE = 2.0**62
 """A product whose factors multiply to less is exact in 64 bits."""
 
@@ -66,18 +67,34 @@ def note_seen(pool: np.ndarray, count: int, valid: np.ndarray, row: int, stop: i
 
 @inlined
 def next_stir(state: np.ndarray, weights: np.ndarray, flags: np.ndarray, first: int, last: int) -> int:
-    """The first place in [first, last) at which a slot of a program of targets asks for a decision, or `last`."""
+    """The first place in [first, last) at which a slot of a program of targets asks for a decision, or `last`: it is to
+    be rebalanced, or is held at a weight of zero. A weight changes only where a slot is rebalanced."""
     for slot in range(state.shape[0]):
-        at, said, asked = 0, flags[slot, first:last], weights[slot, first:last]
-        rows = said.shape[0]
-        if state[slot, HELD] != 0:
-            while at < rows and said[at] != REBALANCE and (said[at] != HOLD or asked[at] != 0):
+        if state[slot, HELD] != 0 and weights[slot, first] == 0:
+            at, said, asked = 0, flags[slot, first:last], weights[slot, first:last]
+            while at < said.shape[0] and (said[at] != HOLD or asked[at] != 0):
                 at += 1
-        else:
-            while at < rows and said[at] != REBALANCE:
-                at += 1
+            last = first + at
+    while first < last and not stirred(flags, first, min(first + STRIDE, last)):
+        first += STRIDE
+    last = min(first + STRIDE, last)
+    for slot in range(state.shape[0] if first < last else 0):
+        at, said = 0, flags[slot, first:last]
+        while at < said.shape[0] and said[at] != REBALANCE:
+            at += 1
         last = first + at
     return last
+
+
+@inlined
+def stirred(flags: np.ndarray, first: int, last: int) -> bool:
+    """Is any slot to be rebalanced at places [first, last)?"""
+    found = 0
+    for slot in range(flags.shape[0]):
+        said = flags[slot, first:last]
+        for i in range(said.shape[0]):
+            found |= said[i]
+    return bool((found & REBALANCE) != 0)
 
 
 @inlined

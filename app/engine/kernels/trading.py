@@ -28,7 +28,7 @@ from app.engine.kernels.integers import multiply_divide
 from app.engine.kernels.jit import inlined, kernel
 from app.engine.kernels.pool import append, away, cancel, on_tick, reduce
 from app.engine.kernels.positions import basis_of, margin_of, notional_of, tied
-from app.engine.kernels.sizing import equity_of, full_position
+from app.engine.kernels.sizing import equity_of, full_position, less_reserve
 from app.engine.layout import BPS, WEIGHT, Output
 
 ENTER_LONG, EXIT_LONG, ENTER_SHORT, EXIT_SHORT, SHARE, PRICE, STOP_LIMIT_PRICE, STOP, TAKE, TRAIL, EXIT_PRICE = (
@@ -39,7 +39,7 @@ MULTIPLY, DIVIDE, TICK, LOT = int(Static.MULTIPLY), int(Static.DIVIDE), int(Stat
 UNIT, PRICE_SCALE = int(Static.UNIT), int(Static.PRICE_SCALE)
 EXIT_TYPE = int(Setting.EXIT_TYPE)
 ORDER_TYPE, UNITS, SIZING = int(Setting.ORDER_TYPE), int(Setting.UNITS), int(Setting.SIZING)
-AMOUNT, RESERVE, MARGIN = int(Setting.AMOUNT), int(Setting.RESERVE_BPS), int(Setting.MARGIN_BPS)
+AMOUNT, MARGIN = int(Setting.AMOUNT), int(Setting.MARGIN_BPS)
 HOW_LONG, TIME_LIMIT, AT_FILL = int(Setting.VALIDITY), int(Setting.TIME_EXIT), int(Setting.AT_FILL)
 STOP_RELATIVE, TRAIL_RELATIVE = int(Setting.STOP_RELATIVE), int(Setting.TRAIL_RELATIVE)
 SLOT, SIDE, LIMIT, TRIGGER = int(Order.SLOT), int(Order.SIDE), int(Order.LIMIT), int(Order.TRIGGER)
@@ -96,7 +96,7 @@ def power(book: Book, but: int) -> int:
     equity = equity_of(book.state, book.static, book.cash[0])
     if equity <= 0:
         return 0
-    spare = multiply_divide(equity, BPS - book.settings[RESERVE], BPS, False)
+    spare = less_reserve(book.settings, equity)
     return spare - multiply_divide(used, margin, BPS, True) - bound
 
 
@@ -113,7 +113,7 @@ def size_of(book: Book, slot: int, side: int, price: int, share: int, risked: in
         budget = multiply_divide(multiply_divide(equity, settings[AMOUNT], MILLION, False), share, WEIGHT, False)
         quantity = multiply_divide(budget, fixed[DIVIDE], risked * fixed[MULTIPLY], False)
     else:
-        budget = full_position(settings, fixed, equity, share)
+        budget = full_position(settings, fixed, less_reserve(settings, equity), share)
         quantity = multiply_divide(budget, fixed[DIVIDE], price * fixed[MULTIPLY], False)
     quantity = min(quantity, most)
     return int(quantity - quantity % fixed[LOT])
@@ -185,7 +185,7 @@ def draft(
         order[TRIGGER], order[LIMIT] = asked, limit
     if settings[AT_FILL] != 0 and side > 0:
         equity = equity_of(book.state, book.static, book.cash[0])
-        order[BUDGET] = full_position(settings, fixed, equity, share)
+        order[BUDGET] = full_position(settings, fixed, less_reserve(settings, equity), share)
     return int(place)
 
 

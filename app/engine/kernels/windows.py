@@ -166,6 +166,32 @@ def holding_return(
 
 
 @kernel
+def return_at(
+    state: np.ndarray, values: np.ndarray, valid: np.ndarray, out: np.ndarray, ok: np.ndarray, bars: int, skip: int,
+    places: np.ndarray, into: int, first: int,
+) -> None:  # fmt: skip
+    """`holding_return` of rows that lie at places from `first` on, at these places only; the results from `into` on."""
+    size, rows, count = bars + 1, values.shape[0], places.shape[0]
+    if state[COUNT] < size or not whole(valid, 0):
+        every, known = out[first : first + rows], ok[first : first + rows]
+        holding_return(state, values, valid, every, known, bars, skip)
+        for i in range(count):
+            out[into + i], ok[into + i] = every[places[i] - first], known[places[i] - first]
+        return
+    head = state[HEAD]
+    for i in range(count):
+        now, then = places[i] - first - skip, places[i] - first - bars
+        recent = values[now] if now >= 0 else state[RING + (head + now + size) % size]
+        old = values[then] if then >= 0 else state[RING + (head + then + size) % size]
+        ok[into + i] = 1 if old > 0 else 0
+        if old > 0:
+            out[into + i] = float(recent - old) / float(old)
+    for i in range(max(rows - size, 0), rows):
+        state[RING + (head + i) % size] = values[i]
+    state[HEAD] = (head + rows) % size
+
+
+@kernel
 def rescale(state: np.ndarray, size: int, multiply: int, divide: int) -> None:
     """Restate a window in the units after a split: each value × multiply / divide, half up, and the sums anew."""
     total, high, cross, low = 0, 0, 0, 0
