@@ -298,10 +298,8 @@ def simulate(
             return row
         if counters[POOL] > room:
             return -1 - row
-        stop = row if by_row else still(book, market, intraday, row, end)
-        if stop == row:
-            stop = row + 1
-            happen(book, market, machine, early, row)
+        happen(book, market, machine, early, row)
+        stop = row + 1 if by_row else still(book, market, intraday, row + 1, end)
         first, now = max(row, since), row - base
         if by_row:
             mark(book, market, equity, row, stop)
