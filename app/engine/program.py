@@ -158,7 +158,7 @@ class Compiler:
         self.walker.parameters = values
         self.roots: dict[str, int] = {}
         self.outputs: dict[Output, int] = {}
-        self.settings = np.zeros(SETTING, np.int64)
+        self.settings = [0] * SETTING
         self._many = False
 
     def root(self, tree: Any, path: str, kind: Kind = "number", unit: int | None = None) -> int:
@@ -320,12 +320,12 @@ class Compiler:
             warm_up=warm_up,
             instruments=max((node.i0 for node in nodes if node.op is Op.PEER), default=1),
             rebalance=self.rebalance,
-            settings=self.settings,
+            settings=np.array(self.settings, np.int64),
         )
 
     def _settings(self) -> list[int]:
         """The settings without the zeros at the end that say nothing."""
-        found: list[int] = self.settings.tolist()
-        while len(found) > SETTINGS_OF_PROGRAM and found[-1] == 0:
-            found.pop()
-        return found
+        size = SETTING
+        while size > SETTINGS_OF_PROGRAM and self.settings[size - 1] == 0:
+            size -= 1
+        return [int(value) for value in self.settings[:size]]

@@ -125,13 +125,15 @@ class _Lot:
                     raise
                 self.refused = values
                 break
-            if self.members and max(walker.nodes[register].lookback for register in compiler.used()) > rows:
+            registers = compiler.used()
+            lookback = max([walker.nodes[register].lookback for register in registers])
+            if self.members and lookback > rows:
                 self.refused = values
                 break
             self.members.append(_member(compiler, values))
             gates.add(compiler.roots.get("when", -1))
-            used.update(compiler.used())
-            warm_up = max(warm_up, *(walker.nodes[register].lookback for register in compiler.used()))
+            used.update(registers)
+            warm_up = max(warm_up, lookback)
             if len(walker.nodes) >= most or len(self.members) == SETS:
                 break
         nodes, place, _ = late_last(walker.nodes, used)
@@ -149,7 +151,7 @@ class _Lot:
             constants=np.array([node.constant for node in nodes], np.float64), early=len(nodes), target=-1, when=gate,
             sparse=sparse, outputs=_NOTHING.copy(), ints=max(ints, 2), floats=max(floats, 1), warm_up=warm_up,
             instruments=max((node.i0 for node in nodes if node.op is Op.PEER), default=1),
-            rebalance=compiler.rebalance, settings=compiler.settings,
+            rebalance=compiler.rebalance, settings=np.array(compiler.settings, np.int64),
         )  # fmt: skip
 
 
@@ -190,5 +192,5 @@ def _lot(lot: _Lot, bars: Bars, account: dict[str, Any]) -> Iterator[Trial]:
     for member in lot.members:
         outputs[:] = member.outputs
         fills = run.again(member.target, member.rule)
-        cash, charges = int(run.cash[0]), int(run.totals.sum())
+        cash, charges = int(run.cash[0]), sum(run.totals.tolist())
         yield Trial(lot.document, member.parameters, run.equity.copy(), cash, fills, charges)

@@ -126,7 +126,8 @@ class Walker:
         registers = [self.expression(value[key], path, kind) for key, kind in WORDS[value["op"]].inputs]
         a, b, c = (*registers, registers[0], registers[0])[:3]
         lookback = max(self.nodes[register].lookback for register in registers)
-        return self._node(shape._replace(inputs=(a, b, c), lookback=lookback, reads=tuple(registers)))
+        op, i0, i1, unit, kind = shape.op, shape.i0, shape.i1, shape.unit, shape.kind
+        return self._node(Node(op, (a, b, c), i0, i1, 0.0, unit, kind, lookback, tuple(registers)))
 
     def _expression(self, value: Any, path: str, wanted: Kind, depth: int) -> int:
         self.visited += 1
