@@ -19,10 +19,11 @@ AT_CHANGE, BY_MONTH = -1, -2  # a rule, as `Program.rule` numbers them
 PURSUED = 2  # of `KNOWN`: a weight was asked for
 
 
-@kernel
+@inlined
 def weight_of(value: float, least: float) -> int:
     """At `WEIGHT`, clipped to least…1."""
-    return int(np.floor(min(max(value, least), 1.0) * WEIGHT_SCALE + 0.5))
+    clipped = least if value < least else 1.0 if value > 1.0 else value
+    return int(np.floor(clipped * WEIGHT_SCALE + 0.5))
 
 
 @kernel
@@ -43,7 +44,7 @@ def on_change(
     if at < rows:
         now, before, values, said = weights[at:], weights[at - 1 :], given[at:], flags[at:]
         for i in range(values.shape[0]):
-            now[i] = int(np.floor(min(max(values[i], least), 1.0) * WEIGHT_SCALE + 0.5))
+            now[i] = weight_of(values[i], least)
         for i in range(said.shape[0]):
             said[i] = REBALANCE if now[i] != before[i] else HOLD
         own[LAST] = weights[rows - 1]
