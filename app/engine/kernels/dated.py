@@ -1,5 +1,7 @@
 """What dates bring: corporate actions before a row's bar, expiries and ends of sessions after it."""
 
+import numpy as np
+
 from app.engine.columns import Counter, Event, Kind, Order, Reason, Role, State, Static, Validity
 from app.engine.kernels.book import Book, Machine, Market
 from app.engine.kernels.contracts import expire
@@ -19,6 +21,7 @@ EVENT_ROW, EVENT_KIND, EVENT_SLOT, EVENT_A, EVENT_B = (int(c) for c in Event)
 SPLIT, DIVIDEND, BAR, EXPIRY = int(Kind.SPLIT), int(Kind.DIVIDEND), int(Kind.BAR), int(Kind.EXPIRY)
 SLOT, REMAINING, VALIDITY = int(Order.SLOT), int(Order.REMAINING), int(Order.VALIDITY)
 DAY, PLAIN, ENTRY = int(Validity.DAY), int(Role.PLAIN), int(Role.ENTRY)
+STRIDE = 16  # sessions passed at once
 INTRADAY = list(Product).index(Product.INTRADAY)
 
 
@@ -75,29 +78,33 @@ def close_session(book: Book, market: Market, slot: int, row: int) -> None:
 
 
 @inlined
+def session_from(sessions: np.ndarray, at: int, row: int) -> int:
+    """The first session from place `at` on that does not end before `row`."""
+    while at + STRIDE < sessions.shape[0] and sessions[at + STRIDE, EVENT_ROW] < row:
+        at += STRIDE
+    while at < sessions.shape[0] and sessions[at, EVENT_ROW] < row:
+        at += 1
+    return at
+
+
+@inlined
 def close_sessions(book: Book, market: Market, row: int) -> None:
     """The sessions that end with this row; those before it ended while there was nothing to expire or square off."""
-    sessions, counters = market.sessions, book.counters
-    ended = False
-    while counters[NEXT_SESSION] < sessions.shape[0]:
-        session = sessions[counters[NEXT_SESSION]]
-        if session[EVENT_ROW] > row:
-            break
-        if session[EVENT_ROW] == row:
-            close_session(book, market, session[EVENT_SLOT], row)
-            ended = True
-        counters[NEXT_SESSION] += 1
-    if ended:
+    sessions = market.sessions
+    first = session_from(sessions, book.counters[NEXT_SESSION], row)
+    at = first
+    while at < sessions.shape[0] and sessions[at, EVENT_ROW] == row:
+        close_session(book, market, sessions[at, EVENT_SLOT], row)
+        at += 1
+    book.counters[NEXT_SESSION] = at
+    if at > first:
         sweep(book)
 
 
 @inlined
 def next_session(book: Book, market: Market, row: int, end: int) -> int:
     """The first row from `row` on with which a session ends."""
-    sessions, counters = market.sessions, book.counters
-    while counters[NEXT_SESSION] < sessions.shape[0]:
-        found = sessions[counters[NEXT_SESSION], EVENT_ROW]
-        if found >= row:
-            return int(min(found, end))
-        counters[NEXT_SESSION] += 1
-    return end
+    sessions = market.sessions
+    at = session_from(sessions, book.counters[NEXT_SESSION], row)
+    book.counters[NEXT_SESSION] = at
+    return int(min(sessions[at, EVENT_ROW], end)) if at < sessions.shape[0] else end

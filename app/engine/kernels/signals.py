@@ -22,8 +22,7 @@ PURSUED = 2  # of `KNOWN`: a weight was asked for
 @inlined
 def weight_of(value: float, least: float) -> int:
     """At `WEIGHT`, clipped to least…1."""
-    clipped = least if value < least else 1.0 if value > 1.0 else value
-    return int(np.floor(clipped * WEIGHT_SCALE + 0.5))
+    return int(np.floor(min(max(value, least), 1.0) * WEIGHT_SCALE + 0.5))
 
 
 @kernel
