@@ -34,7 +34,7 @@ MAX_UNFINISHED = 20
 """Backtests that a tenant may have waiting or running at once."""
 
 MAX_CELLS = 5_000_000
-"""Bars × instruments of a stored backtest: a worker holds about 100 bytes of each in memory."""
+"""Bars × instruments of a stored backtest, finer bars among them: a worker holds about 100 bytes of each in memory."""
 
 MAX_COST = 20_000_000_000
 """Node evaluations of a stored backtest: a minute or two of one core."""
