@@ -34,7 +34,7 @@ MAX_UNFINISHED = 20
 """Backtests that a tenant may have waiting or running at once."""
 
 MAX_CELLS = 5_000_000
-"""Bars × instruments of a stored backtest: a worker holds about 100 bytes of each in memory."""
+"""Bars × instruments of a stored backtest, finer bars among them: a worker holds about 100 bytes of each in memory."""
 
 MAX_COST = 20_000_000_000
 """Node evaluations of a stored backtest: a minute or two of one core."""
@@ -49,6 +49,7 @@ class Asked:
     """A backtest as its caller asks for it: one of `strategy_id`, `template` and `program`.
 
     `parameters` are the template's, or replace the program's own. Trading dates before `start` only warm it up.
+    `finer_interval`: of the finer bars that terms whose `intrabar` is LOWER need.
     """
 
     instruments: tuple[UUID, ...]
@@ -65,6 +66,7 @@ class Asked:
     product: Product = Product.DELIVERY
     slippage_bps: int = 0
     terms: Terms = CASH_ACCOUNT
+    finer_interval: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +102,19 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
+class FinerFile:
+    """The file of an instrument's finer bars, at the scales of its bars."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """What a stored backtest runs. Files are immutable and everything else is here, so a rerun is the same run."""
+    """What a stored backtest runs. Files are immutable and everything else is here, so a rerun is the same run.
+
+    `finer`: one for each of `listed`, or none.
+    """
 
     program: dict[str, Any]
     parameters: dict[str, int | float]
@@ -114,6 +127,8 @@ class Plan:
     product: Product
     slippage_bps: int
     terms: Terms
+    finer_interval: str | None = None
+    finer: tuple[FinerFile, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for a `jsonb` column."""
@@ -180,8 +195,7 @@ def result_document(
             "parameters": dict(program.parameters),
             "engine": ENGINE_VERSION,
         },
-        "data": data_section(bars, sources, instruments, first_row)
-        | ({"finer": [{"file": one.file, "sha256": one.sha256} for one in finer]} if finer else {}),
+        "data": data_section(bars, sources, instruments, first_row, finer),
         "seed": None,  # nothing in the engine is random
         "currency": currency,
         "initial_cash": _money(result.initial_cash, currency),
@@ -224,13 +238,20 @@ def _contract(one: Instrument) -> dict[str, Any]:
 
 
 def data_section(
-    bars: Bars, sources: Sequence[Source], instruments: Sequence[Instrument], first_row: int
+    bars: Bars,
+    sources: Sequence[Source],
+    instruments: Sequence[Instrument],
+    first_row: int,
+    finer: Sequence[Source] = (),
 ) -> dict[str, Any]:
     """Which bars a run saw, and the digest of all that it read."""
     manifest = _manifest(sources, instruments)
+    within = [{"file": one.file, "sha256": one.sha256} for one in finer]
+    read = [*manifest, *within]
     return {
         "instruments": manifest,
-        "manifest_sha256": hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest(),
+        **({"finer": within} if within else {}),
+        "manifest_sha256": hashlib.sha256(json.dumps(read, sort_keys=True).encode()).hexdigest(),
         "bars": bars.rows,
         "first_bar": _at(bars, 0),
         "last_bar": _at(bars, bars.rows - 1),

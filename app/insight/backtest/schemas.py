@@ -27,17 +27,29 @@ _BACKTEST: JsonDict = {
     "charges": "us_equity",
     "slippage_bps": 5,
 }
+_FINER: JsonDict = {
+    **_BACKTEST,
+    "interval": "1d",
+    "finer_interval": "5m",
+    "terms": {"intrabar": "lower", "interest_bps": 400},
+}
 _Id = Annotated[str, Field(max_length=64)]
 _Basis = Annotated[WholeNumber, Field(ge=0, le=BPS)]
+_Order = Literal["pessimistic", "path", "lower"]
+_ORDERS: dict[Intrabar, _Order] = {
+    Intrabar.PESSIMISTIC: "pessimistic",
+    Intrabar.PATH: "path",
+    Intrabar.LOWER: "lower",
+}
 
 
 class TermsBody(ApiModel):
     """On which terms the account trades, in hundredths of a percent."""
 
-    intrabar: Literal["pessimistic", "path"] = Field(
+    intrabar: _Order = Field(
         default="pessimistic",
-        description="In which order a bar's prices come: against the orders, or open, the extreme against the bar's "
-        "direction, the other one, close.",
+        description="In which order a bar's prices come: against the orders (`pessimistic`); open, the extreme against "
+        "the bar's direction, the other one, close (`path`); or as the bars of `finer_interval` say (`lower`).",
     )
     participation_bps: Annotated[WholeNumber, Field(ge=1, le=BPS)] | None = Field(
         default=None, description="The share of a bar's volume that may fill; null: all that is asked."
@@ -52,6 +64,11 @@ class TermsBody(ApiModel):
     borrow_bps: Annotated[WholeNumber, Field(ge=0, le=10 * BPS)] = Field(
         default=CASH_ACCOUNT.borrow_bps, description="Yearly cost of borrowed shares and cash."
     )
+    interest_bps: Annotated[WholeNumber, Field(ge=0, le=10 * BPS)] = Field(
+        default=CASH_ACCOUNT.interest_bps,
+        description="Yearly interest on cash that is no proceeds of shares sold short: simple, by the day, rounded "
+        "down.",
+    )
 
     def terms(self) -> Terms:
         values = self.model_dump() | {"intrabar": Intrabar[self.intrabar.upper()]}
@@ -60,18 +77,19 @@ class TermsBody(ApiModel):
     @classmethod
     def of(cls, terms: Terms) -> "TermsBody":
         return cls(
-            intrabar="path" if terms.intrabar is Intrabar.PATH else "pessimistic",
+            intrabar=_ORDERS[terms.intrabar],
             participation_bps=terms.participation_bps,
             margin_bps=terms.margin_bps,
             maintenance_bps=terms.maintenance_bps,
             borrow_bps=terms.borrow_bps,
+            interest_bps=terms.interest_bps,
         )
 
 
 class CreateBacktest(ApiModel):
     """What `POST /v1/backtests` takes: a strategy, a template or a program, and what to run it on."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_BACKTEST]})
+    model_config = ConfigDict(json_schema_extra={"examples": [_BACKTEST, _FINER]})
 
     name: Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f]+$")] | None = Field(
         default=None, description="By default the program's."
@@ -88,6 +106,12 @@ class CreateBacktest(ApiModel):
         description="In the program's order; all of one currency."
     )
     interval: Annotated[str, Field(max_length=8)] = "1d"
+    finer_interval: Annotated[str, Field(max_length=8)] | None = Field(
+        default=None,
+        description="With `terms.intrabar` `lower`, and only then: stored bars of this shorter interval, of every "
+        "instrument, decide the order of prices within a bar. A bar that has none is pessimistic; finer bars that "
+        "contradict a bar make the run fail.",
+    )
     start: Day | None = Field(
         default=None,
         description="The first trading date on which it may trade; all before it only warm the program up.",
@@ -115,6 +139,7 @@ class CreateBacktest(ApiModel):
             program=self.program,
             parameters=self.parameters,
             interval=self.interval,
+            finer_interval=self.finer_interval,
             start=self.start,
             end=self.end,
             charges=self.charges,
@@ -128,7 +153,9 @@ class SummaryOut(ApiModel):
     """The figures one looks at first; the result has all."""
 
     sha256: str = Field(description="Of the result's bytes: equal hashes are equal results.")
-    manifest_sha256: str = Field(description="Of the data: the files of bars, corporate actions, ticks and lots.")
+    manifest_sha256: str = Field(
+        description="Of the data: the files of bars and finer bars, corporate actions, ticks and lots."
+    )
     final_equity: str
     charges: str
     fills: int
@@ -151,7 +178,8 @@ class BacktestOut(ApiModel):
                     "currency": "USD",
                     "cash": "100000.00",
                     "product": "delivery",
-                    "terms": {"intrabar": "pessimistic"},
+                    "finer_interval": None,
+                    "terms": {"intrabar": "pessimistic", "interest_bps": 0},
                     "status": "running",
                     "status_reason": None,
                     "bars": 3270,
@@ -175,6 +203,7 @@ class BacktestOut(ApiModel):
     digest: str = Field(description="SHA-256 of the compiled program: equal digests compute the same.")
     instruments: list[str]
     interval: str
+    finer_interval: str | None = Field(description="Of the bars that decide the order of prices within a bar.")
     start: date | None
     end: date | None
     currency: str
@@ -208,6 +237,7 @@ class BacktestOut(ApiModel):
             digest=row.digest,
             instruments=[encode_id("ins", one) for one in row.instruments],
             interval=plan.interval,
+            finer_interval=plan.finer_interval,
             start=row.starts_on,
             end=row.ends_on,
             currency=row.currency,

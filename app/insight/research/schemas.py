@@ -3,8 +3,9 @@
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.config import JsonDict
+from pydantic_core import PydanticCustomError
 
 from app.engine.columns import Intrabar
 from app.engine.layout import BPS
@@ -34,14 +35,23 @@ _Dates = Annotated[WholeNumber, Field(ge=0, le=100_000)]
 Metric = Literal["sharpe", "sortino", "total_return", "cagr", "maximum_drawdown"]
 
 
-class SweepTerms(ApiModel):
-    """On which terms the account trades, in hundredths of a percent; as of a backtest."""
+def _without_finer(value: Any) -> Any:
+    if value == "lower":
+        raise PydanticCustomError(
+            "finer_bars", "must be 'pessimistic' or 'path': a sweep reads no finer bars, a backtest does"
+        )
+    return value
 
-    intrabar: Literal["pessimistic", "path"] = "pessimistic"
+
+class SweepTerms(ApiModel):
+    """On which terms the account trades, in hundredths of a percent; as of a backtest, without finer bars."""
+
+    intrabar: Annotated[Literal["pessimistic", "path"], BeforeValidator(_without_finer)] = "pessimistic"
     participation_bps: Annotated[WholeNumber, Field(ge=1, le=BPS)] | None = None
     margin_bps: Annotated[WholeNumber, Field(ge=100, le=BPS)] = CASH_ACCOUNT.margin_bps
     maintenance_bps: _Basis = CASH_ACCOUNT.maintenance_bps
     borrow_bps: Annotated[WholeNumber, Field(ge=0, le=10 * BPS)] = CASH_ACCOUNT.borrow_bps
+    interest_bps: Annotated[WholeNumber, Field(ge=0, le=10 * BPS)] = CASH_ACCOUNT.interest_bps
 
     def terms(self) -> Terms:
         return Terms(**self.model_dump() | {"intrabar": Intrabar[self.intrabar.upper()]})

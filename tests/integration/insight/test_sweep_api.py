@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from app.engine.terms import Terms
 from app.infra.work.runner import drain
 from app.infra.work.tables import shard_of
 from app.insight.backtest.service import FileRun
@@ -212,6 +214,8 @@ async def test_a_sweep_of_which_nothing_can_run_fails_with_the_reason(desk: Desk
         ({"program": {"version": 1}}, "invalid_program", "program.name"),
         ({"charges": "nowhere"}, "charge_schedule_not_found", "charges"),
         ({"program": None}, "one_program", "program"),
+        ({"terms": {"interest_bps": 100_001}}, None, "terms.interest_bps"),
+        ({"finer_interval": "5m"}, None, "finer_interval"),
     ],
 )
 async def test_what_cannot_be_searched_is_a_422_with_its_place(
@@ -224,6 +228,23 @@ async def test_what_cannot_be_searched_is_a_422_with_its_place(
     places = [problem.get("param"), *(error.get("param") for error in problem.get("errors") or [])]
     assert param in places, json.dumps(problem)
     assert await desk.rows("select 1 from sweeps") == []
+
+
+async def test_a_sweep_says_that_it_reads_no_finer_bars(desk: Desk) -> None:
+    answer = await post(desk, terms={"intrabar": "lower"})
+    assert (answer.status_code, answer.json()["param"]) == (422, "terms.intrabar")
+    assert "a sweep reads no finer bars" in answer.json()["detail"]
+
+
+async def test_cash_of_a_sweep_earns_interest_as_on_files(desk: Desk) -> None:
+    sweep = await made(desk, terms={"interest_bps": 400})
+    await work(desk)
+    result = (await get(desk, f"{sweep}/result")).json()
+    plain, earning = searched(), searched()
+    earning = replace(earning, run=replace(earning.run, terms=Terms(interest_bps=400)))
+    local = sweep_files(earning)[0]
+    assert result["ranking"] == local["ranking"] != sweep_files(plain)[0]["ranking"]
+    assert result["assumptions"]["interest"] == local["assumptions"]["interest"]
 
 
 async def test_too_many_unfinished_sweeps_are_limited(desk: Desk) -> None:

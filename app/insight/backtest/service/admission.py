@@ -11,6 +11,7 @@ from uuid import UUID
 import numpy as np
 
 from app.engine.bars import EPOCH, Bars, Int64, day_number
+from app.engine.columns import Intrabar
 from app.engine.fills import SlippageModel
 from app.engine.layout import FIELDS
 from app.engine.program import Program, compile_program
@@ -19,7 +20,7 @@ from app.engine.simulation import MAX_CASH
 from app.engine.tariff import rate_table
 from app.infra.database import Tx
 from app.insight.backtest import repository
-from app.insight.backtest.domain import MAX_CELLS, MAX_COST, MAX_UNFINISHED, Action, Asked, Listed, Plan
+from app.insight.backtest.domain import MAX_CELLS, MAX_COST, MAX_UNFINISHED, Action, Asked, FinerFile, Listed, Plan
 from app.insight.backtest.service.running import QUEUE, RUN
 from app.insight.backtest.tables import Backtest
 from app.kernel.errors import DomainError, Kind, invalid
@@ -71,19 +72,21 @@ async def plan_backtest(tx: Tx, asked: Asked, data_dir: Path) -> Planned:
     Raises `invalid_program`, `invalid_parameters`, `unknown_template`, `strategy_not_found`, `one_program`,
     `unknown_instrument`, `repeated_instrument`, `currency_mismatch`, `too_few_instruments`, `unknown_interval`,
     `bars_not_found`, `bars_corrupt`, `invalid_range`, `no_bars_in_range`, `too_few_bars`, `no_rules`, `invalid_cash`,
-    `charge_schedule_not_found`, `charges_unknown`, `too_costly`; each names the field.
+    `charge_schedule_not_found`, `charges_unknown`, `invalid_terms`, `too_costly`; each names the field.
     """
+    _check_finer(asked)
     where, document, parameters, program = await _program(tx, asked)
     if asked.start is not None and asked.end is not None and asked.end < asked.start:
         raise invalid("invalid_range", f"The end {asked.end} is before the start {asked.start}.", param="end")
     scales = await _scales(tx, asked, program)
     cash = _cash(asked.cash, scales[0].currency)
-    histories = [await _history(tx, data_dir, asked, slot, scale) for slot, scale in enumerate(scales)]
+    histories = await _histories(tx, data_dir, asked, scales, asked.interval)
     _holdable(max(len(one.at_us) for one in histories), len(histories))  # the grid of all is at least as long
     times, days = await asyncio.to_thread(_timeline, histories)
     _holdable(len(times), len(histories))
     _affordable(program, where, bars=len(times), instruments=len(scales))
     _charged(asked, scales[0].currency, days)
+    finer = await _finer(tx, data_dir, asked, scales, len(times))
     plan = Plan(
         program=document,
         parameters=parameters,
@@ -96,6 +99,8 @@ async def plan_backtest(tx: Tx, asked: Asked, data_dir: Path) -> Planned:
         product=asked.product,
         slippage_bps=SlippageModel(asked.slippage_bps).bps,
         terms=asked.terms,
+        finer_interval=asked.finer_interval,
+        finer=finer,
     )
     return Planned(plan, program, scales[0].currency, len(times))
 
@@ -185,15 +190,54 @@ def _cash(text: str, currency: str) -> int:
     return cash
 
 
-async def _history(tx: Tx, data_dir: Path, asked: Asked, slot: int, scale: InstrumentScale) -> _History:
-    interval_length(asked.interval)
+def _check_finer(asked: Asked) -> None:
+    """Finer bars are named where the terms ask for them, and only there. Raises `invalid_terms`, `unknown_interval`."""
+    lower, interval = asked.terms.intrabar is Intrabar.LOWER, asked.finer_interval
+    if interval is None:
+        if lower:
+            reason = "The intrabar policy lower reads finer bars: send finer_interval, shorter than interval."
+            raise invalid("invalid_terms", reason, param="finer_interval")
+        return
+    if not lower:
+        reason = "Only the intrabar policy lower reads finer bars: send it as terms.intrabar, or no finer_interval."
+        raise invalid("invalid_terms", reason, param="terms.intrabar")
+    try:
+        length = interval_length(interval)
+    except DomainError as error:
+        raise invalid(error.code, error.message, param="finer_interval") from None
+    if length >= interval_length(asked.interval):
+        reason = f"{interval} bars are not finer than {asked.interval} bars: send a shorter finer_interval."
+        raise invalid("invalid_terms", reason, param="finer_interval")
+
+
+async def _finer(
+    tx: Tx, data_dir: Path, asked: Asked, scales: Sequence[InstrumentScale], bars: int
+) -> tuple[FinerFile, ...]:
+    """The files of finer bars, in the instruments' order. Raises `bars_not_found`, `no_bars_in_range`, `too_costly`."""
+    if asked.finer_interval is None:
+        return ()
+    histories = await _histories(tx, data_dir, asked, scales, asked.finer_interval)
+    _holdable(bars, len(histories), finer=max(len(one.at_us) for one in histories))
+    times, _ = await asyncio.to_thread(_timeline, histories)
+    _holdable(bars, len(histories), finer=len(times))
+    return tuple(FinerFile(one.series.path, one.series.sha256) for one in histories)
+
+
+async def _histories(
+    tx: Tx, data_dir: Path, asked: Asked, scales: Sequence[InstrumentScale], interval: str
+) -> list[_History]:
+    interval_length(interval)
+    return [await _history(tx, data_dir, asked, slot, scale, interval) for slot, scale in enumerate(scales)]
+
+
+async def _history(tx: Tx, data_dir: Path, asked: Asked, slot: int, scale: InstrumentScale, interval: str) -> _History:
     param = f"instruments.{slot}"
     try:
-        series = await find_series(tx, scale.instrument_id, asked.interval)
+        series = await find_series(tx, scale.instrument_id, interval)
     except DomainError as error:
         if error.code != "bars_not_found":
             raise
-        reason = f"No {asked.interval} bars of {scale.symbol} are stored; see GET /v1/bars, or import them."
+        reason = f"No {interval} bars of {scale.symbol} are stored; see GET /v1/bars, or import them."
         raise invalid("bars_not_found", reason, param=param) from None
     at_us = await asyncio.to_thread(read_times, data_dir, series)
     days = at_us // _DAY_US
@@ -201,14 +245,15 @@ async def _history(tx: Tx, data_dir: Path, asked: Asked, slot: int, scale: Instr
     first = 0 if asked.start is None else int(np.searchsorted(days, day_number(asked.start)))
     if first >= last:
         have = f"{series.first_at.date()} to {series.last_at.date()}"
-        reason = f"{scale.symbol} has no bar from start to end; its {asked.interval} bars are from {have}."
+        reason = f"{scale.symbol} has no bar from start to end; its {interval} bars are from {have}."
         raise invalid("no_bars_in_range", reason, param=param)
     return _History(scale, series, at_us[:last])
 
 
-def _holdable(bars: int, instruments: int) -> None:
-    if bars * instruments > MAX_CELLS:
-        reason = f"{bars:,} bars of {instruments} instruments are more than {MAX_CELLS:,}; name fewer, or end earlier."
+def _holdable(bars: int, instruments: int, *, finer: int = 0) -> None:
+    if (bars + finer) * instruments > MAX_CELLS:
+        count = f"{bars:,} bars and {finer:,} finer ones" if finer else f"{bars:,} bars"
+        reason = f"{count} of {instruments} instruments are more than {MAX_CELLS:,}; name fewer, or end earlier."
         raise invalid("too_costly", reason, param="instruments")
 
 

@@ -1,6 +1,7 @@
 """Runs a plan on stored bars: raw prices, splits and dividends as the engine's events. No database, no clock."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,7 +14,9 @@ from app.engine.instruments import Instrument
 from app.engine.program import compile_program
 from app.engine.schedule import schedule_named
 from app.insight.backtest.domain import MAX_FILLS, Action, Listed, Plan, Source
+from app.insight.backtest.service.contradiction import explain
 from app.insight.backtest.service.prepared import Prepared, cut, first_row
+from app.kernel.errors import DomainError
 from app.market.data.domain import to_us
 from app.market.data.service import read_series
 
@@ -26,12 +29,20 @@ def run_plan(plan: Plan, data_dir: Path, on_block: Callable[[int], None] | None 
     Raises `bars_corrupt`, `invalid_bars`, `too_many_orders`, `too_many_fills` and what else
     `app.engine.simulation.backtest` raises.
     """
-    return prepare(plan, data_dir).document(on_block, most_fills=MAX_FILLS)
+    made = prepare(plan, data_dir)
+    try:
+        return made.document(on_block, most_fills=MAX_FILLS)
+    except DomainError as error:
+        if made.finer is None or (error.code, error.param) != ("invalid_bars", "finer"):
+            raise
+        raise explain(error, plan, made.bars, made.finer) from None
 
 
 def prepare(plan: Plan, data_dir: Path) -> Prepared:
     """The plan with its bars read. Blocking."""
     bars = cut(align([_columns(one, data_dir) for one in plan.listed]), plan.end)
+    files = zip(plan.listed, plan.finer, strict=bool(plan.finer))
+    finer = [replace(one, path=file.path, sha256=file.sha256) for one, file in files]
     return Prepared(
         program=compile_program(plan.program, plan.parameters),
         bars=bars,
@@ -49,7 +60,13 @@ def prepare(plan: Plan, data_dir: Path) -> Prepared:
         terms=plan.terms,
         first_row=first_row(bars, plan.start),
         events=_events(plan, bars),
+        finer=cut(align([_columns(one, data_dir) for one in finer]), plan.end) if finer else None,
+        finer_sources=[Source(one.symbol, _name(one), one.sha256) for one in finer],
     )  # fmt: skip
+
+
+def _name(one: Listed) -> str:
+    return PurePosixPath(one.path).name
 
 
 def _columns(one: Listed, data_dir: Path) -> dict[str, Any]:
@@ -86,7 +103,7 @@ def _sources(plan: Plan, bars: Bars) -> list[Source]:
     return [
         Source(
             symbol=symbol,
-            file=PurePosixPath(one.path).name,
+            file=_name(one),
             sha256=one.sha256,
             actions=tuple(action.text(one.price_exp) for _, action in _applied(one, bars)),
         )

@@ -11,6 +11,7 @@ import pytest
 
 from app.engine.columns import Intrabar
 from app.engine.terms import Terms
+from app.insight.backtest.domain import Plan
 from app.insight.backtest.service import FileRun, report_page, run_files, verify_files
 from app.kernel.errors import DomainError
 
@@ -319,3 +320,36 @@ def test_interest_is_shown_where_cash_earned_some() -> None:
     without = run_files(request())
     assert "interest" not in without
     assert "interest earned" not in report_page(without)
+
+
+def test_the_digest_of_the_data_covers_finer_bars(tmp_path: Path) -> None:
+    rows = [f"2024-01-0{day},{day},{day}.5,{day},{day},10" for day in range(1, 10)]
+    daily = csv(tmp_path, *rows)
+    program = cross(parameters={"fast": 1, "slow": 2})
+    options: dict[str, Any] = {"program": program, "files": [daily], "charges": "zero"}
+    plain = run_files(request(**options))["data"]["manifest_sha256"]
+    (tmp_path / "finer").mkdir()
+    found = {plain}
+    for volumes in (rows, [row.replace(",10", ",20") for row in rows]):
+        finer = [csv(tmp_path / "finer", *volumes)]
+        document = run_files(request(**options, finer=finer, terms=Terms(intrabar=Intrabar.LOWER)))
+        found.add(document["data"]["manifest_sha256"])
+    assert len(found) == 3
+
+
+def test_a_plan_stored_before_there_were_finer_bars_and_interest_loads() -> None:
+    terms = {"intrabar": 1, "participation_bps": None, "margin_bps": 10_000, "maintenance_bps": 2_500, "borrow_bps": 0}
+    stored: dict[str, Any] = {
+        "program": cross(), "parameters": {}, "interval": "1d", "start": None, "end": "2010-12-31", "cash": 100_000_00,
+        "charges": "us_equity", "product": "delivery", "slippage_bps": 5, "terms": terms,
+        "listed": [
+            {
+                "instrument_id": "01a215bc-dbd5-77a9-934c-c030d8859b2a", "symbol": "GOOG", "currency": "USD",
+                "price_exp": 4, "qty_exp": 0, "tick": 100, "lot": 1, "path": "bars/x.parquet", "sha256": "0" * 64,
+                "actions": [],
+            }
+        ],
+    }  # fmt: skip
+    plan = Plan.from_json(stored)
+    assert (plan.finer_interval, plan.finer, plan.terms) == (None, (), Terms(intrabar=Intrabar.PATH))
+    assert Plan.from_json(plan.to_json()) == plan
