@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
@@ -11,13 +12,15 @@ from app.bootstrap import bootstrap, utc_clock
 from app.custody.accounts.routes import account_routes
 from app.custody.ledger.routes import router as balances
 from app.custody.ledger.service import Books
+from app.infra.events.hub import EventHub
+from app.infra.process import on_termination
 from app.infra.settings import Settings, load_settings
 from app.infra.telemetry import observe_request, setup_telemetry
 from app.insight.analytics.routes import router as performance
 from app.insight.backtest.routes import router as backtests
 from app.insight.research.routes import router as sweeps
 from app.market.data.routes import bar_routes
-from app.market.data.service import market_time
+from app.market.data.service import QuoteBoard, market_time
 from app.market.instruments.routes import instrument_routes
 from app.platform.identity.routes import router as api_keys
 from app.platform.identity.service import KeyAuthenticator
@@ -28,13 +31,16 @@ from app.trading.risk.routes import router as risk
 from app.trading.strategies.routes import router as strategies
 from app.web.context import Gateway
 from app.web.errors import install_errors
+from app.web.events import render
 from app.web.events import router as events
 from app.web.health import router as health
 from app.web.middleware import RequestBoundary
 from app.web.openapi import install_openapi
 from app.web.queries import refuse_unknown_query
+from app.web.stream import router as stream
 from app.web.transaction import tx_requiring
 
+FEED = "replay"  # the one whose quotes are streamed
 DESCRIPTION = """\
 Trade, on paper or live, and run strategies through one API.
 
@@ -74,6 +80,7 @@ def _routers(settings: Settings) -> list[APIRouter]:
         balances,
         *market,
         events,
+        stream,
     ]  # tried in turn
 
 
@@ -85,15 +92,21 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with bootstrap(used) as process:
             authenticator = KeyAuthenticator(process.database, cell=used.cell)
+            hub = EventHub(process.database, process.redis, render=render)
+            quotes = QuoteBoard(process.database.pool, process.stream, FEED)
             app.state.app = process
-            app.state.gateway = Gateway(process.database, process.redis, authenticator, used.cell, process.clock)
-            stop = asyncio.Event()
-            background = asyncio.create_task(authenticator.run(stop))
+            app.state.gateway = Gateway(
+                process.database, process.redis, authenticator, used.cell, process.clock, hub, quotes
+            )
+            stop, loop = asyncio.Event(), asyncio.get_running_loop()
+            background = [asyncio.create_task(one.run(stop)) for one in (authenticator, hub, quotes)]
             try:
-                yield
+                with on_termination(partial(loop.call_soon_threadsafe, hub.close)):
+                    yield
             finally:
+                hub.close()
                 stop.set()
-                await background
+                await asyncio.gather(*background)
 
     app = FastAPI(
         title="Mandi",

@@ -74,7 +74,7 @@ async def _matcher(app: App, stop: asyncio.Event) -> None:
 
 
 async def _follower(app: App, stop: asyncio.Event) -> None:
-    await run_follower(app.database.dispatch, stop=stop)
+    await run_follower(app.database.dispatch, app.redis, stop=stop)
 
 
 ROLES: Mapping[str, Body] = {

@@ -1,6 +1,7 @@
 """Decides when the engine's kernels are compiled: once per version, beside the start of the servers, not in a worker.
 
-`python -m app.local.kernels <folder>` prints the folder to set as NUMBA_CACHE_DIR; it takes some forty seconds the first time.
+`python -m app.local.kernels <folder>` prints the folder to set as NUMBA_CACHE_DIR. The first time takes
+some forty seconds.
 """
 
 import os

@@ -33,6 +33,14 @@ async def authenticated(
     return replace(principal, source_ip=source_ip, request_id=request_id_of(request))
 
 
+async def _credential(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> str:
+    return "" if credentials is None else credentials.credentials
+
+
+Credential = Annotated[str, Depends(_credential)]
+"""The bearer credential itself, for streams: they ask again whether it is still good."""
+
+
 @dataclass(frozen=True, slots=True)
 class Requires:
     """A dependency that admits callers whose key has all of `permissions`; `web.openapi` finds it on routes."""

@@ -1,14 +1,16 @@
 """Decides what a request can reach: the process's database, clock and authenticator, put on the app by `main`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
+from uuid import UUID
 
 from redis.asyncio import Redis
 from starlette.requests import HTTPConnection
 
 from app.infra.database import Database
+from app.infra.events.hub import EventHub
 from app.kernel.principal import Principal
 
 
@@ -17,6 +19,18 @@ class Authenticator(Protocol):
 
     async def authenticate(self, credential: str, *, now: datetime) -> Principal:
         """The caller. Raises `DomainError` of kind `unauthenticated`, with the same answer for every wrong secret."""
+        ...
+
+
+class Quotes(Protocol):
+    """Last prices. `main` injects the market's."""
+
+    async def watch(self, instrument_ids: Collection[UUID]) -> tuple[int, list[dict[str, Any]], list[UUID]]:
+        """A place to ask `changed` from, the present quotes, and the ids of no instrument."""
+        ...
+
+    def changed(self, since: int, instrument_ids: Collection[UUID]) -> tuple[int, list[dict[str, Any]]]:
+        """Where to ask from next, and the quotes that are later than `since`."""
         ...
 
 
@@ -29,6 +43,8 @@ class Gateway:
     authenticator: Authenticator
     cell: str
     clock: Callable[[], datetime]
+    hub: EventHub
+    quotes: Quotes
 
 
 def gateway_of(connection: HTTPConnection) -> Gateway:

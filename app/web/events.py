@@ -1,23 +1,33 @@
-"""`/v1/events`: what happened, in the tenant's own order. An event appears once its position is settled."""
+"""`/v1/events`: what happened, in the tenant's own order, as a list and as a stream. An event appears once its position
+is settled."""
 
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from datetime import datetime
+from fnmatch import fnmatchcase
 from typing import Annotated, Any, cast
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.responses import StreamingResponse
 from pydantic import ConfigDict
 from sqlmodel import select
 
 from app.infra.database import Tx
+from app.infra.events.hub import Told
 from app.infra.events.tables import EventRow
-from app.kernel.errors import invalid
+from app.kernel.errors import DomainError, invalid
 from app.kernel.ids import decode_id, encode_id
-from app.web.auth import requires
+from app.kernel.principal import Principal
+from app.web.auth import Credential, requires
+from app.web.context import Gateway, gateway_of
 from app.web.cursors import Cursor
 from app.web.models import ApiModel
 from app.web.pagination import Page, Paged
 from app.web.transaction import OpenTx
 
 PREFIX = "evt"
+HEARTBEAT_SECONDS = 5.0
+RECONNECT_MS = 2_000
 SUBJECTS = {
     "account": "acc",
     "api_key": "key",
@@ -79,6 +89,90 @@ class EventOut(ApiModel):
             request_id=row.request_id,
             data=row.data,
         )
+
+
+def render(row: EventRow) -> bytes:
+    """An event as streams tell it: the JSON of `EventOut`."""
+    return EventOut.of(row).model_dump_json().encode()
+
+
+def check_patterns(patterns: Sequence[str], param: str) -> tuple[str, ...]:
+    """Event types, or beginnings of them such as `order.*`. Raises `unknown_event_type`."""
+    for pattern in patterns:
+        family = pattern.partition(".")[0]
+        if family not in SUBJECTS or pattern.rstrip("*").count("*"):
+            known = ", ".join(f"{name}.*" for name in SUBJECTS)
+            raise invalid("unknown_event_type", f"{pattern[:64]!r} is no event type; they are of {known}.", param=param)
+    return tuple(patterns)
+
+
+def wanted(event: Told, patterns: Sequence[str]) -> bool:
+    """Does one of the patterns name the event? None given: all do."""
+    return not patterns or any(fnmatchcase(event.type, pattern) for pattern in patterns)
+
+
+@router.get(
+    "/stream",
+    summary="Stream events",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": "Server-sent events. `id` is the position, `event` the type, `data` the event as JSON.",
+            "content": {
+                "text/event-stream": {
+                    "schema": {"type": "string"},
+                    "example": 'id: 42\nevent: order.filled\ndata: {"id": "evt_…", "type": "order.filled", …}\n\n',
+                }
+            },
+        }
+    },
+)
+async def stream_events(
+    request: Request,
+    principal: Annotated[Principal, Depends(requires("events:read"))],
+    credential: Credential,
+    since: Annotated[
+        int | None,
+        Query(ge=0, description="The last position that you have; what follows is sent. By default, from now on."),
+    ] = None,
+    types: Annotated[
+        list[str] | None,
+        Query(max_length=20, description="Only these types, such as `order.*`; give the parameter again for more."),
+    ] = None,
+    last_event_id: Annotated[int | None, Header(ge=0, description="As `since`: browsers send it again.")] = None,
+) -> StreamingResponse:
+    """Every event once and in order, also after a reconnect with the last `id`. A comment comes every five seconds.
+    The stream ends when its credential does."""
+    gateway, after = gateway_of(request), since if last_event_id is None else last_event_id
+    patterns = check_patterns(types or (), "types")
+    if after is not None and after > (head := await gateway.hub.head(principal.tenant_id)):
+        param = "since" if last_event_id is None else "Last-Event-ID"
+        raise invalid("unknown_position", f"The last event has position {head}; send one up to it.", param=param)
+    followed = gateway.hub.follow(principal.tenant_id, since=after, idle=HEARTBEAT_SECONDS)
+    await anext(followed)  # refuses here, while there can be an error answer
+    body = _frames(gateway, followed, credential, patterns)
+    return StreamingResponse(body, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+
+
+async def _frames(
+    gateway: Gateway, followed: AsyncGenerator[Sequence[Told]], credential: str, patterns: Sequence[str]
+) -> AsyncIterator[bytes]:
+    yield b"retry: %d\n\n" % RECONNECT_MS
+    async with aclosing(followed):
+        async for batch in followed:
+            try:
+                await gateway.authenticator.authenticate(credential, now=gateway.clock())
+            except DomainError as error:
+                yield b'event: stream.ended\ndata: {"code": "%s"}\n\n' % error.code.encode()
+                return
+            frames = [
+                b"id: %d\nevent: %s\ndata: %s\n\n" % (event.position, event.type.encode(), event.body)
+                for event in batch
+                if wanted(event, patterns)
+            ]
+            if not frames:  # the position, so that a reconnect does not read again what was left out
+                frames = [b"id: %d\n\n" % batch[-1].position if batch else b": heartbeat\n\n"]
+            yield b"".join(frames)
 
 
 @router.get("", summary="List events", dependencies=[Depends(requires("events:read"))])

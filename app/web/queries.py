@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 
-from fastapi import Request
 from fastapi.dependencies.models import Dependant
 from pydantic import BaseModel
+from starlette.requests import HTTPConnection
 
 from app.kernel.errors import invalid
 
 
-async def refuse_unknown_query(request: Request) -> None:
+async def refuse_unknown_query(request: HTTPConnection) -> None:
     """An app-wide dependency. Raises `unknown_parameter` naming the parameter and those that the route takes."""
     if not request.query_params:
         return

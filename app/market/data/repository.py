@@ -108,6 +108,15 @@ async def all_series(reader: Reader, interval: str) -> Sequence[asyncpg.Record]:
     )
 
 
+async def last_prices(reader: Reader, feed: str, instrument_ids: Sequence[UUID]) -> Sequence[asyncpg.Record]:
+    """Of those that have a price on the feed: instrument_id, price, market_at."""
+    return await reader.fetch(
+        "SELECT instrument_id, price, market_at FROM last_prices WHERE feed = $1 AND instrument_id = any($2::uuid[])",
+        feed,
+        list(instrument_ids),
+    )
+
+
 async def publish_series(reference: asyncpg.Pool, row: dict[str, Any]) -> bool:
     """Make `row` the current series of its instrument and interval. False when it already is."""
     async with reference.acquire() as connection, connection.transaction():

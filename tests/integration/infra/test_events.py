@@ -9,6 +9,7 @@ import asyncpg
 
 from app.infra.database import Database
 from app.infra.events.follower import run_follower
+from app.infra.process import App
 from app.kernel.ids import uuid7
 from app.platform.tenancy.tables import Tenant
 
@@ -34,10 +35,10 @@ async def until(holds: Any) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_positions_are_dense_and_stamped_once_with_concurrent_writers(database: Database) -> None:
+async def test_positions_are_dense_and_stamped_once_with_concurrent_writers(database: Database, app: App) -> None:
     tenants = [uuid7(), uuid7()]
     stop, seen = asyncio.Event(), {tenant: list[UUID]() for tenant in tenants}
-    follower = asyncio.create_task(run_follower(database.dispatch, stop=stop))
+    follower = asyncio.create_task(run_follower(database.dispatch, app.redis, stop=stop))
 
     async def write(tenant: UUID, seed: int) -> None:
         pauses = random.Random(seed)
@@ -71,11 +72,11 @@ async def test_nothing_is_stamped_past_a_transaction_that_may_still_come_before(
     slow = asyncio.create_task(emit(database, tenant_id, "slow", wait=commit))
     await asyncio.sleep(0.2)
     await emit(database, tenant_id, "quick")
-    await database.dispatch.fetchval("select events_stamp(100)")
+    await database.dispatch.fetchval("select events_position(100)")
     assert [row["position"] for row in await events(database, tenant_id)] == [None]
     commit.set()
     await slow
-    await database.dispatch.fetchval("select events_stamp(100)")
+    await database.dispatch.fetchval("select events_position(100)")
     assert [(row["position"], row["data"]) for row in await events(database, tenant_id)] == [
         (1, '{"name": "slow"}'),
         (2, '{"name": "quick"}'),
@@ -94,7 +95,7 @@ async def test_an_event_of_a_rolled_back_transaction_leaves_no_gap(database: Dat
     await emit(database, tenant_id, "second")
 
     async def stamped() -> bool:
-        await database.dispatch.fetchval("select events_stamp(1)")
+        await database.dispatch.fetchval("select events_position(1)")
         return all(row["position"] for row in await events(database, tenant_id))
 
     await until(stamped)
@@ -107,6 +108,6 @@ async def test_each_tenant_counts_for_itself(database: Database, tenant_id: UUID
         tx.add(Tenant(tenant_id=other, id=other, slug=f"t-{other.hex}", name="Other"))
     for tenant in (tenant_id, other, tenant_id):
         await emit(database, tenant, "one")
-    await database.dispatch.fetchval("select events_stamp(100)")
+    await database.dispatch.fetchval("select events_position(100)")
     assert [row["position"] for row in await events(database, tenant_id)] == [1, 2]
     assert [row["position"] for row in await events(database, other)] == [1]

@@ -189,7 +189,7 @@ async def test_events_are_listed_in_order_once_settled(client: httpx.AsyncClient
     async with database.tx(tenant.tenant_id) as tx:
         for number in range(3):
             tx.emit("member.added", uuid7(), {"number": number})
-    while await database.dispatch.fetchval("select events_stamp(1000)"):
+    while await database.dispatch.fetchval("select events_position(1000)"):
         pass
     body = (await client.get("/v1/events?limit=2", headers=tenant.headers)).json()
     positions = [event["position"] for event in body["data"]]

@@ -8,8 +8,8 @@ CREATE OR REPLACE FUNCTION events_append(
 $$;
 
 -- Stamps a dense position per tenant on events that no running transaction can still precede: an event with a lower
--- transaction id that commits later would otherwise be skipped by whoever follows by id. Returns how many.
-CREATE OR REPLACE FUNCTION events_stamp(p_limit int) RETURNS bigint LANGUAGE sql AS $$
+-- transaction id that commits later would otherwise be skipped by whoever follows by id. Returns the tenants they are of.
+CREATE OR REPLACE FUNCTION events_position(p_limit int) RETURNS uuid[] LANGUAGE sql AS $$
     WITH candidates AS (
         SELECT tenant_id, id, row_number() OVER (PARTITION BY tenant_id ORDER BY xid, id) AS place
         FROM (SELECT tenant_id, id, xid FROM events
@@ -27,5 +27,5 @@ CREATE OR REPLACE FUNCTION events_stamp(p_limit int) RETURNS bigint LANGUAGE sql
         WHERE e.tenant_id = c.tenant_id AND e.id = c.id
         RETURNING 1
     )
-    SELECT count(*) FROM stamped
+    SELECT coalesce(array_agg(tenant_id), '{}') FROM heads
 $$;

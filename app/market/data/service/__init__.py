@@ -3,12 +3,14 @@
 from app.market.data.service.bars import BarPage, Series, find_series, list_bars, load_bars, read_series, read_times
 from app.market.data.service.files import read_bars
 from app.market.data.service.importing import ImportReport, import_bars
+from app.market.data.service.quotes import QuoteBoard
 from app.market.data.service.replay import market_time, read_feed_state, run_replay, stream_key
 from app.market.data.service.seeding import seed_reference
 
 __all__ = [
     "BarPage",
     "ImportReport",
+    "QuoteBoard",
     "Series",
     "find_series",
     "import_bars",

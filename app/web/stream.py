@@ -1,0 +1,237 @@
+"""`/v1/stream`: one WebSocket for quotes and for a tenant's own orders.
+
+The client speaks JSON texts with an `op`: auth, subscribe, unsubscribe, ping. The server answers with JSON texts that
+have a `type`. Quotes are coalesced: a client that reads slowly gets the last price, not a backlog. Orders are never
+left out: one that cannot be told within `SEND_SECONDS` ends the connection (1013), and the client comes back with the
+last position that it has.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from contextlib import aclosing, suppress
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+from pydantic import ValidationError
+
+from app.kernel.errors import DomainError, Kind, invalid
+from app.kernel.ids import decode_id, encode_id
+from app.kernel.principal import Principal
+from app.web.context import Gateway, gateway_of
+from app.web.models import ApiModel
+
+ORDER_EVENTS = ("order.", "fill.")
+NEEDS = {"orders": "orders:read", "quotes": "bars:read"}
+AUTH_SECONDS = 10.0
+HEARTBEAT_SECONDS = 15.0
+CHECK_SECONDS = 5.0
+"""How long an ended credential may go unseen."""
+
+QUOTE_SECONDS = 0.25
+SEND_SECONDS = 10.0
+CLOSE_SECONDS = 2.0
+MOST_INSTRUMENTS = 500
+MOST_TEXT = 64 * 1024
+MOST_FAULTS = 20
+GOING_AWAY, POLICY, TRY_AGAIN = 1001, 1008, 1013
+router = APIRouter()
+
+
+class Asked(ApiModel):
+    """What a client may send."""
+
+    op: str
+    token: str | None = None
+    channel: str | None = None
+    instruments: list[str] | None = None
+    since: int | None = None
+
+
+class _End(Exception):
+    """Close the connection, with this code and reason."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code, self.reason = code, reason
+
+
+@router.websocket("/v1/stream")
+async def stream(socket: WebSocket) -> None:
+    """Quotes and own orders. A WebSocket has no place in OpenAPI; the README describes it."""
+    await socket.accept()
+    try:
+        await _Stream(socket, gateway_of(socket)).run()
+    except _End as end:
+        with suppress(TimeoutError):  # one that reads nothing does not hear this either: the server cuts it off
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await socket.close(end.code, end.reason)
+    except WebSocketDisconnect:
+        pass
+
+
+class _Stream:
+    """One connection."""
+
+    def __init__(self, socket: WebSocket, gateway: Gateway) -> None:
+        self._socket, self._gateway, self._quotes = socket, gateway, gateway.quotes
+        self._credential = socket.headers.get("authorization", "").removeprefix("Bearer ").strip()
+        self._sending = asyncio.Lock()
+        self._watched: dict[UUID, None] = {}
+        self._seen = 0
+        self._orders: asyncio.Task[None] | None = None
+        self._faults = 0
+
+    async def run(self) -> None:
+        """Until the client goes, the credential ends or the process does."""
+        principal = await self._authenticated()
+        await self._send({"type": "authenticated", "tenant_id": encode_id("ten", principal.tenant_id)})
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._heartbeats())
+                tasks.create_task(self._quoting())
+                await self._listen(principal, tasks)
+        except BaseExceptionGroup as group:
+            raise _first(group) from None
+
+    async def _authenticated(self) -> Principal:
+        """By the header `Authorization`, or by a first message: browsers cannot set headers."""
+        try:
+            if not self._credential:
+                async with asyncio.timeout(AUTH_SECONDS):
+                    asked = _parsed(await self._socket.receive_text())
+                if asked.op != "auth" or not asked.token:
+                    raise invalid("missing_credential", 'Send {"op": "auth", "token": "sk_…"} first.', param="token")
+                self._credential = asked.token
+            return await self._gateway.authenticator.authenticate(self._credential, now=self._gateway.clock())
+        except TimeoutError:
+            raise _End(POLICY, "not_authenticated") from None
+        except (DomainError, ValidationError, ValueError) as error:
+            await self._refuse(error)
+            raise _End(POLICY, "not_authenticated") from None
+
+    async def _listen(self, principal: Principal, tasks: asyncio.TaskGroup) -> None:
+        while True:
+            try:
+                await self._obey(_parsed(await self._socket.receive_text()), principal, tasks)
+            except (DomainError, ValidationError, ValueError, KeyError) as error:
+                self._faults += 1
+                await self._refuse(error)
+                if self._faults >= MOST_FAULTS:
+                    raise _End(POLICY, "too_many_errors") from None
+
+    async def _obey(self, asked: Asked, principal: Principal, tasks: asyncio.TaskGroup) -> None:
+        if asked.op == "ping":
+            await self._send({"type": "pong"})
+            return
+        if asked.op not in ("subscribe", "unsubscribe") or asked.channel not in NEEDS:
+            reason = "Send op subscribe, unsubscribe or ping; channel is orders or quotes."
+            raise invalid("unknown_operation", reason, param="op" if asked.channel in NEEDS else "channel")
+        needed = NEEDS[asked.channel]
+        if needed not in principal.scopes:
+            raise DomainError("missing_scope", Kind.FORBIDDEN, f"The key lacks the scope {needed}.", param="channel")
+        if asked.channel == "quotes":
+            await self._change_watched(asked)
+        elif self._orders is not None:
+            self._orders.cancel()
+            self._orders = None
+        if asked.channel == "orders" and asked.op == "subscribe":
+            await self._check_position(principal.tenant_id, asked.since)
+            self._orders = tasks.create_task(self._tell_orders(principal.tenant_id, asked.since))
+
+    async def _change_watched(self, asked: Asked) -> None:
+        ids = [decode_id("ins", one, param=f"instruments.{at}") for at, one in enumerate(asked.instruments or [])]
+        if asked.op == "unsubscribe":
+            for one in ids or list(self._watched):
+                self._watched.pop(one, None)
+            await self._send({"type": "unsubscribed", "channel": "quotes", "watched": len(self._watched)})
+            return
+        if not ids or len({*self._watched, *ids}) > MOST_INSTRUMENTS:
+            reason = f"Name instruments, at most {MOST_INSTRUMENTS} in all."
+            raise invalid("invalid_instruments", reason, param="instruments")
+        place, present, unknown = await self._quotes.watch(ids)
+        if unknown:
+            name = encode_id("ins", unknown[0])
+            raise invalid("unknown_instrument", f"No instrument has the id {name}.", param="instruments")
+        self._seen = min(self._seen, place) if self._watched else place
+        self._watched.update(dict.fromkeys(ids))
+        await self._send({"type": "subscribed", "channel": "quotes", "watched": len(self._watched)})
+        await self._send({"type": "quotes", "quotes": present})
+
+    async def _check_position(self, tenant_id: UUID, since: int | None) -> None:
+        head = await self._gateway.hub.head(tenant_id)
+        if since is not None and not 0 <= since <= head:
+            raise invalid("unknown_position", f"The last event has position {head}; send one up to it.", param="since")
+        await self._send({"type": "subscribed", "channel": "orders", "position": head if since is None else since})
+
+    async def _tell_orders(self, tenant_id: UUID, since: int | None) -> None:
+        followed = self._gateway.hub.follow(tenant_id, since=since, idle=HEARTBEAT_SECONDS)
+        async with aclosing(followed):
+            async for batch in followed:
+                for event in batch:
+                    if event.type.startswith(ORDER_EVENTS):
+                        await self._send_text('{"type": "event", "event": ' + event.body.decode() + "}")
+        raise _End(GOING_AWAY, "shutting_down")
+
+    async def _quoting(self) -> None:
+        while True:
+            await asyncio.sleep(QUOTE_SECONDS)
+            if self._watched:
+                self._seen, changed = self._quotes.changed(self._seen, self._watched)
+                if changed:
+                    await self._send({"type": "quotes", "quotes": changed})
+
+    async def _heartbeats(self) -> None:
+        waited = 0.0
+        while not self._gateway.hub.closed:
+            await asyncio.sleep(min(CHECK_SECONDS, 1.0))
+            waited += min(CHECK_SECONDS, 1.0)
+            if waited % CHECK_SECONDS == 0:
+                await self._check_credential()
+            if waited >= HEARTBEAT_SECONDS:
+                waited = 0.0
+                await self._send({"type": "heartbeat", "at": self._gateway.clock().isoformat()})
+        raise _End(GOING_AWAY, "shutting_down")
+
+    async def _check_credential(self) -> None:
+        try:
+            await self._gateway.authenticator.authenticate(self._credential, now=self._gateway.clock())
+        except DomainError as error:
+            await self._refuse(error)
+            raise _End(POLICY, "not_authenticated") from None
+
+    async def _refuse(self, error: Exception) -> None:
+        code, detail, param = "invalid_request", "Send a JSON object with op and what belongs to it.", None
+        if isinstance(error, DomainError):
+            code, detail, param = error.code, error.message, error.param
+        await self._send({"type": "error", "code": code, "detail": detail, "param": param})
+
+    async def _send(self, message: Mapping[str, Any]) -> None:
+        await self._send_text(json.dumps(message))
+
+    async def _send_text(self, text: str) -> None:
+        try:
+            async with asyncio.timeout(SEND_SECONDS), self._sending:
+                await self._socket.send_text(text)
+        except TimeoutError:
+            raise _End(TRY_AGAIN, "slow_consumer") from None
+
+
+def _parsed(text: str) -> Asked:
+    """Raises `ValueError` (of JSON) and `ValidationError`."""
+    if len(text) > MOST_TEXT:
+        raise ValueError("too long")
+    return Asked.model_validate(json.loads(text))
+
+
+def _first(group: BaseExceptionGroup[Any]) -> BaseException:
+    """Why it ended: our own decision before the client's going."""
+    found = [*_leaves(group)]
+    return next((one for one in found if isinstance(one, _End)), found[0])
+
+
+def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
+    return [
+        leaf for one in group.exceptions for leaf in (_leaves(one) if isinstance(one, BaseExceptionGroup) else [one])
+    ]
