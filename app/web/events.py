@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from fnmatch import fnmatchcase
+from time import monotonic
 from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Depends, Header, Query, Request
@@ -28,6 +29,9 @@ from app.web.transaction import OpenTx
 PREFIX = "evt"
 HEARTBEAT_SECONDS = 5.0
 RECONNECT_MS = 2_000
+CHECK_SECONDS = 1.0
+"""How often a stream asks whether its credential is still good."""
+
 SUBJECTS = {
     "account": "acc",
     "api_key": "key",
@@ -158,13 +162,16 @@ async def _frames(
     gateway: Gateway, followed: AsyncGenerator[Sequence[Told]], credential: str, patterns: Sequence[str]
 ) -> AsyncIterator[bytes]:
     yield b"retry: %d\n\n" % RECONNECT_MS
+    check_at = monotonic() + CHECK_SECONDS
     async with aclosing(followed):
         async for batch in followed:
-            try:
-                await gateway.authenticator.authenticate(credential, now=gateway.clock())
-            except DomainError as error:
-                yield b'event: stream.ended\ndata: {"code": "%s"}\n\n' % error.code.encode()
-                return
+            if monotonic() >= check_at:
+                check_at = monotonic() + CHECK_SECONDS
+                try:
+                    await gateway.authenticator.authenticate(credential, now=gateway.clock())
+                except DomainError as error:
+                    yield b'event: stream.ended\ndata: {"code": "%s"}\n\n' % error.code.encode()
+                    return
             frames = [
                 b"id: %d\nevent: %s\ndata: %s\n\n" % (event.position, event.type.encode(), event.body)
                 for event in batch

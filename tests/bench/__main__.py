@@ -7,7 +7,7 @@ import sys
 
 from tests.bench.measure import Figure, Refused
 
-NAMES = ("engine", "orders")
+NAMES = ("api", "engine", "orders")
 
 
 def main() -> None:

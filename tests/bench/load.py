@@ -33,9 +33,17 @@ class Connection:
         async with self._turn:
             return await self._post(path, json.dumps(body).encode())
 
+    async def get(self, path: str) -> Answer:
+        async with self._turn:
+            return await self._ask(f"GET {path} HTTP/1.1\r\n{self._head}\r\n".encode())
+
     async def _post(self, path: str, data: bytes) -> Answer:
+        head = f"POST {path} HTTP/1.1\r\n{self._head}Content-Length: {len(data)}\r\n\r\n"
+        return await self._ask(head.encode() + data)
+
+    async def _ask(self, request: bytes) -> Answer:
         began = time.perf_counter()
-        self._writer.write(f"POST {path} HTTP/1.1\r\n{self._head}Content-Length: {len(data)}\r\n\r\n".encode() + data)
+        self._writer.write(request)
         head = await self._reader.readuntil(b"\r\n\r\n")
         length = next(
             int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")

@@ -6,19 +6,12 @@ Prices come at 200 a second for each of five instruments: a seeded random walk, 
 """
 
 import asyncio
-import os
 import random
 import statistics
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -29,17 +22,9 @@ from app.bootstrap import App, bootstrap
 from app.custody.accounts.domain import NewAccount
 from app.custody.accounts.service import create_account
 from app.custody.ledger.service import Books
-from app.infra.migrate import migrate
-from app.infra.roles import LOGIN_ROLES, ensure_roles
 from app.infra.settings import load_settings
 from app.kernel.ids import encode_id
 from app.kernel.money import Money
-from app.local.environment import process_environment, stack_settings
-from app.local.home import Home
-from app.local.ports import pick_port
-from app.local.postgres import temporary_postgres
-from app.local.stack import is_ready
-from app.local.valkey import temporary_valkey
 from app.market.data.service import seed_reference
 from app.market.instruments.service import find_instrument
 from app.platform.identity.domain import PERMISSIONS
@@ -49,6 +34,7 @@ from app.trading.risk.service import set_limit
 from tests.bench.limit_app import KEY as LIMIT_KEY
 from tests.bench.load import Connection, closed_loop
 from tests.bench.measure import Figure, figure
+from tests.bench.servers import databases, environment, process, server
 
 ACCOUNTS = 50
 ROUNDS, ROUND_SECONDS = 3, 2.0
@@ -83,18 +69,7 @@ class Market:
 
 def run() -> list[Figure]:
     """The figures. Starts its own servers and processes and ends them."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        temporary_postgres(durable=True) as postgres,
-        temporary_valkey() as valkey,
-    ):
-        home = Home(Path(folder))
-        home.create()
-        passwords = home.passwords(LOGIN_ROLES)
-        asyncio.run(ensure_roles(postgres.dsn, passwords))
-        settings = stack_settings(home, admin_url=postgres.dsn, redis_url=valkey.url, passwords=passwords, speed=None)
-        migrate(settings["MIGRATE_DATABASE_URL"])
-        os.environ.update(settings)
+    with databases() as settings:
         return asyncio.run(_measure(settings))
 
 
@@ -102,13 +77,13 @@ async def _measure(settings: dict[str, str]) -> list[Figure]:
     async with bootstrap(load_settings()) as app:
         market = await _seed(app)
         await _limit_table(settings["MIGRATE_DATABASE_URL"])
-        environ = process_environment(os.environ, settings | {"LIMIT_DATABASE_URL": settings["MIGRATE_DATABASE_URL"]})
-        with _server("app.main:app", environ) as url, _server("tests.bench.limit_app:app", environ) as limit_url:
+        environ = environment(settings)
+        with server("app.main:app", environ) as url, server("tests.bench.limit_app:app", environ) as limit_url:
             ours, limit = await _throughput(url, limit_url, market)
             single = await _single(limit_url, market)
             with (
-                _process(["-m", "workers", "worker"], environ),
-                _process(["-m", "workers", "daemon", "--roles", "relay,matcher,follower"], environ),
+                process(["-m", "workers", "worker"], environ),
+                process(["-m", "workers", "daemon", "--roles", "relay,matcher,follower"], environ),
             ):
                 fills = await _fills(app, url, market)
     p50, p99 = statistics.median(fills), statistics.quantiles(fills, n=100)[98]
@@ -254,30 +229,3 @@ async def _until_idle(app: App, market: Market) -> None:
                 return
         await asyncio.sleep(0.1)
     raise RuntimeError("orders were still working after a minute")
-
-
-@contextmanager
-def _process(arguments: list[str], environ: dict[str, str]) -> Iterator[None]:
-    process = subprocess.Popen([sys.executable, *arguments], env=environ, stdout=subprocess.DEVNULL)
-    try:
-        yield
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-@contextmanager
-def _server(target: str, environ: dict[str, str]) -> Iterator[str]:
-    port = pick_port(18_000, target, lambda text: None)
-    arguments = ["-m", "uvicorn", target, "--host", "127.0.0.1", "--port", str(port), "--no-access-log"]
-    with _process([*arguments, "--log-level", "warning"], environ):
-        url = f"http://127.0.0.1:{port}"
-        for _ in range(300):
-            if is_ready(url):
-                break
-            time.sleep(0.1)
-        yield url
