@@ -27,18 +27,28 @@ def downgrade() -> None:
     for column in _ACTOR:
         op.drop_column("events", column)
     _drop_key_lookup()
-    op.execute("UPDATE members SET role = 'read_only' WHERE role = 'custom'")
-    op.execute("REVOKE UPDATE (role_id, user_id), DELETE ON members FROM mandi_app")
-    op.execute("ALTER TABLE members DROP CONSTRAINT members_role_check")
+    for check in ("role", "removed"):
+        op.execute(f"ALTER TABLE members DROP CONSTRAINT members_{check}_check")
+    _change_all("members", "UPDATE members SET role = 'read_only' WHERE role = 'custom'")
+    _change_all("members", "UPDATE members SET status = 'suspended' WHERE status = 'removed'")
+    _replace_status_check("members", "'active', 'suspended'")
+    op.execute("REVOKE UPDATE (role_id, user_id) ON members FROM mandi_app")
     for column in ("role_id", "user_id"):
         op.drop_column("members", column)
     for table in ("act_as_grants", "approvals", "invitations", "roles", "child_tenants"):
         op.execute(f"DROP TABLE {table} CASCADE")
-    op.execute("UPDATE tenants SET status = 'suspended' WHERE status = 'closing'")
+    _change_all("tenants", "UPDATE tenants SET status = 'suspended' WHERE status = 'closing'")
+    _replace_status_check("tenants", "'active', 'suspended'")
     op.execute("REVOKE UPDATE (closes_at) ON tenants FROM mandi_app")
     for column in ("parent_id", "closes_at"):
         op.drop_column("tenants", column)
-    _replace_status_check("'active', 'suspended'")
+
+
+def _change_all(table: str, statement: str) -> None:
+    """As the owner, of all tenants: forced row-level security would show it none."""
+    op.execute(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY")
+    op.execute(statement)
+    op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
 
 
 def _drop_key_lookup() -> None:
@@ -48,9 +58,9 @@ def _drop_key_lookup() -> None:
     op.execute("RESET ROLE")
 
 
-def _replace_status_check(values: str) -> None:
-    op.execute("ALTER TABLE tenants DROP CONSTRAINT tenants_status_check")
-    op.execute(f"ALTER TABLE tenants ADD CONSTRAINT tenants_status_check CHECK (status IN ({values}))")
+def _replace_status_check(table: str, values: str) -> None:
+    op.execute(f"ALTER TABLE {table} DROP CONSTRAINT {table}_status_check")
+    op.execute(f"ALTER TABLE {table} ADD CONSTRAINT {table}_status_check CHECK (status IN ({values}))")
 
 
 def _key() -> tuple[sa.Column[object], sa.Column[object]]:
@@ -73,7 +83,7 @@ def _own(table: str) -> tuple[sa.ForeignKeyConstraint, sa.PrimaryKeyConstraint]:
 def _tenants() -> None:
     op.add_column("tenants", sa.Column("parent_id", sa.Uuid(), nullable=True))
     op.add_column("tenants", _at("closes_at", nullable=True))
-    _replace_status_check("'active', 'suspended', 'closing'")
+    _replace_status_check("tenants", "'active', 'suspended', 'closing'")
     op.execute("ALTER TABLE tenants ADD CONSTRAINT tenants_parent_check CHECK (parent_id <> tenant_id)")
     op.execute("GRANT UPDATE (closes_at) ON tenants TO mandi_app")
     op.create_table(
@@ -136,7 +146,10 @@ def _people() -> None:
     )
     custom = "(role = 'custom') = (role_id IS NOT NULL)"
     op.execute(f"ALTER TABLE members ADD CONSTRAINT members_role_check CHECK ({custom})")
-    op.execute("GRANT UPDATE (role_id, user_id), DELETE ON members TO mandi_app")
+    _replace_status_check("members", "'active', 'suspended', 'removed'")
+    removed = "status <> 'removed' OR user_id IS NULL"
+    op.execute(f"ALTER TABLE members ADD CONSTRAINT members_removed_check CHECK ({removed})")
+    op.execute("GRANT UPDATE (role_id, user_id) ON members TO mandi_app")
     op.create_table(
         "invitations",
         *_key(),

@@ -62,10 +62,11 @@ class TenantStatus(StrEnum):
 
 
 class MemberStatus(StrEnum):
-    """A suspended member, and every key that he made, may do nothing."""
+    """A suspended member, and every key that he made, may do nothing. One who was removed is shown no more."""
 
     ACTIVE = "active"
     SUSPENDED = "suspended"
+    REMOVED = "removed"
 
 
 class Role(StrEnum):

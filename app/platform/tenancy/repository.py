@@ -40,7 +40,8 @@ async def page(tx: Tx, model: type[Any], cursor: Cursor) -> Sequence[Any]:
 
 
 async def members(tx: Tx, cursor: Cursor) -> Sequence[Member]:
-    return await page(tx, Member, cursor)
+    statement = select(Member).where(col(Member.tenant_id) == tx.tenant_id, col(Member.status) != "removed")
+    return (await tx.scalars(cursor.apply(cast(Any, statement), col(Member.id)))).all()
 
 
 async def roles(tx: Tx, cursor: Cursor) -> Sequence[RoleRow]:
@@ -68,6 +69,7 @@ async def _one(tx: Tx, statement: Any) -> Any:
 
 
 async def member_by_email(tx: Tx, email: str) -> Member | None:
+    """Also one who was removed."""
     statement = select(Member).where(col(Member.tenant_id) == tx.tenant_id, col(Member.email) == email)
     return cast(Member | None, await _one(tx, statement))
 

@@ -112,7 +112,7 @@ class MemberOut(ApiModel):
     id: str
     email: str
     role: str = Field(description="A built-in role or the id of one of your own.")
-    status: MemberStatus
+    status: Literal["active", "suspended"]
     user_id: str | None = Field(description="The person's login; null until there is one.")
     created_at: datetime
 
@@ -122,7 +122,7 @@ class MemberOut(ApiModel):
             id=encode_id(MEMBER, member.id),
             email=member.email,
             role=role_name(member.role, member.role_id),
-            status=MemberStatus(member.status),
+            status="active" if member.status == MemberStatus.ACTIVE else "suspended",
             user_id=_public(_USER, member.user_id),
             created_at=member.created_at,
         )

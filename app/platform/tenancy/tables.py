@@ -76,6 +76,7 @@ class Member(TenantRow, table=True):
     """A person who works for the tenant. `email` is stored in lower case: `lower()` is not leakproof.
 
     `user_id` is null until the person has accepted. `role` is a built-in one, or `custom` with `role_id`.
+    One who left stays as a row without person and power: the right to DELETE would be the right to lock the table.
     """
 
     __tablename__ = "members"
@@ -85,9 +86,10 @@ class Member(TenantRow, table=True):
         ForeignKeyConstraint(["tenant_id"], ["tenants.tenant_id"]),
         tenant_foreign_key(["role_id"], "roles"),
         CheckConstraint("email = lower(email)", name="email"),
-        CheckConstraint("status IN ('active', 'suspended')", name="status"),
+        CheckConstraint("status IN ('active', 'suspended', 'removed')", name="status"),
+        CheckConstraint("status <> 'removed' OR user_id IS NULL", name="removed"),
         CheckConstraint(_CUSTOM, name="role"),
-        {"info": {"app": "SELECT, INSERT, UPDATE (role, role_id, status, user_id), DELETE"}},
+        {"info": {"app": "SELECT, INSERT, UPDATE (role, role_id, status, user_id)"}},
     )
 
     email: str

@@ -18,7 +18,7 @@ from app.platform.tenancy.domain import (
     normal_email,
 )
 from app.platform.tenancy.ports import InvitationLetter, Inviter
-from app.platform.tenancy.service.members import add_member
+from app.platform.tenancy.service.members import add_member, check_no_member
 from app.platform.tenancy.service.roles import assigned, held, resolve
 from app.platform.tenancy.service.tenants import get_tenant
 from app.platform.tenancy.tables import Invitation
@@ -48,8 +48,7 @@ async def create_invitation(tx: Tx, *, email: str, role: str, inviter: Inviter, 
             param="role",
         )
     check_within(wanted.permissions, await held(tx))
-    if await repository.member_by_email(tx, normal) is not None:
-        raise conflict("member_exists", f"{normal!r} is a member already.", param="email")
+    await check_no_member(tx, normal)
     pending = await repository.pending_invitation(tx, normal)
     if pending is not None:
         if pending.expires_at > now:

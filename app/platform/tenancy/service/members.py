@@ -32,15 +32,24 @@ async def add_member(
     """
     normal = normal_email(email)
     await repository.lock_people(tx)
-    if await repository.member_by_email(tx, normal) is not None:
-        raise conflict("member_exists", f"{normal!r} is a member already.", param="email")
+    known = await check_no_member(tx, normal)
     if user_id is not None and await repository.member_by_user(tx, user_id) is not None:
         raise conflict("member_exists", "This person is a member already, under another address.", param="email")
-    member = Member(tenant_id=tx.tenant_id, email=normal, role=role.value, role_id=role_id, user_id=user_id)
+    member = known or Member(tenant_id=tx.tenant_id, email=normal, role=role.value)
+    member.role, member.role_id, member.user_id = role.value, role_id, user_id
+    member.status = MemberStatus.ACTIVE.value
     tx.add(member)
     tx.emit("member.added", member.id, {"role": role.value})
     await tx.flush()
     return member
+
+
+async def check_no_member(tx: Tx, email: str) -> Member | None:
+    """The row of one who left, if there is one. Raises `member_exists`."""
+    known = await repository.member_by_email(tx, email)
+    if known is not None and known.status != MemberStatus.REMOVED:
+        raise conflict("member_exists", f"{email!r} is a member already.", param="email")
+    return known
 
 
 async def list_members(tx: Tx, cursor: Cursor) -> Slice[Member]:
@@ -51,7 +60,7 @@ async def list_members(tx: Tx, cursor: Cursor) -> Slice[Member]:
 async def get_member(tx: Tx, member_id: UUID) -> Member:
     """Raises `member_not_found`."""
     member = await tx.get(Member, member_id)
-    if member is None:
+    if member is None or member.status == MemberStatus.REMOVED:
         raise not_found("member", encode_id(MEMBER, member_id))
     return member
 
@@ -105,7 +114,9 @@ async def remove_member(tx: Tx, member_id: UUID) -> None:
     member = await _locked(tx, member_id)
     await _check_owner_remains(tx, member)
     tx.emit("member.removed", member.id, {"role": (await assigned(tx, member.role, member.role_id)).name})
-    await tx.session.delete(member)
+    member.status, member.user_id = MemberStatus.REMOVED.value, None
+    member.role, member.role_id = Role.READ_ONLY.value, None
+    await tx.flush()
 
 
 async def owner_of(tx: Tx) -> Member:
