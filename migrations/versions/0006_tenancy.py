@@ -128,9 +128,16 @@ def _people() -> None:
         *_key(),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("permissions", postgresql.ARRAY(Text()), nullable=False),
+        _at("deleted_at", nullable=True),
         _at("created_at", now=True),
-        sa.UniqueConstraint("tenant_id", "name", name=op.f("roles_tenant_id_name_key")),
         *_own("roles"),
+    )
+    op.create_index(
+        "roles_name_idx",
+        "roles",
+        ["tenant_id", "name"],
+        unique=True,
+        postgresql_where=sa.text("deleted_at IS NULL"),
     )
     for column in ("role_id", "user_id"):
         op.add_column("members", sa.Column(column, sa.Uuid(), nullable=True))
@@ -177,7 +184,7 @@ def _people() -> None:
         unique=True,
         postgresql_where=sa.text("accepted_at IS NULL AND revoked_at IS NULL"),
     )
-    enable_tenant_rls(op, "roles", app="SELECT, INSERT, UPDATE (name, permissions), DELETE")
+    enable_tenant_rls(op, "roles", app="SELECT, INSERT, UPDATE (name, permissions, deleted_at)")
     enable_tenant_rls(
         op,
         "invitations",

@@ -45,7 +45,8 @@ async def members(tx: Tx, cursor: Cursor) -> Sequence[Member]:
 
 
 async def roles(tx: Tx, cursor: Cursor) -> Sequence[RoleRow]:
-    return await page(tx, RoleRow, cursor)
+    statement = select(RoleRow).where(col(RoleRow.tenant_id) == tx.tenant_id, col(RoleRow.deleted_at).is_(None))
+    return (await tx.scalars(cursor.apply(cast(Any, statement), col(RoleRow.id)))).all()
 
 
 async def invitations(tx: Tx, cursor: Cursor) -> Sequence[Invitation]:
@@ -88,7 +89,9 @@ async def active_owners(tx: Tx) -> list[UUID]:
 
 
 async def role_by_name(tx: Tx, name: str) -> RoleRow | None:
-    statement = select(RoleRow).where(col(RoleRow.tenant_id) == tx.tenant_id, col(RoleRow.name) == name)
+    statement = select(RoleRow).where(
+        col(RoleRow.tenant_id) == tx.tenant_id, col(RoleRow.name) == name, col(RoleRow.deleted_at).is_(None)
+    )
     return cast(RoleRow | None, await _one(tx, statement))
 
 

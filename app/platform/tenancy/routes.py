@@ -146,9 +146,9 @@ def _role_routes() -> APIRouter:
         return RoleOut.of(row)
 
     @router.delete("/{id}", summary="Delete a role", status_code=204, dependencies=write)
-    async def delete_role(id: str, tx: OpenTx) -> Response:
+    async def delete_role(id: str, tx: OpenTx, at: Now) -> Response:
         """Only one that no member has and no pending invitation names."""
-        await roles.delete_role(tx, decode_id(ROLE, id))
+        await roles.delete_role(tx, decode_id(ROLE, id), now=at)
         return Response(status_code=204)
 
     return router

@@ -58,17 +58,18 @@ class ChildTenant(TenantRow, table=True):
 
 
 class RoleRow(TenantRow, table=True):
-    """A role of the tenant's own."""
+    """A role of the tenant's own. A deleted one stays as a row; its name is free again."""
 
     __tablename__ = "roles"
     __table_args__ = (
-        UniqueConstraint("tenant_id", "name"),
+        Index("roles_name_idx", "tenant_id", "name", unique=True, postgresql_where=text("deleted_at IS NULL")),
         ForeignKeyConstraint(["tenant_id"], ["tenants.tenant_id"]),
-        {"info": {"app": "SELECT, INSERT, UPDATE (name, permissions), DELETE"}},
+        {"info": {"app": "SELECT, INSERT, UPDATE (name, permissions, deleted_at)"}},
     )
 
     name: str
     permissions: list[str] = text_array()
+    deleted_at: datetime | None = utc(nullable=True)
     created_at: datetime = utc_now_column()
 
 

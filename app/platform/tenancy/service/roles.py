@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from app.infra.database import Tx
@@ -81,7 +82,7 @@ async def resolve(tx: Tx, name: str) -> Assignment:
 async def get_role(tx: Tx, role_id: UUID) -> RoleRow:
     """Raises `role_not_found`."""
     row = await tx.get(RoleRow, role_id)
-    if row is None:
+    if row is None or row.deleted_at is not None:
         raise not_found("role", encode_id(ROLE, role_id))
     return row
 
@@ -121,7 +122,7 @@ async def change_role(
     return row
 
 
-async def delete_role(tx: Tx, role_id: UUID) -> None:
+async def delete_role(tx: Tx, role_id: UUID, *, now: datetime) -> None:
     """Raises `role_not_found`, `role_in_use`."""
     await repository.lock_people(tx)
     row = await get_role(tx, role_id)
@@ -129,7 +130,8 @@ async def delete_role(tx: Tx, role_id: UUID) -> None:
     if await repository.role_in_use(tx, role_id):
         raise conflict("role_in_use", "Members or pending invitations have this role: give them another one first.")
     tx.emit("role.deleted", row.id, {"name": row.name})
-    await tx.session.delete(row)
+    row.deleted_at = now
+    await tx.flush()
 
 
 async def _check_name(tx: Tx, name: str) -> None:
