@@ -11,8 +11,8 @@ from app.infra.database import Database
 from app.kernel.ids import uuid7
 from app.kernel.orders import Mode
 from app.kernel.principal import Principal
-from app.platform.tenancy.domain import BUILT_IN, TenantStatus
-from app.platform.tenancy.service import Admission, set_status
+from app.platform.tenancy.domain import BUILT_IN, Role, TenantStatus
+from app.platform.tenancy.service import Admission, member_permissions, set_status, suspend_member
 from tests.factories.members import make_person
 from tests.factories.tenants import make_tenant
 from tests.integration.platform.conftest import now
@@ -102,6 +102,16 @@ async def test_what_the_plan_lacks_is_refused_but_never_an_exit(database: Databa
     assert refused.value.code == "not_entitled"
     await admission.check(caller, ("accounts:write",), exits=True, now=now())
     await admission.check(caller, ("orders:write",), exits=False, now=now())
+
+
+async def test_a_persons_permissions_are_those_of_his_role_in_that_tenant_alone(database: Database) -> None:
+    one, other = await make_tenant(database), await make_tenant(database)
+    person = await make_person(database, one.tenant_id, Role.ANALYST)
+    assert await member_permissions(database, one.tenant_id, person.user_id) == BUILT_IN[Role.ANALYST]
+    assert await member_permissions(database, other.tenant_id, person.user_id) == frozenset()
+    async with database.tx(one.tenant_id) as tx:
+        await suspend_member(tx, person.member_id)
+    assert await member_permissions(database, one.tenant_id, person.user_id) == frozenset()
 
 
 async def test_a_person_who_is_no_member_may_nothing(database: Database) -> None:

@@ -9,6 +9,8 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
+import asyncpg
+
 from app.infra.database import Database
 from app.kernel.errors import DomainError, Kind
 from app.kernel.principal import Principal
@@ -82,5 +84,17 @@ class Admission:
         status = TenantStatus(row["tenant_status"] or TenantStatus.SUSPENDED)
         if principal.user_id is None:
             return Standing(status)
-        active = row["member_status"] == "active"
-        return Standing(status, permissions_of(row["member_role"] if active else None, row["permissions"]))
+        return Standing(status, _permitted(row))
+
+
+async def member_permissions(database: Database, tenant_id: UUID, user_id: UUID) -> frozenset[str]:
+    """What the person may do in the tenant at this moment; nothing when he is no active member of it.
+
+    What a consent may grant at most. A credential is held to it again on every request.
+    """
+    return _permitted(await repository.standing(database.pool, home=tenant_id, user_id=user_id, tenant_id=tenant_id))
+
+
+def _permitted(row: asyncpg.Record) -> frozenset[str]:
+    active = row["member_status"] == "active"
+    return permissions_of(row["member_role"] if active else None, row["permissions"])
