@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI
 
 from app.bootstrap import bootstrap, utc_clock
-from app.custody.accounts.routes import account_routes
+from app.custody.accounts.routes import account_routes, client_routes
 from app.custody.ledger.routes import router as balances
 from app.custody.ledger.service import Books
 from app.infra.events.hub import EventHub
@@ -23,9 +23,13 @@ from app.market.data.routes import bar_routes
 from app.market.data.service import QuoteBoard, market_time
 from app.market.instruments.routes import instrument_routes
 from app.platform.identity.routes import router as api_keys
-from app.platform.identity.service import KeyAuthenticator
-from app.platform.tenancy.routes import router as tenancy
+from app.platform.identity.service import KeyAuthenticator, TenantKeys
+from app.platform.tenancy.ports import Ports
+from app.platform.tenancy.routes import tenancy_routes
+from app.platform.tenancy.service import Admission
+from app.platform.tenancy.service.unwired import EveryPermission, NoMail, NoStepUp
 from app.trading.orders.routes import router as orders
+from app.trading.orders.service.reading import TenantHoldings
 from app.trading.portfolio.routes import router as positions
 from app.trading.risk.routes import router as risk
 from app.trading.strategies.routes import router as strategies
@@ -50,8 +54,9 @@ them with `starting_after`. **Errors** are problem documents (RFC 9457) whose `c
 what to do; another tenant's id is a 404. Every answer carries a `Request-Id`.
 """
 TAGS = [
-    {"name": "Tenant", "description": "Who you are here."},
+    {"name": "Tenant", "description": "Who you are here, who works for you, what takes two people."},
     {"name": "API keys", "description": "Credentials with scopes."},
+    {"name": "Clients", "description": "Your end customers."},
     {"name": "Accounts", "description": "Accounts, balances, the ledger."},
     {"name": "Market data", "description": "Instruments and bars."},
     {"name": "Orders", "description": "Orders and fills."},
@@ -74,8 +79,9 @@ def _routers(settings: Settings) -> list[APIRouter]:
     return [
         *trading,
         health,
-        tenancy,
+        *tenancy_routes(Ports(NoMail(), NoStepUp(), TenantKeys(), TenantHoldings())),
         api_keys,
+        client_routes(),
         account_routes(Books(), market_time),
         balances,
         *market,
@@ -92,11 +98,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with bootstrap(used) as process:
             authenticator = KeyAuthenticator(process.database, cell=used.cell)
+            admission = Admission(process.database, EveryPermission())
             hub = EventHub(process.database, process.redis, render=render)
             quotes = QuoteBoard(process.database.pool, process.stream, FEED)
             app.state.app = process
             app.state.gateway = Gateway(
-                process.database, process.redis, authenticator, used.cell, process.clock, hub, quotes
+                database=process.database,
+                redis=process.redis,
+                authenticator=authenticator,
+                admission=admission,
+                cell=used.cell,
+                clock=process.clock,
+                hub=hub,
+                quotes=quotes,
             )
             stop, loop = asyncio.Event(), asyncio.get_running_loop()
             background = [asyncio.create_task(one.run(stop)) for one in (authenticator, hub, quotes)]

@@ -117,6 +117,9 @@ class Tx:
                 account_id=account_id,
                 data=data,
                 actor_key_id=who.key_id if who else None,
+                actor_user_id=who.user_id if who else None,
+                actor_tenant_id=who.home_tenant_id if who else None,
+                grant_id=who.grant_id if who else None,
                 source_ip=who.source_ip if who else None,
                 request_id=who.request_id if who else None,
             )

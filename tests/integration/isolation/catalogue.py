@@ -29,6 +29,7 @@ CROSS_TENANT_INDEXES = {
     "api_keys_key_id_key": "unique over random key ids: tells nothing about another tenant",
     "deployments_due_idx": "the relay's: deployments that a closed bar waits for, of all tenants",
     "events_unstamped_idx": "the follower's: events without a position, of all tenants",
+    "invitations_token_hash_key": "unique over random tokens: tells nothing about another tenant",
     "paper_orders_book_idx": "the matcher's: the orders of an instrument that rest, of all tenants",
     "work_items_ready_idx": "the relay's: what waits, of all tenants",
 }
@@ -36,6 +37,7 @@ CROSS_TENANT_INDEXES = {
 
 DEFINER_FUNCTIONS = {
     "identity_api_key": "mandi_lookup",
+    "tenancy_invitation": "mandi_lookup",
 }
 """SECURITY DEFINER functions, each reviewed, and who owns them. Those of `mandi_ledger` are named by prefix below."""
 

@@ -160,10 +160,16 @@ async def test_no_route_opens_without_its_scope(scene: Scene) -> None:
         assert answer.json()["code"] == "missing_scope"
 
 
+@pytest.mark.timeout(900)
 async def test_no_route_answers_to_another_tenants_id(scene: Scene) -> None:
     """A 404, or an empty page: the same as for an id that never was."""
+    await _no_shot_hits(scene, "/")
+
+
+async def _no_shot_hits(scene: Scene, prefix: str) -> None:
+    """Fire every id of the victim's at every place for an id, of the routes whose path begins with `prefix`."""
     fired = 0
-    for shot in _shots(scene.app):
+    for shot in (shot for shot in _shots(scene.app) if shot.path.startswith(prefix)):
         form = await shot.fire(scene.client, scene.attacker.headers, NONSENSE)
         named = _FORM.search(form.text)
         if named is None:
@@ -213,7 +219,7 @@ async def test_a_planted_route_that_leaks_is_found(scene: Scene) -> None:
     )
     scene.app.openapi_schema = None
     with pytest.raises(AssertionError, match="/v1/leaks/"):
-        await test_no_route_answers_to_another_tenants_id(scene)
+        await _no_shot_hits(scene, "/v1/leaks")
     with pytest.raises(AssertionError, match="/v1/leaks: shows"):
         await test_no_list_shows_another_tenants_rows(scene)
 

@@ -1,6 +1,7 @@
 """The gateway, served in-process over its real database."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import httpx
 import pytest_asyncio
@@ -23,3 +24,8 @@ async def client(gateway_app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app=gateway_app)
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
         yield client
+
+
+def now() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)
