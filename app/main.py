@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
 
-from app.bootstrap import bootstrap, utc_clock
+from app.bootstrap import bootstrap, open_people, utc_clock
 from app.custody.accounts.routes import account_routes
 from app.custody.ledger.routes import router as balances
 from app.custody.ledger.service import Books
@@ -21,6 +22,7 @@ from app.market.data.service import market_time
 from app.market.instruments.routes import instrument_routes
 from app.platform.identity.routes import router as api_keys
 from app.platform.identity.service import KeyAuthenticator
+from app.platform.people.routes import router as people
 from app.platform.tenancy.routes import router as tenancy
 from app.trading.orders.routes import router as orders
 from app.trading.portfolio.routes import router as positions
@@ -32,6 +34,7 @@ from app.web.events import router as events
 from app.web.health import router as health
 from app.web.middleware import RequestBoundary
 from app.web.openapi import install_openapi
+from app.web.pages import Pages
 from app.web.queries import refuse_unknown_query
 from app.web.transaction import tx_requiring
 
@@ -43,6 +46,7 @@ count money, prices or quantities are decimal strings. **Times** are RFC 3339, U
 them with `starting_after`. **Errors** are problem documents (RFC 9457) whose `code` is stable and whose `detail` says
 what to do; another tenant's id is a 404. Every answer carries a `Request-Id`.
 """
+TEMPLATES = tuple(Path(__file__).parent / folder / "templates" for folder in ("web", "platform/people"))
 TAGS = [
     {"name": "Tenant", "description": "Who you are here."},
     {"name": "API keys", "description": "Credentials with scopes."},
@@ -70,6 +74,7 @@ def _routers(settings: Settings) -> list[APIRouter]:
         health,
         tenancy,
         api_keys,
+        people,
         account_routes(Books(), market_time),
         balances,
         *market,
@@ -83,12 +88,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with bootstrap(used) as process:
+        async with bootstrap(used) as process, open_people(process) as people_process:
             authenticator = KeyAuthenticator(process.database, cell=used.cell)
             app.state.app = process
             app.state.gateway = Gateway(process.database, process.redis, authenticator, used.cell, process.clock)
+            app.state.people = people_process.people
+            secure = used.public_url.startswith("https://")
+            app.state.pages = Pages(*TEMPLATES, key=people_process.form_key, secure=secure)
             stop = asyncio.Event()
-            background = asyncio.create_task(authenticator.run(stop))
+            background = asyncio.gather(authenticator.run(stop), people_process.sender.run(stop))
             try:
                 yield
             finally:
