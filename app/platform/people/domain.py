@@ -176,6 +176,23 @@ def require_recent(session: Session, seconds: int = RECENT_SECONDS, *, now: date
         )
 
 
+_BROWSERS = {"Edg": "Edge", "OPR": "Opera", "Firefox": "Firefox", "FxiOS": "Firefox", "Chrome": "Chrome"}
+_BROWSERS |= {"CriOS": "Chrome", "Safari": "Safari"}
+_SYSTEMS = {"iPhone": "iPhone", "iPad": "iPad", "Android": "Android", "Windows": "Windows", "Macintosh": "Mac"}
+_SYSTEMS |= {"CrOS": "ChromeOS", "Linux": "Linux"}
+
+
+def browser_name(user_agent: str | None) -> str:
+    """`Firefox on Linux`: what a person recognises. What calls itself otherwise keeps the start of its own name."""
+    said = user_agent or ""
+    browser = next((name for mark, name in _BROWSERS.items() if f"{mark}/" in said), None)
+    system = next((name for mark, name in _SYSTEMS.items() if mark in said), None)
+    if browser is None:
+        own = "" if said.startswith("Mozilla/") else said.partition(" ")[0][:40]
+        browser = own or "Unknown browser"
+    return f"{browser} on {system}" if system else browser
+
+
 # --- throttling ----------------------------------------------------------------------------------------------------
 
 

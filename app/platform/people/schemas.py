@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import ConfigDict, Field
 
 from app.kernel.ids import encode_id
+from app.platform.people.domain import browser_name
 from app.platform.people.service.sessions import PREFIX
 from app.platform.people.tables import LoginSession
 from app.web.models import ApiModel
@@ -20,6 +21,7 @@ class SessionOut(ApiModel):
                 {
                     "id": "ses_01kpx4t8yhe6rb2y6x3v1m9d0c",
                     "current": True,
+                    "browser": "Firefox on Linux",
                     "user_agent": "Mozilla/5.0 (X11; Linux x86_64)",
                     "source_ip": "203.0.113.7",
                     "amr": ["pwd", "otp", "mfa"],
@@ -34,6 +36,7 @@ class SessionOut(ApiModel):
 
     id: str
     current: bool = Field(description="The login that asks.")
+    browser: str = Field(description="The browser as people call it, guessed from what it says of itself.")
     user_agent: str | None
     source_ip: str | None
     amr: list[str] = Field(description="What was proven (RFC 8176): pwd, otp, mfa; recovery for a recovery code.")
@@ -47,6 +50,7 @@ class SessionOut(ApiModel):
         return cls(
             id=encode_id(PREFIX, row.id),
             current=row.id == current,
+            browser=browser_name(row.user_agent),
             user_agent=row.user_agent,
             source_ip=row.source_ip,
             amr=row.amr,

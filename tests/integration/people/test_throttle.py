@@ -1,4 +1,4 @@
-"""Throttling where it counts: before any hashing, in Redis for all gateways, locally without it, never against owners."""
+"""Throttling where it counts: before any hashing, in Redis or locally without it, and never against owners."""
 
 import asyncio
 from datetime import UTC, datetime
