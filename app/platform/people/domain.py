@@ -9,7 +9,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
-from urllib.parse import quote
 from uuid import UUID
 
 import pyotp
@@ -127,8 +126,7 @@ def normal_recovery_code(typed: str) -> str | None:
 
 def totp_uri(secret: bytes, *, email: str, issuer: str) -> str:
     """The `otpauth://` address that authenticator apps read."""
-    label = f"{quote(issuer, safe='')}:{quote(email, safe='@')}"
-    return f"otpauth://totp/{label}?secret={totp_text(secret)}&issuer={quote(issuer, safe='')}"
+    return pyotp.TOTP(totp_text(secret)).provisioning_uri(name=email, issuer_name=issuer)
 
 
 def totp_text(secret: bytes) -> str:

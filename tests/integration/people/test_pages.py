@@ -5,10 +5,9 @@ import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx
 import pyotp
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 
 from app.adapters.mailbox.mailer import captured
 from app.infra.settings import Settings
@@ -269,9 +268,6 @@ async def test_cookies_are_out_of_reach_and_bound_to_this_host(browser: Browser,
 async def test_over_https_cookies_are_secure_and_have_the_host_prefix(tmp_path: Path) -> None:
     (tmp_path / "style.css.j2").write_text("body {}")
     pages = Pages(tmp_path, key=bytes(32), secure=True)
-    response = httpx.Response
-    from fastapi import Response
-
     for name in ("mandi_session", "mandi_device"):
         response = Response()
         pages.set_cookie(response, name, "x")

@@ -195,7 +195,7 @@ async def test_secrets_and_codes_rest_sealed_or_hashed(people: People) -> None:
     codes = await service.confirm_totp(people, *found, otp.at(now()), now=now())
     login = await log_in(people, who)
     async with people.database.person(who.person.id) as tx:
-        rows = []
+        rows: list[str] = []
         for table in ("users", "recovery_codes", "login_sessions"):
             rows += (await tx.execute(text(f"select t::text from {table} t"))).scalars().all()
     stored = " ".join(rows)
