@@ -126,6 +126,19 @@ def doctor(as_json: Json = False) -> None:
 
 
 @app.command()
+def mail(as_json: Json = False) -> None:
+    """Show the mail that the local stack captured: links to confirm addresses, to set passwords."""
+    from app.local.mail import captured_mail
+
+    with explained():
+        found = captured_mail(_home(), os.environ)
+    for entry in found:
+        typer.echo(json.dumps(entry) if as_json else "{at}  {to}\n{subject}\n\n{text}".format(**entry))
+    if not found and not as_json:
+        typer.echo("no mail was captured")
+
+
+@app.command()
 def migrate(revision: Annotated[str, typer.Option(help="Alembic revision.")] = "head") -> None:
     """Bring the database schema up to date (MIGRATE_DATABASE_URL, else the local stack's).
 

@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
 
-from app.bootstrap import bootstrap, utc_clock
+from app.bootstrap import bootstrap, open_people, utc_clock
 from app.custody.accounts.routes import account_routes, client_routes
 from app.custody.ledger.routes import router as balances
 from app.custody.ledger.service import Books
@@ -24,6 +25,7 @@ from app.market.data.service import QuoteBoard, market_time
 from app.market.instruments.routes import instrument_routes
 from app.platform.identity.routes import router as api_keys
 from app.platform.identity.service import KeyAuthenticator, TenantKeys
+from app.platform.people.routes import router as people
 from app.platform.tenancy.ports import Ports
 from app.platform.tenancy.routes import tenancy_routes
 from app.platform.tenancy.service import Admission
@@ -40,6 +42,7 @@ from app.web.events import router as events
 from app.web.health import router as health
 from app.web.middleware import RequestBoundary
 from app.web.openapi import install_openapi
+from app.web.pages import Pages
 from app.web.queries import refuse_unknown_query
 from app.web.stream import router as stream
 from app.web.transaction import tx_requiring
@@ -53,6 +56,7 @@ count money, prices or quantities are decimal strings. **Times** are RFC 3339, U
 them with `starting_after`. **Errors** are problem documents (RFC 9457) whose `code` is stable and whose `detail` says
 what to do; another tenant's id is a 404. Every answer carries a `Request-Id`.
 """
+TEMPLATES = tuple(Path(__file__).parent / folder / "templates" for folder in ("web", "platform/people"))
 TAGS = [
     {"name": "Tenant", "description": "Who you are here, who works for you, what takes two people."},
     {"name": "API keys", "description": "Credentials with scopes."},
@@ -82,6 +86,7 @@ def _routers(settings: Settings) -> list[APIRouter]:
         *tenancy_routes(Ports(NoMail(), NoStepUp(), TenantKeys(), TenantHoldings())),
         api_keys,
         client_routes(),
+        people,
         account_routes(Books(), market_time),
         balances,
         *market,
@@ -96,7 +101,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with bootstrap(used) as process:
+        async with bootstrap(used) as process, open_people(process) as people_process:
             authenticator = KeyAuthenticator(process.database, cell=used.cell)
             admission = Admission(process.database, EveryPermission())
             hub = EventHub(process.database, process.redis, render=render)
@@ -112,8 +117,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 hub=hub,
                 quotes=quotes,
             )
+            app.state.people = people_process.people
+            secure = used.public_url.startswith("https://")
+            app.state.pages = Pages(*TEMPLATES, key=people_process.form_key, secure=secure)
             stop, loop = asyncio.Event(), asyncio.get_running_loop()
-            background = [asyncio.create_task(one.run(stop)) for one in (authenticator, hub, quotes)]
+            bodies = (authenticator, hub, quotes, people_process.sender)
+            background = [asyncio.create_task(one.run(stop)) for one in bodies]
             try:
                 with on_termination(partial(loop.call_soon_threadsafe, hub.close)):
                     yield

@@ -30,6 +30,10 @@ class Settings(BaseSettings):
     worker_concurrency: int = Field(default=1, ge=1, le=64, alias="WORKER_CONCURRENCY")
     replay_bars_per_second: float = Field(default=20.0, ge=0, le=100_000, alias="REPLAY_BARS_PER_SECOND")
     otel_endpoint: str | None = Field(default=None, alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    secret_key: SecretStr | None = Field(default=None, alias="MANDI_SECRET_KEY", min_length=32)
+    public_url: str = Field(default="http://localhost:8000", alias="MANDI_PUBLIC_URL")
+    smtp_url: SecretStr | None = Field(default=None, alias="SMTP_URL")
+    mail_from: str = Field(default="Mandi <no-reply@localhost>", alias="MAIL_FROM")
     kite_api_key: SecretStr | None = Field(default=None, alias="KITE_API_KEY")
     kite_api_secret: SecretStr | None = Field(default=None, alias="KITE_API_SECRET")
 
@@ -50,6 +54,20 @@ class Settings(BaseSettings):
     def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("must start with redis://, rediss:// or unix://")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_web(cls, value: str) -> str:
+        if not value.startswith(("https://", "http://")):
+            raise ValueError("must start with https:// (http:// on a local stack)")
+        return value.rstrip("/")
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _is_smtp(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("smtp://", "smtps://")):
+            raise ValueError("must start with smtps:// (TLS from the start) or smtp:// (STARTTLS)")
         return value
 
     @property

@@ -29,7 +29,31 @@ from tests.factories.tenants import TenantWithKey, make_key, make_tenant
 from tests.integration.isolation.attacks import Report, seed
 
 pytestmark = pytest.mark.asyncio
-PUBLIC = frozenset({"/livez", "/readyz", "/metrics"})
+PAGES = frozenset(
+    {
+        "/account/confirm",
+        "/account/security",
+        "/account/security/password",
+        "/account/security/recovery",
+        "/account/security/totp",
+        "/account/security/totp/confirm",
+        "/account/security/totp/remove",
+        "/account/sessions",
+        "/account/sessions/{id}",
+        "/account/sessions/{id}/end",
+        "/forgot",
+        "/login",
+        "/login/code",
+        "/logout",
+        "/reset",
+        "/signup",
+        "/verify",
+    }
+)
+"""A person's own: opened by nothing, a mailed token or the browser's session cookie, never by a tenant's key. Attacked
+in tests/integration/people."""
+
+PUBLIC = frozenset({"/livez", "/readyz", "/metrics"}) | PAGES
 _FORM = re.compile(r"looks like ([a-z]+)_ and")
 NONSENSE = "nonsense"
 
