@@ -6,6 +6,7 @@ from datetime import datetime
 
 from redis.asyncio import Redis
 
+from app.infra.crypto.sealer import Sealer
 from app.infra.database import Database
 from app.infra.settings import Settings
 from app.infra.work.relay import Poker
@@ -21,3 +22,4 @@ class App:
     stream: Redis
     poker: Poker
     clock: Callable[[], datetime]
+    sealer: Sealer

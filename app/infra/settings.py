@@ -30,6 +30,11 @@ class Settings(BaseSettings):
     worker_concurrency: int = Field(default=1, ge=1, le=64, alias="WORKER_CONCURRENCY")
     replay_bars_per_second: float = Field(default=20.0, ge=0, le=100_000, alias="REPLAY_BARS_PER_SECOND")
     otel_endpoint: str | None = Field(default=None, alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    kms_key_arn: str | None = Field(default=None, alias="MANDI_KMS_KEY_ARN")
+    kms_endpoint: str | None = Field(default=None, alias="MANDI_KMS_ENDPOINT")
+    aws_access_key_id: SecretStr | None = Field(default=None, alias="AWS_ACCESS_KEY_ID")
+    aws_secret_access_key: SecretStr | None = Field(default=None, alias="AWS_SECRET_ACCESS_KEY")
+    aws_session_token: SecretStr | None = Field(default=None, alias="AWS_SESSION_TOKEN")
     kite_api_key: SecretStr | None = Field(default=None, alias="KITE_API_KEY")
     kite_api_secret: SecretStr | None = Field(default=None, alias="KITE_API_SECRET")
 

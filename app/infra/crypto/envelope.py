@@ -19,7 +19,7 @@ _VERSION = b"\x01"
 _HEADER_BYTES = 1 + 16
 
 
-class UnsealError(Exception):
+class UnsealError(ValueError):
     """This is not what was sealed at this place, or its key is gone. The message repeats neither key nor content."""
 
 

@@ -5,7 +5,7 @@ continued by the next run, two at once do no harm, and everything can be opened 
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import asyncpg
@@ -46,7 +46,7 @@ class SealedColumn:
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """What a run did. `began` is False when it continued an earlier one that had been cut off.
+    """What a run did. `began` is False when it continued what an earlier run, or a new setting, had begun.
 
     `failed` are tenants of whom a data key could not be unwrapped: the next run tries them again.
     """
@@ -67,23 +67,25 @@ def sealed_columns() -> list[SealedColumn]:
 
 
 async def rotate_key_encryption(database: Database, keys: DataKeys) -> Rotation:
-    """Wrap every data key under the keeper's current key; begin a new one first, unless a rotation is unfinished.
+    """Wrap every data key under the keeper's current key; begin a new one first, unless some still wait for this one.
 
-    Sealed values are not touched. Data keys stay in the database alone: neither old nor new key leaves its keeper.
+    Sealed values are not touched, and key-encryption keys never leave their keeper.
     """
     current = await keys.keeper.current()
-    waiting = await store.tenants_under_others(database.dispatch, current)
-    began = not waiting
-    if began:
-        current = await keys.keeper.rotate()
-        waiting = await store.tenants_under_others(database.dispatch, current)
+    continued = await _rewrap_waiting(database, keys, current)
+    if continued.changed:
+        return continued
+    return replace(await _rewrap_waiting(database, keys, await keys.keeper.rotate()), began=True)
+
+
+async def _rewrap_waiting(database: Database, keys: DataKeys, current: str) -> Rotation:
     changed, failed = 0, []
-    for tenant_id in waiting:
+    for tenant_id in await store.tenants_under_others(database.dispatch, current):
         try:
             changed += await _rewrap_all(keys, tenant_id, current)
         except UnsealError:
             failed.append(tenant_id)
-    return Rotation(began, changed, tuple(failed))
+    return Rotation(False, changed, tuple(failed))
 
 
 async def _rewrap_all(keys: DataKeys, tenant_id: UUID, current: str) -> int:

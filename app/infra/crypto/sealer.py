@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -147,21 +147,46 @@ class Sealer:
 class PlatformSealer:
     """Seals what belongs to no tenant: signing keys, one-time-password secrets of people.
 
-    `associated_data` says where the value lies (table, column, primary key); the same bytes open it.
+    `context` says where the value lies (table, column, primary key); it opens with the same bytes only.
     """
 
     def __init__(self, keys: DataKeys) -> None:
         self._keys = keys
 
-    async def seal(self, plaintext: bytes, associated_data: bytes) -> bytes:
-        """`plaintext` for the place that `associated_data` names."""
+    async def seal(self, data: bytes, *, context: bytes) -> bytes:
+        """`data` for the place that `context` names."""
         key = await self._keys.active(PLATFORM)
-        return seal_with(key.key, key.id, plaintext, _platform_place(associated_data))
+        return seal_with(key.key, key.id, data, _platform_place(context))
 
-    async def unseal(self, sealed: bytes, associated_data: bytes) -> bytes:
-        """What was sealed with these associated data."""
+    async def unseal(self, sealed: bytes, *, context: bytes) -> bytes:
+        """What was sealed with this context."""
         key = await self._keys.by_id(PLATFORM, key_id_of(sealed))
-        return unseal_with(key.key, sealed, _platform_place(associated_data))
+        return unseal_with(key.key, sealed, _platform_place(context))
+
+    async def opened(self) -> "OpenedSealer":
+        """The same without `await`, for code that cannot wait (inside `run_sync`). Ask anew for each use."""
+        active = await self._keys.active(PLATFORM)
+        ids = [stored.id for stored in await store.open_keys(self._keys.pool, PLATFORM)]
+        return OpenedSealer(active, [await self._keys.by_id(PLATFORM, key_id) for key_id in ids])
+
+
+class OpenedSealer:
+    """The platform's keys of one moment, in memory. It knows no key that was made later: do not keep it."""
+
+    def __init__(self, active: DataKey, keys: Iterable[DataKey]) -> None:
+        self._active = active
+        self._keys = {key.id: key for key in (*keys, active)}
+
+    def seal(self, plaintext: bytes, associated: bytes) -> bytes:
+        """`plaintext` for the place that `associated` names."""
+        return seal_with(self._active.key, self._active.id, plaintext, _platform_place(associated))
+
+    def unseal(self, sealed: bytes, associated: bytes) -> bytes:
+        """What was sealed with these associated data."""
+        key = self._keys.get(key_id_of(sealed))
+        if key is None:
+            raise UnsealError("this value was sealed under a key that was made later, or is gone")
+        return unseal_with(key.key, sealed, _platform_place(associated))
 
 
 def context_of(tenant_id: UUID, key_id: UUID) -> Context:
@@ -170,8 +195,8 @@ def context_of(tenant_id: UUID, key_id: UUID) -> Context:
     return {"mandi:purpose": "data-key", "mandi:owner": owner, "mandi:key": str(key_id)}
 
 
-def _platform_place(associated_data: bytes) -> bytes:
-    return bind(b"platform", associated_data)
+def _platform_place(context: bytes) -> bytes:
+    return bind(b"platform", context)
 
 
 def _id_of(tenant: Tx | UUID) -> UUID:
