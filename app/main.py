@@ -21,6 +21,7 @@ from app.market.data.service import market_time
 from app.market.instruments.routes import instrument_routes
 from app.platform.identity.routes import router as api_keys
 from app.platform.identity.service import KeyAuthenticator
+from app.platform.notifications.routes import webhook_routes
 from app.platform.tenancy.routes import router as tenancy
 from app.trading.orders.routes import router as orders
 from app.trading.portfolio.routes import router as positions
@@ -56,6 +57,7 @@ TAGS = [
     {"name": "Sweeps", "description": "Searches over a strategy's parameters."},
     {"name": "Performance", "description": "What it earned, and at which risk."},
     {"name": "Events", "description": "What happened, in order."},
+    {"name": "Webhooks", "description": "Events, sent to you."},
 ]
 
 
@@ -74,6 +76,7 @@ def _routers(settings: Settings) -> list[APIRouter]:
         balances,
         *market,
         events,
+        webhook_routes(loopback=settings.environment == "local"),
     ]  # tried in turn
 
 

@@ -28,9 +28,11 @@ SUBJECTS = {
     "member": "mem",
     "order": "ord",
     "position": "pos",
+    "secrets": "ten",
     "strategy": "str",
     "sweep": "swp",
     "tenant": "ten",
+    "webhook_endpoint": "whe",
 }
 """The id prefix of an event's subject, by the first part of its type."""
 

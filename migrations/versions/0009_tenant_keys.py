@@ -1,7 +1,8 @@
-"""Data keys of tenants, wrapped."""
+"""Data keys of tenants, wrapped; webhook endpoints and their deliveries."""
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 from app.infra.rls import enable_tenant_rls
 
@@ -39,7 +40,75 @@ def upgrade() -> None:
         app="SELECT, INSERT, UPDATE (wrapped, kek_id, state)",
         dispatch="SELECT (tenant_id, id, kek_id, state)",
     )
+    _webhooks()
+
+
+def _webhooks() -> None:
+    op.create_table(
+        "webhook_endpoints",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("event_types", postgresql.ARRAY(sa.Text()), nullable=False),
+        sa.Column("secret", sa.LargeBinary(), nullable=False),
+        sa.Column("former_secret", sa.LargeBinary(), nullable=True),
+        sa.Column("former_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("status_reason", sa.Text(), nullable=True),
+        sa.Column("api_version", sa.Text(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("failing_since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("status IN ('enabled', 'disabled')", name=op.f("webhook_endpoints_status_check")),
+        sa.CheckConstraint(
+            "(former_secret IS NULL) = (former_until IS NULL)", name=op.f("webhook_endpoints_former_check")
+        ),
+        sa.ForeignKeyConstraint(["tenant_id"], ["tenants.tenant_id"], name=op.f("webhook_endpoints_tenant_id_fkey")),
+        sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("webhook_endpoints_pkey")),
+    )
+    op.create_table(
+        "webhook_deliveries",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("endpoint_id", sa.Uuid(), nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=False),
+        sa.Column("event_type", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("next_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("response_status", sa.Integer(), nullable=True),
+        sa.Column("response_body", sa.Text(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "status IN ('pending', 'succeeded', 'failed')", name=op.f("webhook_deliveries_status_check")
+        ),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "endpoint_id"],
+            ["webhook_endpoints.tenant_id", "webhook_endpoints.id"],
+            name=op.f("webhook_deliveries_tenant_id_endpoint_id_fkey"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("webhook_deliveries_pkey")),
+        sa.UniqueConstraint(
+            "tenant_id", "endpoint_id", "event_id", name=op.f("webhook_deliveries_tenant_id_endpoint_id_event_id_key")
+        ),
+    )
+    enable_tenant_rls(
+        op,
+        "webhook_endpoints",
+        app="SELECT, INSERT, DELETE, UPDATE (url, event_types, secret, former_secret, former_until, status, "
+        "status_reason, position, failing_since)",
+        dispatch="SELECT (tenant_id, id, status, position)",
+    )
+    enable_tenant_rls(
+        op,
+        "webhook_deliveries",
+        app="SELECT, INSERT, UPDATE (status, attempts, next_at, response_status, response_body, error, finished_at)",
+    )
 
 
 def downgrade() -> None:
-    op.execute("DROP TABLE tenant_keys CASCADE")
+    for table in ("webhook_deliveries", "webhook_endpoints", "tenant_keys"):
+        op.execute(f"DROP TABLE {table} CASCADE")

@@ -33,6 +33,8 @@ PERMISSIONS: dict[str, str] = {
     "sweeps:write": "Run and cancel sweeps.",
     "performance:read": "Read performance.",
     "events:read": "Read events.",
+    "webhooks:read": "Read webhook endpoints and their deliveries.",
+    "webhooks:write": "Create, change and delete webhook endpoints; send deliveries again.",
 }
 """Every permission a route may require and a key may carry, with what it allows."""
 
