@@ -26,6 +26,7 @@ from app.infra.settings import Settings
 from app.kernel.errors import DomainError
 from app.kernel.ids import encode_id, uuid7
 
+pytestmark = pytest.mark.timeout(300)
 ROW = UUID(int=1)
 _ROTATE_TABLE = """
 import asyncio
@@ -121,7 +122,7 @@ async def begin(settings: Settings, *arguments: str) -> Process:
 
 async def someone_waits(vault: Vault, table: str, process: Process | None = None) -> None:
     """Until an UPDATE of `table` waits for the lock that this test holds."""
-    async with asyncio.timeout(25):
+    async with asyncio.timeout(100):  # a process that starts on a busy machine
         while not await vault.onlooker.fetchval(
             f"select count(*) from pg_stat_activity where {_WAITING}", f"UPDATE {table}%"
         ):
