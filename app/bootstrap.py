@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from app.infra.crypto.local import FILE, LocalKeys, NoKeys
+from app.infra.crypto.ports import KeyKeeper
+from app.infra.crypto.sealer import DataKeys, Sealer
 from app.infra.database import open_database
 from app.infra.keys import deployment_secret, derive_key
 from app.infra.process import App
 from app.infra.redis import open_redis
 from app.infra.settings import Settings, SettingsError
 from app.infra.work.relay import Poker
-from app.platform.people.service import Hasher, LocalSealer, Mailer, MailSender, People, Throttle
+from app.platform.people.service import Hasher, Mailer, MailSender, People, Throttle
 
 __all__ = ["App", "PeopleProcess", "bootstrap", "import_tables", "open_people", "utc_clock"]
 
@@ -32,17 +35,34 @@ def import_tables() -> None:
             importlib.import_module(module.name)
 
 
+def key_keeper(settings: Settings, clock: Callable[[], datetime]) -> KeyKeeper:
+    """Who keeps the key-encryption keys: the service that is configured, else a file of the local stack, else nobody.
+
+    Raises `SettingsError` when the service's settings are incomplete.
+    """
+    if settings.kms_key_arn is not None:
+        from app.adapters.kms.config import kms_config
+        from app.adapters.kms.keys import KmsKeys
+
+        return KmsKeys(kms_config(settings), clock)
+    if settings.environment == "local":
+        return LocalKeys(settings.data_dir / FILE, environment=settings.environment)
+    return NoKeys()
+
+
 @asynccontextmanager
 async def bootstrap(settings: Settings, *, clock: Callable[[], datetime] = utc_clock) -> AsyncIterator[App]:
     """Open everything, in order; close it in reverse. Raises when the database's roles are unsafe."""
     import_tables()
+    keeper = key_keeper(settings, clock)
     redis = open_redis(settings.redis_url.get_secret_value())
     stream = open_redis(settings.stream_url)
     poker = Poker(redis)
     try:
         database = await open_database(settings, on_commit=poker.poke)
         try:
-            yield App(settings, database, redis, stream, poker, clock)
+            sealer = Sealer(DataKeys(database.pool, keeper))
+            yield App(settings, database, redis, stream, poker, clock, sealer)
         finally:
             await poker.close()
             await database.close()
@@ -72,7 +92,7 @@ async def open_people(process: App) -> AsyncIterator[PeopleProcess]:
         database=process.database,
         hasher=Hasher(),
         throttle=Throttle(settings.redis_url.get_secret_value()),
-        sealer=LocalSealer(derive_key(secret, "people/totp")),
+        sealer=process.sealer.platform,
         device_key=derive_key(secret, "people/devices"),
     )
     sender = MailSender(people, mailer, public_url=settings.public_url, clock=process.clock)

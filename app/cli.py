@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.kernel.orders import Product
+from app.local.secrets import secrets
 from app.local.sweeps import sweeps
 from app.local.terminal import BarFiles, Charges, Currency, Day, Given, Json, ProgramFile, Term, explained, show
 
@@ -25,6 +26,7 @@ app.add_typer(backtests, name="backtest")
 strategies = typer.Typer(no_args_is_help=True, help="Strategy programs.")
 app.add_typer(strategies, name="strategies")
 app.add_typer(sweeps, name="sweep")
+app.add_typer(secrets, name="secrets")
 
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="At most so many rows, the newest first.")]
 _PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True}
@@ -347,11 +349,9 @@ def _become(module: str, arguments: list[str]) -> None:
 
 
 def _settings() -> dict[str, str]:
-    """The user's settings; without them those of the running (or last) local stack."""
-    if "APP_DATABASE_URL" in os.environ or "MIGRATE_DATABASE_URL" in os.environ:
-        return dict(os.environ)
-    state = _home().state() or {}
-    return {str(key): str(value) for key, value in state.get("settings", {}).items()}
+    from app.local.environment import configured
+
+    return configured(_home(), os.environ)
 
 
 def _print_rows(title: str, rows: list[dict[str, Any]], columns: str) -> None:

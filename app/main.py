@@ -25,6 +25,7 @@ from app.market.data.service import QuoteBoard, market_time
 from app.market.instruments.routes import instrument_routes
 from app.platform.identity.routes import router as api_keys
 from app.platform.identity.service import KeyAuthenticator, TenantKeys
+from app.platform.notifications.routes import webhook_routes
 from app.platform.people.routes import router as people
 from app.platform.tenancy.ports import Ports
 from app.platform.tenancy.routes import tenancy_routes
@@ -71,6 +72,7 @@ TAGS = [
     {"name": "Sweeps", "description": "Searches over a strategy's parameters."},
     {"name": "Performance", "description": "What it earned, and at which risk."},
     {"name": "Events", "description": "What happened, in order."},
+    {"name": "Webhooks", "description": "Events, sent to you."},
 ]
 
 
@@ -92,6 +94,7 @@ def _routers(settings: Settings) -> list[APIRouter]:
         *market,
         events,
         stream,
+        webhook_routes(loopback=settings.environment == "local"),
     ]  # tried in turn
 
 

@@ -107,24 +107,24 @@ class Tx:
         data: dict[str, Any],
         *,
         account_id: UUID | None = None,
-    ) -> None:
-        """Append one public event about `subject_id`. `data` carries no secret."""
+    ) -> UUID:
+        """Append one public event about `subject_id`; its id. `data` carries no secret."""
         who = self.principal
-        self.add(
-            EventRow(
-                tenant_id=self.tenant_id,
-                type=event_type,
-                subject_id=subject_id,
-                account_id=account_id,
-                data=data,
-                actor_key_id=who.key_id if who else None,
-                actor_user_id=who.user_id if who else None,
-                actor_tenant_id=who.home_tenant_id if who else None,
-                grant_id=who.grant_id if who else None,
-                source_ip=who.source_ip if who else None,
-                request_id=who.request_id if who else None,
-            )
+        row = EventRow(
+            tenant_id=self.tenant_id,
+            type=event_type,
+            subject_id=subject_id,
+            account_id=account_id,
+            data=data,
+            actor_key_id=who.key_id if who else None,
+            actor_user_id=who.user_id if who else None,
+            actor_tenant_id=who.home_tenant_id if who else None,
+            grant_id=who.grant_id if who else None,
+            source_ip=who.source_ip if who else None,
+            request_id=who.request_id if who else None,
         )
+        self.add(row)
+        return row.id
 
     def work(
         self,
@@ -270,7 +270,9 @@ async def open_database(settings: Settings, *, on_commit: Callable[[str, int], N
     """Open every pool; raises `UnsafeRoleError` when a role could see past row-level security."""
     size = settings.database_pool_size
     url = settings.app_database_url.get_secret_value()
-    engine = create_async_engine(sqlalchemy_url(url), pool_size=size, max_overflow=0, pool_pre_ping=False)
+    engine = create_async_engine(
+        sqlalchemy_url(url), pool_size=size, max_overflow=0, pool_pre_ping=False, hide_parameters=True
+    )  # parameters in the text of an error would end in the log
     event.listen(engine.sync_engine, "checkout", _refuse_closed)
     async with AsyncExitStack() as opened:
         pool = await open_pool(url, size=size)

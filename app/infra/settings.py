@@ -34,6 +34,11 @@ class Settings(BaseSettings):
     public_url: str = Field(default="http://localhost:8000", alias="MANDI_PUBLIC_URL")
     smtp_url: SecretStr | None = Field(default=None, alias="SMTP_URL")
     mail_from: str = Field(default="Mandi <no-reply@localhost>", alias="MAIL_FROM")
+    kms_key_arn: str | None = Field(default=None, alias="MANDI_KMS_KEY_ARN")
+    kms_endpoint: str | None = Field(default=None, alias="MANDI_KMS_ENDPOINT")
+    aws_access_key_id: SecretStr | None = Field(default=None, alias="AWS_ACCESS_KEY_ID")
+    aws_secret_access_key: SecretStr | None = Field(default=None, alias="AWS_SECRET_ACCESS_KEY")
+    aws_session_token: SecretStr | None = Field(default=None, alias="AWS_SESSION_TOKEN")
     kite_api_key: SecretStr | None = Field(default=None, alias="KITE_API_KEY")
     kite_api_secret: SecretStr | None = Field(default=None, alias="KITE_API_SECRET")
 

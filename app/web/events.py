@@ -47,9 +47,11 @@ SUBJECTS = {
     "order": "ord",
     "position": "pos",
     "role": "rol",
+    "secrets": "ten",
     "strategy": "str",
     "sweep": "swp",
     "tenant": "ten",
+    "webhook_endpoint": "whe",
 }
 """The id prefix of an event's subject, by the first part of its type."""
 

@@ -49,6 +49,8 @@ PERMISSIONS: dict[str, str] = {
     "sweeps:write": "Run and cancel sweeps.",
     "performance:read": "Read performance.",
     "events:read": "Read events.",
+    "webhooks:read": "Read webhook endpoints and their deliveries.",
+    "webhooks:write": "Create, change and delete webhook endpoints; send deliveries again.",
 }
 """Every permission a route may require and a credential or a role may carry, with what it allows."""
 
@@ -121,6 +123,7 @@ NOT_DELEGABLE = frozenset(
         "roles:write",
         "approvals:write",
         "api_keys:write",
+        "webhooks:write",
     }
 )
 """What nobody may do for another tenant: it would outlive the grant, or hand it on."""

@@ -28,7 +28,7 @@ from app.web.openapi import permissions_of, routes_of
 from tests.factories.tenants import TenantWithKey, make_key, make_tenant
 from tests.integration.isolation.attacks import Report, seed
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(900)]  # every id of every row at every route
 PAGES = frozenset(
     {
         "/account/confirm",

@@ -8,10 +8,10 @@ import pytest_asyncio
 from asgi_lifespan import LifespanManager
 from fastapi import FastAPI
 
-from app.infra.database import Database
+from app.infra.process import App
 from app.infra.settings import Settings
 from app.main import create_app
-from app.platform.people.service import Hasher, LocalSealer, MailSender, People, Throttle
+from app.platform.people.service import Hasher, MailSender, People, Throttle
 from tests.factories.people import Browser, Mailbox
 
 
@@ -36,12 +36,12 @@ def hasher() -> CountingHasher:
 
 
 @pytest_asyncio.fixture
-async def people(database: Database, app_settings: Settings, hasher: CountingHasher) -> AsyncIterator[People]:
+async def people(app: App, app_settings: Settings, hasher: CountingHasher) -> AsyncIterator[People]:
     opened = People(
-        database=database,
+        database=app.database,
         hasher=hasher,
         throttle=Throttle(app_settings.redis_url.get_secret_value()),
-        sealer=LocalSealer(bytes(32)),
+        sealer=app.sealer.platform,
         device_key=bytes(32),
     )
     yield opened

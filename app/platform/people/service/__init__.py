@@ -14,7 +14,6 @@ from app.platform.people.service.hashing import Hasher
 from app.platform.people.service.login import confirm_identity, give_code, log_in
 from app.platform.people.service.mail import MailSender
 from app.platform.people.service.people import People, Visitor
-from app.platform.people.service.sealing import LocalSealer
 from app.platform.people.service.second_factor import (
     begin_totp,
     confirm_totp,
@@ -34,7 +33,6 @@ from app.platform.people.service.throttle import Throttle
 
 __all__ = [
     "Hasher",
-    "LocalSealer",
     "Login",
     "Mail",
     "MailSender",
