@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
 
-from app.bootstrap import bootstrap, utc_clock
+from app.bootstrap import App, bootstrap, utc_clock
 from app.custody.accounts.routes import account_routes
 from app.custody.ledger.routes import router as balances
 from app.custody.ledger.service import Books
@@ -21,12 +21,26 @@ from app.market.data.service import market_time
 from app.market.instruments.routes import instrument_routes
 from app.platform.identity.routes import router as api_keys
 from app.platform.identity.service import KeyAuthenticator
+from app.platform.oauth.ports import Login
+from app.platform.oauth.routes import OAuth
+from app.platform.oauth.routes import clients as oauth_clients
+from app.platform.oauth.routes import protocol as oauth_protocol
+from app.platform.oauth.service import (
+    AuthorizationService,
+    BearerAuthenticator,
+    Keys,
+    LocalSealer,
+    Revocations,
+    TokenAuthenticator,
+    decode_key,
+    ensure_keys,
+)
 from app.platform.tenancy.routes import router as tenancy
 from app.trading.orders.routes import router as orders
 from app.trading.portfolio.routes import router as positions
 from app.trading.risk.routes import router as risk
 from app.trading.strategies.routes import router as strategies
-from app.web.context import Gateway
+from app.web.context import Authenticator, Gateway
 from app.web.errors import install_errors
 from app.web.events import router as events
 from app.web.health import router as health
@@ -46,6 +60,7 @@ what to do; another tenant's id is a 404. Every answer carries a `Request-Id`.
 TAGS = [
     {"name": "Tenant", "description": "Who you are here."},
     {"name": "API keys", "description": "Credentials with scopes."},
+    {"name": "OAuth clients", "description": "Applications that get tokens by OAuth 2.1."},
     {"name": "Accounts", "description": "Accounts, balances, the ledger."},
     {"name": "Market data", "description": "Instruments and bars."},
     {"name": "Orders", "description": "Orders and fills."},
@@ -70,6 +85,8 @@ def _routers(settings: Settings) -> list[APIRouter]:
         health,
         tenancy,
         api_keys,
+        oauth_clients,
+        oauth_protocol,
         account_routes(Books(), market_time),
         balances,
         *market,
@@ -77,23 +94,46 @@ def _routers(settings: Settings) -> list[APIRouter]:
     ]  # tried in turn
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """The gateway for `settings`, by default the environment's. Raises `SettingsError`."""
+async def _open_oauth(process: App, login: Login | None) -> tuple[OAuth, TokenAuthenticator] | None:
+    """The authorization server, where issuer and sealing key are set."""
+    settings = process.settings
+    if settings.issuer is None or settings.sealing_key is None:
+        return None
+    database, sealer = process.database, LocalSealer(decode_key(settings.sealing_key.get_secret_value()))
+    await ensure_keys(database.reference, sealer, now=process.clock())
+    keys, revocations = Keys(database.pool, sealer), Revocations(process.redis)
+    tokens = TokenAuthenticator(keys, revocations, issuer=settings.issuer)
+    server = AuthorizationService(database, keys, revocations, tokens, issuer=settings.issuer, login=login)
+    return OAuth(server, revocations), tokens
+
+
+def create_app(settings: Settings | None = None, *, login: Login | None = None) -> FastAPI:
+    """The gateway for `settings`, by default the environment's. Raises `SettingsError`.
+
+    `login`: where people sign in; without it, clients get tokens for themselves only.
+    """
     used = settings or load_settings()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with bootstrap(used) as process:
-            authenticator = KeyAuthenticator(process.database, cell=used.cell)
+            keys = KeyAuthenticator(process.database, cell=used.cell)
+            authenticator: Authenticator = keys
+            stop = asyncio.Event()
+            background = [keys.run]
+            app.state.oauth = None
+            if (opened := await _open_oauth(process, login)) is not None:
+                app.state.oauth, tokens = opened
+                authenticator = BearerAuthenticator(keys, tokens)
+                background.append(app.state.oauth.revocations.run)
             app.state.app = process
             app.state.gateway = Gateway(process.database, process.redis, authenticator, used.cell, process.clock)
-            stop = asyncio.Event()
-            background = asyncio.create_task(authenticator.run(stop))
+            running = [asyncio.create_task(run(stop)) for run in background]
             try:
                 yield
             finally:
                 stop.set()
-                await background
+                await asyncio.gather(*running)
 
     app = FastAPI(
         title="Mandi",

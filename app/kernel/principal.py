@@ -10,7 +10,8 @@ from app.kernel.orders import Mode
 class Principal:
     """An authenticated caller. `key_id` names the credential: an API key, or the OAuth client's row; `scopes` are
     permission strings such as `orders:write`. `user_id`: the person behind an access token; `token_id`: its `jti`;
-    `session_id`: the login it came from."""
+    `session_id`: the login it came from.
+    `revocation_known`: False while nobody can say whether the token was revoked; then it may read and not write."""
 
     tenant_id: UUID
     key_id: UUID
@@ -21,3 +22,4 @@ class Principal:
     user_id: UUID | None = None
     token_id: str | None = None
     session_id: str | None = None
+    revocation_known: bool = True

@@ -47,6 +47,13 @@ class Requires:
                 Kind.FORBIDDEN,
                 f"The key lacks the scope {', '.join(missing)}: use a key that has it (POST /v1/api_keys makes one).",
             )
+        if not principal.revocation_known and any(name.endswith(":write") for name in self.permissions):
+            raise DomainError(
+                "revocation_unknown",
+                Kind.UNAVAILABLE,
+                "Whether this token was revoked cannot be told just now, and this operation writes. Try again in a "
+                "second, or use an API key.",
+            )
         return principal
 
 

@@ -26,6 +26,7 @@ SUBJECTS = {
     "fill": "fil",
     "journal": "jrn",
     "member": "mem",
+    "oauth_client": "ocl",
     "order": "ord",
     "position": "pos",
     "strategy": "str",

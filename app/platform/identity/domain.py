@@ -16,6 +16,8 @@ PERMISSIONS: dict[str, str] = {
     "members:read": "List the tenant's members.",
     "api_keys:read": "List API keys; their secrets are never shown again.",
     "api_keys:write": "Create and revoke API keys.",
+    "oauth_clients:read": "List OAuth clients; their secrets are never shown again.",
+    "oauth_clients:write": "Register and revoke OAuth clients, and rotate their secrets.",
     "accounts:read": "Read accounts, balances and the ledger's entries.",
     "accounts:write": "Open accounts and fund paper accounts.",
     "instruments:read": "Read instruments and trading rules.",

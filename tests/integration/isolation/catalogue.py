@@ -19,15 +19,17 @@ GLOBAL_TABLES = frozenset(
         "instrument_rules",
         "instruments",
         "last_prices",
+        "oauth_signing_keys",
         "paper_checkpoints",
         "trading_sessions",
     }
 )
-"""Tables without a tenant, each reviewed: market reference data, and how far each feed was matched."""
+"""Tables without a tenant, each reviewed: market reference data, how far each feed was matched, signing keys."""
 
 CROSS_TENANT_INDEXES = {
     "api_keys_key_id_key": "unique over random key ids: tells nothing about another tenant",
     "deployments_due_idx": "the relay's: deployments that a closed bar waits for, of all tenants",
+    "oauth_clients_client_id_key": "unique over random client ids: tells nothing about another tenant",
     "events_unstamped_idx": "the follower's: events without a position, of all tenants",
     "paper_orders_book_idx": "the matcher's: the orders of an instrument that rest, of all tenants",
     "work_items_ready_idx": "the relay's: what waits, of all tenants",
@@ -36,6 +38,7 @@ CROSS_TENANT_INDEXES = {
 
 DEFINER_FUNCTIONS = {
     "identity_api_key": "mandi_lookup",
+    "oauth_tenant_of_client": "mandi_lookup",
 }
 """SECURITY DEFINER functions, each reviewed, and who owns them. Those of `mandi_ledger` are named by prefix below."""
 

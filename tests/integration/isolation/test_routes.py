@@ -29,7 +29,20 @@ from tests.factories.tenants import TenantWithKey, make_key, make_tenant
 from tests.integration.isolation.attacks import Report, seed
 
 pytestmark = pytest.mark.asyncio
-PUBLIC = frozenset({"/livez", "/readyz", "/metrics"})
+PUBLIC = frozenset(
+    {
+        "/livez",
+        "/readyz",
+        "/metrics",
+        "/.well-known/jwks.json",
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/openid-configuration",
+        "/oauth2/introspect",
+        "/oauth2/revoke",
+        "/oauth2/token",
+    }
+)
+"""Routes without a permission: health, what everyone may know, and doors that ask for a client's own credential."""
 _FORM = re.compile(r"looks like ([a-z]+)_ and")
 NONSENSE = "nonsense"
 
