@@ -27,12 +27,14 @@ from app.platform.oauth.routes import clients as oauth_clients
 from app.platform.oauth.routes import protocol as oauth_protocol
 from app.platform.oauth.service import (
     AuthorizationService,
+    Authorizing,
     BearerAuthenticator,
     Keys,
     LocalSealer,
     Revocations,
     TokenAuthenticator,
     decode_key,
+    derive_key,
     ensure_keys,
 )
 from app.platform.tenancy.routes import router as tenancy
@@ -99,12 +101,14 @@ async def _open_oauth(process: App, login: Login | None) -> tuple[OAuth, TokenAu
     settings = process.settings
     if settings.issuer is None or settings.sealing_key is None:
         return None
-    database, sealer = process.database, LocalSealer(decode_key(settings.sealing_key.get_secret_value()))
+    sealing_key = decode_key(settings.sealing_key.get_secret_value())
+    database, sealer = process.database, LocalSealer(sealing_key)
     await ensure_keys(database.reference, sealer, now=process.clock())
     keys, revocations = Keys(database.pool, sealer), Revocations(process.redis)
     tokens = TokenAuthenticator(keys, revocations, issuer=settings.issuer)
     server = AuthorizationService(database, keys, revocations, tokens, issuer=settings.issuer, login=login)
-    return OAuth(server, revocations), tokens
+    authorizing = Authorizing(server, proof_key=derive_key(sealing_key, b"mandi oauth consent"))
+    return OAuth(server, authorizing, revocations), tokens
 
 
 def create_app(settings: Settings | None = None, *, login: Login | None = None) -> FastAPI:

@@ -3,14 +3,16 @@
 import base64
 import hashlib
 import hmac
+import html
 import json
+import re
 import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 from uuid import UUID
 
 import httpx
@@ -111,7 +113,7 @@ class Door:
         return self.sessions.get(request.cookies.get("test_session", ""))
 
     def login_url(self, next_url: str) -> str:
-        return "/test-login?" + httpx.QueryParams({"next": next_url}).__str__()
+        return f"/test-login?{urlencode({'next': next_url})}"
 
     async def person_of(self, tx: Tx, user_id: UUID) -> Person | None:
         return self.people.get(user_id) if user_id in self.members.get(tx.tenant_id, set()) else None
@@ -137,3 +139,64 @@ def challenge_of(verifier: str) -> str:
 def query_of(url: str) -> dict[str, str]:
     """The parameters of an address, each once."""
     return {name: values[0] for name, values in parse_qs(urlsplit(url).query, keep_blank_values=True).items()}
+
+
+@dataclass
+class Browser:
+    """A person's browser at the gateway: their cookie, the pages they see, where they are sent."""
+
+    http: httpx.AsyncClient
+    cookie: str | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {} if self.cookie is None else {"Cookie": f"test_session={self.cookie}"}
+
+    async def open(self, **params: str | None) -> httpx.Response:
+        """The authorization endpoint."""
+        sent = {name: value for name, value in params.items() if value is not None}
+        return await self.http.get("/oauth2/authorize", params=sent, headers=self.headers)
+
+    async def answer(self, page: httpx.Response, decision: str = "allow", **change: str) -> httpx.Response:
+        """Press one of the page's buttons."""
+        form = re.search(r'action="([^"]+)"', page.text)
+        proof = re.search(r'name="proof" value="([0-9a-f]+)"', page.text)
+        assert form is not None, page.text
+        assert proof is not None
+        sent = {"proof": proof[1], "decision": decision} | change
+        return await self.http.post(html.unescape(form[1]), data=sent, headers=self.headers)
+
+
+VERIFIER = "v" * 43
+
+
+def asking(client: IssuedClient, **params: str | None) -> dict[str, str | None]:
+    """An authorization request of the client as it should be; `params` replace, None drops."""
+    usual: dict[str, str | None] = {
+        "response_type": "code",
+        "client_id": client.row.client_id,
+        "redirect_uri": CALLBACK,
+        "scope": "openid orders:read",
+        "state": "st-1",
+        "nonce": "no-1",
+        "code_challenge": challenge_of(VERIFIER),
+        "code_challenge_method": "S256",
+    }
+    return usual | params
+
+
+async def redeem(http: httpx.AsyncClient, client: IssuedClient, code: str, **change: str) -> httpx.Response:
+    """Exchange a code at the token endpoint."""
+    form = {"grant_type": "authorization_code", "code": code, "redirect_uri": CALLBACK, "code_verifier": VERIFIER}
+    return await _as_client(http, client, form | change)
+
+
+async def refresh(http: httpx.AsyncClient, client: IssuedClient, token: str, **change: str) -> httpx.Response:
+    """Exchange a refresh token."""
+    return await _as_client(http, client, {"grant_type": "refresh_token", "refresh_token": token} | change)
+
+
+async def _as_client(http: httpx.AsyncClient, client: IssuedClient, form: dict[str, str]) -> httpx.Response:
+    if client.secret is None:
+        return await http.post("/oauth2/token", data=form | {"client_id": client.row.client_id})
+    return await http.post("/oauth2/token", data=form, headers=basic(client))

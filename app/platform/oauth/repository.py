@@ -181,9 +181,9 @@ async def revoke_grants(tx: Tx, *, at: datetime, reason: str, **of: object) -> l
     return list(ended.scalars())
 
 
-async def has_granted(tx: Tx, client_ref: UUID, user_id: UUID, scopes: Sequence[str]) -> bool:
+def has_granted(session: Session, client_ref: UUID, user_id: UUID, scopes: Sequence[str]) -> bool:
     """Whether the person has a grant to this client in force with all of `scopes`."""
-    rows = await tx.scalars(
+    rows = session.scalars(
         select(Grant).where(_Grant.client_ref == client_ref, _Grant.user_id == user_id, _Grant.revoked_at.is_(None))
     )
     return any(set(scopes) <= set(row.scopes) for row in rows)

@@ -67,7 +67,7 @@ class OAuthClient(TenantRow, table=True):
     name: str
     auth_method: str
     secret_hash: bytes | None = Field(default=None)
-    jwks: dict[str, Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True))  # type: ignore[call-overload]
+    jwks: dict[str, Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True))
     grant_types: list[str] = text_array()
     redirect_uris: list[str] = text_array()
     scopes: list[str] = text_array()

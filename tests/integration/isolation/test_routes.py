@@ -37,9 +37,11 @@ PUBLIC = frozenset(
         "/.well-known/jwks.json",
         "/.well-known/oauth-authorization-server",
         "/.well-known/openid-configuration",
+        "/oauth2/authorize",
         "/oauth2/introspect",
         "/oauth2/revoke",
         "/oauth2/token",
+        "/oauth2/userinfo",
     }
 )
 """Routes without a permission: health, what everyone may know, and doors that ask for a client's own credential."""

@@ -1,6 +1,7 @@
 """What the rest of the system may ask of the authorization server."""
 
 from app.platform.oauth.service.authentication import BearerAuthenticator, TokenAuthenticator
+from app.platform.oauth.service.authorizing import Answer, Authorizing, Question, Refusal
 from app.platform.oauth.service.clients import (
     IssuedClient,
     create_client,
@@ -10,6 +11,7 @@ from app.platform.oauth.service.clients import (
     rotate_secret,
 )
 from app.platform.oauth.service.ending import end_person_tokens, end_session_tokens, end_tenant_tokens
+from app.platform.oauth.service.grants import person_claims
 from app.platform.oauth.service.metadata import metadata_of
 from app.platform.oauth.service.protocol import Reply
 from app.platform.oauth.service.revocations import Revocations
@@ -18,11 +20,15 @@ from app.platform.oauth.service.server import AuthorizationService
 from app.platform.oauth.service.signing import Keys, Rotated, ensure_keys, rotate_keys
 
 __all__ = [
+    "Answer",
     "AuthorizationService",
+    "Authorizing",
     "BearerAuthenticator",
     "IssuedClient",
     "Keys",
     "LocalSealer",
+    "Question",
+    "Refusal",
     "Reply",
     "Revocations",
     "Rotated",
@@ -37,6 +43,7 @@ __all__ = [
     "get_client",
     "list_clients",
     "metadata_of",
+    "person_claims",
     "revoke_client",
     "rotate_keys",
     "rotate_secret",

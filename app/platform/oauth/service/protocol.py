@@ -257,6 +257,10 @@ class Server(AuthorizationServer):  # type: ignore[misc]
             answer["refresh_token"] = self.refresh
         return answer
 
+    def name_issuer(self, reply: Reply) -> None:
+        """Add RFC 9207's `iss` to a redirect that the engine's own hook does not see."""
+        self.execute_hook("after_create_authorization_response", reply)
+
     def save_token(self, token: object, request: object) -> None:
         """Nothing: access tokens are not stored, and grants write their refresh tokens themselves."""
 

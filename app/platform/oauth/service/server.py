@@ -21,7 +21,7 @@ from app.platform.oauth.service.signing import Keys
 
 _MAX_FIELDS = 32
 _TEXT = re.compile(r"[\x20-\x7e]{0,4096}", re.ASCII)
-_CLIENT_ID = re.compile(r"oc_[a-z0-9]{20}", re.ASCII)
+CLIENT_ID = re.compile(r"oc_[a-z0-9]{20}", re.ASCII)
 _FORM = "application/x-www-form-urlencoded"
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 Pairs = Sequence[tuple[str, str]]
@@ -141,7 +141,7 @@ def claimed_client(form: Mapping[str, str], authorization: str | None) -> str | 
             found = claims["sub"]
         except (binascii.Error, ValueError, TypeError, KeyError, IndexError, RecursionError):
             return None
-    return found if isinstance(found, str) and _CLIENT_ID.fullmatch(found) else None
+    return found if isinstance(found, str) and CLIENT_ID.fullmatch(found) else None
 
 
 def _split(
