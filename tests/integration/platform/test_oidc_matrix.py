@@ -15,7 +15,9 @@ def _named() -> list[str]:
 
 def test_every_test_that_the_matrix_names_exists() -> None:
     sources = [*HERE.glob("test_oauth*.py"), *(ROOT / "tests/unit/platform/oauth").glob("test_*.py")]
-    defined = {name for path in sources for name in re.findall(r"^(?:async )?def (test_\w+)", path.read_text(), re.M)}
+    defined = {
+        name for path in sources for name in re.findall(r"^(?:async )?def (test_\w+)", path.read_text(), re.MULTILINE)
+    }
     assert [name for name in _named() if name not in defined] == []
 
 
