@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from app.platform.oauth.domain import AuthMethod, GrantType
-from tests.factories.oauth import CALLBACK, ISSUER, Browser, asking, bearer, query_of, redeem
+from tests.factories.oauth import CALLBACK, ISSUER, Browser, asking, basic, bearer, query_of, redeem, refresh
 from tests.factories.oauth_scene import HELD, Scene
 from tests.factories.tenants import make_tenant
 
@@ -214,3 +215,26 @@ async def test_prompt_none_works_once_the_person_has_agreed(scene: Scene) -> Non
     assert "code" in query_of(silent.headers["Location"])
     stale = await scene.browser.open(**asking(scene.client, prompt="none", max_age="0"))
     assert query_of(stale.headers["Location"])["error"] == "login_required"
+
+
+async def test_what_is_refused_leaves_no_row(scene: Scene) -> None:
+    before = await _rows(scene)
+    for params in ({"redirect_uri": "https://evil.example/cb"}, {"code_challenge": None}, {"scope": "members:read"}):
+        await scene.browser.open(**asking(scene.client, **params))
+    page = await scene.browser.open(**asking(scene.client))
+    await scene.browser.answer(page, "deny")
+    await scene.browser.answer(page, proof="0" * 64)
+    for code in ("oac_nonsense", "", "x" * 4000):
+        assert (await redeem(scene.http, scene.client, code)).status_code == 400
+    for token in ("ort_nonsense", ""):
+        assert (await refresh(scene.http, scene.client, token)).status_code == 400
+    for path in ("/oauth2/token", "/oauth2/revoke", "/oauth2/introspect"):
+        form = {"grant_type": "client_credentials", "token": "x"}
+        assert (await scene.http.post(path, data=form, headers=basic(scene.client, "wrong"))).status_code == 401
+    assert await _rows(scene) == before
+
+
+async def _rows(scene: Scene) -> list[int]:
+    tables = ("oauth_codes", "oauth_grants", "oauth_refresh_tokens", "oauth_used_assertions", "oauth_clients", "events")
+    async with scene.database.tx(scene.tenant_id) as tx:
+        return [(await tx.execute(text(f"select count(*) from {table}"))).scalar_one() for table in tables]

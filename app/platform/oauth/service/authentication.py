@@ -4,24 +4,18 @@ import hashlib
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import Protocol
 
 from app.kernel.principal import Principal
 from app.platform.oauth.domain import AccessToken, check_in_force, check_token_form, is_token_shaped, refused_token
 from app.platform.oauth.service.revocations import Revocations, Standing
 from app.platform.oauth.service.signing import Keys
 from app.platform.oauth.service.tokens import verify_access_token
+from app.web.context import Authenticator
 
 CACHE_SECONDS = 60.0
 """How long a good signature is remembered. Expiry, its key's place in the ring and revocation are asked each time."""
 
 CACHE_TOKENS = 10_000
-
-
-class KeyAuthenticator(Protocol):
-    """Who verifies API keys: `web`'s `Authenticator`, which a service may not import from the web layer's context."""
-
-    async def authenticate(self, credential: str, *, now: datetime) -> Principal: ...
 
 
 class TokenAuthenticator:
@@ -78,10 +72,10 @@ class TokenAuthenticator:
 class BearerAuthenticator:
     """Sends a credential to whoever verifies its kind. Implements `web`'s `Authenticator`."""
 
-    def __init__(self, keys: KeyAuthenticator, tokens: TokenAuthenticator) -> None:
+    def __init__(self, keys: Authenticator, tokens: TokenAuthenticator) -> None:
         self._keys = keys
         self._tokens = tokens
 
     async def authenticate(self, credential: str, *, now: datetime) -> Principal:
-        chosen: KeyAuthenticator = self._tokens if is_token_shaped(credential) else self._keys
+        chosen: Authenticator = self._tokens if is_token_shaped(credential) else self._keys
         return await chosen.authenticate(credential, now=now)
