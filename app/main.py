@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
 
-from app.bootstrap import bootstrap, open_people, utc_clock
+from app.bootstrap import App, bootstrap, open_people, utc_clock
 from app.custody.accounts.routes import account_routes, client_routes
 from app.custody.ledger.routes import router as balances
 from app.custody.ledger.service import Books
@@ -26,6 +26,22 @@ from app.market.instruments.routes import instrument_routes
 from app.platform.identity.routes import router as api_keys
 from app.platform.identity.service import KeyAuthenticator, TenantKeys
 from app.platform.notifications.routes import webhook_routes
+from app.platform.oauth.ports import Login
+from app.platform.oauth.routes import OAuth
+from app.platform.oauth.routes import clients as oauth_clients
+from app.platform.oauth.routes import protocol as oauth_protocol
+from app.platform.oauth.service import (
+    AuthorizationService,
+    Authorizing,
+    BearerAuthenticator,
+    Keys,
+    LocalSealer,
+    Revocations,
+    TokenAuthenticator,
+    decode_key,
+    derive_key,
+    ensure_keys,
+)
 from app.platform.people.routes import router as people
 from app.platform.tenancy.ports import Ports
 from app.platform.tenancy.routes import tenancy_routes
@@ -36,7 +52,7 @@ from app.trading.orders.service.reading import TenantHoldings
 from app.trading.portfolio.routes import router as positions
 from app.trading.risk.routes import router as risk
 from app.trading.strategies.routes import router as strategies
-from app.web.context import Gateway
+from app.web.context import Authenticator, Gateway
 from app.web.errors import install_errors
 from app.web.events import render
 from app.web.events import router as events
@@ -62,6 +78,7 @@ TAGS = [
     {"name": "Tenant", "description": "Who you are here, who works for you, what takes two people."},
     {"name": "API keys", "description": "Credentials with scopes."},
     {"name": "Clients", "description": "Your end customers."},
+    {"name": "OAuth clients", "description": "Applications that get tokens by OAuth 2.1."},
     {"name": "Accounts", "description": "Accounts, balances, the ledger."},
     {"name": "Market data", "description": "Instruments and bars."},
     {"name": "Orders", "description": "Orders and fills."},
@@ -89,6 +106,8 @@ def _routers(settings: Settings) -> list[APIRouter]:
         api_keys,
         client_routes(),
         people,
+        oauth_clients,
+        oauth_protocol,
         account_routes(Books(), market_time),
         balances,
         *market,
@@ -98,23 +117,47 @@ def _routers(settings: Settings) -> list[APIRouter]:
     ]  # tried in turn
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """The gateway for `settings`, by default the environment's. Raises `SettingsError`."""
+async def _open_oauth(process: App, login: Login | None) -> tuple[OAuth, TokenAuthenticator] | None:
+    """The authorization server, where issuer and sealing key are set."""
+    settings = process.settings
+    if settings.issuer is None or settings.sealing_key is None:
+        return None
+    sealing_key = decode_key(settings.sealing_key.get_secret_value())
+    database, sealer = process.database, LocalSealer(sealing_key)
+    await ensure_keys(database.reference, sealer, now=process.clock())
+    keys, revocations = Keys(database.pool, sealer), Revocations(process.redis)
+    tokens = TokenAuthenticator(keys, revocations, issuer=settings.issuer)
+    server = AuthorizationService(database, keys, revocations, tokens, issuer=settings.issuer, login=login)
+    authorizing = Authorizing(server, proof_key=derive_key(sealing_key, b"mandi oauth consent"))
+    return OAuth(server, authorizing, revocations), tokens
+
+
+def create_app(settings: Settings | None = None, *, login: Login | None = None) -> FastAPI:
+    """The gateway for `settings`, by default the environment's. Raises `SettingsError`.
+
+    `login`: where people sign in; without it, clients get tokens for themselves only.
+    """
     used = settings or load_settings()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with bootstrap(used) as process, open_people(process) as people_process:
-            authenticator = KeyAuthenticator(process.database, cell=used.cell)
-            admission = Admission(process.database, EveryPermission())
+            keys = KeyAuthenticator(process.database, cell=used.cell)
             hub = EventHub(process.database, process.redis, render=render)
             quotes = QuoteBoard(process.database.pool, process.stream, FEED)
+            authenticator: Authenticator = keys
+            bodies = [keys.run, hub.run, quotes.run, people_process.sender.run]
+            app.state.oauth = None
+            if (opened := await _open_oauth(process, login)) is not None:
+                app.state.oauth, tokens = opened
+                authenticator = BearerAuthenticator(keys, tokens)
+                bodies.append(app.state.oauth.revocations.run)
             app.state.app = process
             app.state.gateway = Gateway(
                 database=process.database,
                 redis=process.redis,
                 authenticator=authenticator,
-                admission=admission,
+                admission=Admission(process.database, EveryPermission()),
                 cell=used.cell,
                 clock=process.clock,
                 hub=hub,
@@ -124,8 +167,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             secure = used.public_url.startswith("https://")
             app.state.pages = Pages(*TEMPLATES, key=people_process.form_key, secure=secure)
             stop, loop = asyncio.Event(), asyncio.get_running_loop()
-            bodies = (authenticator, hub, quotes, people_process.sender)
-            background = [asyncio.create_task(one.run(stop)) for one in bodies]
+            background = [asyncio.create_task(run(stop)) for run in bodies]
             try:
                 with on_termination(partial(loop.call_soon_threadsafe, hub.close)):
                     yield

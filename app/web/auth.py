@@ -76,6 +76,13 @@ class Requires:
         at: Annotated[datetime, Depends(now)],
     ) -> Principal:
         await admitting.check(principal, self.permissions, exits=self.exits, now=at)
+        if not principal.revocation_known and any(name.endswith(":write") for name in self.permissions):
+            raise DomainError(
+                "revocation_unknown",
+                Kind.UNAVAILABLE,
+                "Whether this token was revoked cannot be told just now, and this operation writes. Try again in a "
+                "second, or use an API key.",
+            )
         return principal
 
 

@@ -44,6 +44,7 @@ SUBJECTS = {
     "invitation": "inv",
     "journal": "jrn",
     "member": "mem",
+    "oauth_client": "ocl",
     "order": "ord",
     "position": "pos",
     "role": "rol",

@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql
 from app.infra.rls import enable_tenant_rls
 
 revision = "0006"
-down_revision = "0004"
+down_revision = "0005"
 _ACTOR = ("actor_user_id", "actor_tenant_id", "grant_id")
 
 

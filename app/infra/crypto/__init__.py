@@ -1,1 +1,1 @@
-"""Secrets at rest: what is stored is sealed, and bound to its place (decision 0012)."""
+"""Secrets at rest: what is stored is sealed, and bound to its place (decision 0009)."""

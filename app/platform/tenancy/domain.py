@@ -30,6 +30,8 @@ PERMISSIONS: dict[str, str] = {
     "approvals:write": "Propose, approve and reject what takes two people.",
     "api_keys:read": "List API keys; their secrets are never shown again.",
     "api_keys:write": "Create and revoke API keys.",
+    "oauth_clients:read": "List OAuth clients; their secrets are never shown again.",
+    "oauth_clients:write": "Register and revoke OAuth clients, and rotate their secrets.",
     "clients:read": "Read end customers.",
     "clients:write": "Create and change end customers.",
     "accounts:read": "Read accounts, balances and the ledger's entries.",
@@ -123,6 +125,7 @@ NOT_DELEGABLE = frozenset(
         "roles:write",
         "approvals:write",
         "api_keys:write",
+        "oauth_clients:write",
         "webhooks:write",
     }
 )

@@ -19,11 +19,12 @@ GLOBAL_TABLES = frozenset(
         "instrument_rules",
         "instruments",
         "last_prices",
+        "oauth_signing_keys",
         "paper_checkpoints",
         "trading_sessions",
     }
 )
-"""Tables without a tenant, each reviewed: market reference data, and how far each feed was matched."""
+"""Tables without a tenant, each reviewed: market reference data, how far each feed was matched, signing keys."""
 
 PERSON_TABLES = {
     "login_sessions": "user_id",
@@ -39,6 +40,7 @@ PERSON_TABLES = {
 CROSS_TENANT_INDEXES = {
     "api_keys_key_id_key": "unique over random key ids: tells nothing about another tenant",
     "deployments_due_idx": "the relay's: deployments that a closed bar waits for, of all tenants",
+    "oauth_clients_client_id_key": "unique over random client ids: tells nothing about another tenant",
     "events_unstamped_idx": "the follower's: events without a position, of all tenants",
     "invitations_token_hash_key": "unique over random tokens: tells nothing about another tenant",
     "paper_orders_book_idx": "the matcher's: the orders of an instrument that rest, of all tenants",
@@ -52,6 +54,7 @@ DEFINER_FUNCTIONS = {
     "people_by_email": "mandi_lookup",
     "people_by_mail_token": "mandi_lookup",
     "people_by_session": "mandi_lookup",
+    "oauth_tenant_of_client": "mandi_lookup",
 }
 """SECURITY DEFINER functions, each reviewed, and who owns them. Those of `mandi_ledger` are named by prefix below."""
 

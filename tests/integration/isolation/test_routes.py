@@ -53,7 +53,25 @@ PAGES = frozenset(
 """A person's own: opened by nothing, a mailed token or the browser's session cookie, never by a tenant's key. Attacked
 in tests/integration/people."""
 
-PUBLIC = frozenset({"/livez", "/readyz", "/metrics"}) | PAGES
+PUBLIC = (
+    frozenset(
+        {
+            "/livez",
+            "/readyz",
+            "/metrics",
+            "/.well-known/jwks.json",
+            "/.well-known/oauth-authorization-server",
+            "/.well-known/openid-configuration",
+            "/oauth2/authorize",
+            "/oauth2/introspect",
+            "/oauth2/revoke",
+            "/oauth2/token",
+            "/oauth2/userinfo",
+        }
+    )
+    | PAGES
+)
+"""Routes without a permission: health, what everyone may know, and doors that ask for a client's own credential."""
 _FORM = re.compile(r"looks like ([a-z]+)_ and")
 NONSENSE = "nonsense"
 

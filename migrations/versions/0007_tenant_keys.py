@@ -6,7 +6,7 @@ from sqlalchemy.dialects import postgresql
 
 from app.infra.rls import enable_tenant_rls
 
-revision = "0009"
+revision = "0007"
 down_revision = "0006"
 
 
