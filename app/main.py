@@ -36,6 +36,7 @@ from app.platform.oauth.service import (
     BearerAuthenticator,
     Keys,
     LocalSealer,
+    PeopleLogin,
     Revocations,
     TokenAuthenticator,
     decode_key,
@@ -59,7 +60,7 @@ from app.web.events import router as events
 from app.web.health import router as health
 from app.web.middleware import RequestBoundary
 from app.web.openapi import install_openapi
-from app.web.pages import Pages
+from app.web.pages import SESSION_COOKIE, Pages
 from app.web.queries import refuse_unknown_query
 from app.web.stream import router as stream
 from app.web.transaction import tx_requiring
@@ -117,7 +118,7 @@ def _routers(settings: Settings) -> list[APIRouter]:
     ]  # tried in turn
 
 
-async def _open_oauth(process: App, login: Login | None) -> tuple[OAuth, TokenAuthenticator] | None:
+async def _open_oauth(process: App, login: Login) -> tuple[OAuth, TokenAuthenticator] | None:
     """The authorization server, where issuer and sealing key are set."""
     settings = process.settings
     if settings.issuer is None or settings.sealing_key is None:
@@ -135,7 +136,7 @@ async def _open_oauth(process: App, login: Login | None) -> tuple[OAuth, TokenAu
 def create_app(settings: Settings | None = None, *, login: Login | None = None) -> FastAPI:
     """The gateway for `settings`, by default the environment's. Raises `SettingsError`.
 
-    `login`: where people sign in; without it, clients get tokens for themselves only.
+    `login`: where people sign in, by default with us.
     """
     used = settings or load_settings()
 
@@ -148,7 +149,11 @@ def create_app(settings: Settings | None = None, *, login: Login | None = None) 
             authenticator: Authenticator = keys
             bodies = [keys.run, hub.run, quotes.run, people_process.sender.run]
             app.state.oauth = None
-            if (opened := await _open_oauth(process, login)) is not None:
+            secure = used.public_url.startswith("https://")
+            pages = Pages(*TEMPLATES, key=people_process.form_key, secure=secure)
+            cookie = pages.cookie_name(SESSION_COOKIE)
+            doors = login or PeopleLogin(people_process.people, cookie=cookie, clock=process.clock)
+            if (opened := await _open_oauth(process, doors)) is not None:
                 app.state.oauth, tokens = opened
                 authenticator = BearerAuthenticator(keys, tokens)
                 bodies.append(app.state.oauth.revocations.run)
@@ -164,8 +169,7 @@ def create_app(settings: Settings | None = None, *, login: Login | None = None) 
                 quotes=quotes,
             )
             app.state.people = people_process.people
-            secure = used.public_url.startswith("https://")
-            app.state.pages = Pages(*TEMPLATES, key=people_process.form_key, secure=secure)
+            app.state.pages = pages
             stop, loop = asyncio.Event(), asyncio.get_running_loop()
             background = [asyncio.create_task(run(stop)) for run in bodies]
             try:

@@ -25,6 +25,8 @@ from app.kernel.orders import Mode
 from app.platform.oauth.domain import AuthMethod, GrantType, NewClient
 from app.platform.oauth.ports import Asking, Person, Session
 from app.platform.oauth.service import IssuedClient, create_client
+from app.platform.tenancy.domain import Role
+from app.platform.tenancy.service import add_member
 
 ISSUER = "https://issuer.example"
 CALLBACK = "https://app.example/callback"
@@ -118,17 +120,23 @@ class Door:
     async def person_of(self, tx: Tx, user_id: UUID) -> Person | None:
         return self.people.get(user_id) if user_id in self.members.get(tx.tenant_id, set()) else None
 
-    def sign_in(
-        self, tenant_id: UUID, *, permissions: frozenset[str], at: datetime | None = None, user_id: UUID | None = None
+    async def sign_in(
+        self,
+        database: Database,
+        tenant_id: UUID,
+        *,
+        permissions: frozenset[str],
+        at: datetime | None = None,
+        user_id: UUID | None = None,
     ) -> str:
         """A member of the tenant who signed in; the value of their cookie."""
         user, cookie = user_id or uuid7(), secrets.token_urlsafe(16)
         email = f"{user.hex[-8:]}@example.com"
+        async with database.tx(tenant_id) as tx:  # whose role holds `permissions`
+            await add_member(tx, email=email, role=Role.ANALYST, user_id=user)
         self.people[user] = Person(user, email, True, permissions)
         self.members.setdefault(tenant_id, set()).add(user)
-        self.sessions[cookie] = Session(
-            f"ses-{cookie}", user, at or datetime.now(UTC), ("pwd", "otp"), email, {tenant_id: permissions}
-        )
+        self.sessions[cookie] = Session(f"ses-{cookie}", user, at or datetime.now(UTC), ("pwd", "otp"), email)
         return cookie
 
 

@@ -80,7 +80,7 @@ async def open_scene(app_settings: Settings, database: Database) -> AsyncIterato
         httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://gateway") as http,
     ):
         tenant = await make_tenant(database)
-        browser = Browser(http, door.sign_in(tenant.tenant_id, permissions=HELD))
+        browser = Browser(http, await door.sign_in(database, tenant.tenant_id, permissions=HELD))
         made = Scene(app, http, database, door, tenant.tenant_id, None, browser)  # type: ignore[arg-type]
         made.client = await made.another_client(AuthMethod.BASIC)
         yield made

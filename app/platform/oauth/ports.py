@@ -23,14 +23,13 @@ class Sealer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A person who signed in: when, how (`amr`, RFC 8176), and the permissions in each tenant they belong to."""
+    """A person who signed in: when, and how (`amr`, RFC 8176)."""
 
     id: str
     user_id: UUID
     auth_time: datetime
     amr: tuple[str, ...]
     email: str
-    memberships: Mapping[UUID, frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,7 +170,7 @@ async def test_what_a_person_lost_is_lost_at_the_next_refresh(scene: Scene) -> N
 
 async def test_a_person_or_session_can_be_ended_by_itself(scene: Scene) -> None:
     got = await scene.tokens()
-    colleague = Browser(scene.http, scene.door.sign_in(scene.tenant_id, permissions=HELD))
+    colleague = Browser(scene.http, await scene.door.sign_in(scene.database, scene.tenant_id, permissions=HELD))
     mine, scene.browser = scene.browser, colleague
     theirs = await scene.tokens()
     scene.browser = mine

@@ -86,7 +86,7 @@ def _person_and_client(settings: Settings, served: Served, method: AuthMethod) -
             scopes=SCOPES,
             redirect_uris=(CALLBACK,),
         )
-        return served.door.sign_in(tenant.tenant_id, permissions=HELD), client
+        return await served.door.sign_in(database, tenant.tenant_id, permissions=HELD), client
 
     found: tuple[str, IssuedClient] = prepared(settings, make)
     return found

@@ -52,7 +52,7 @@ async def test_an_answer_counts_only_from_the_page_that_asked(scene: Scene) -> N
     swapped = re.search(r'value="([0-9a-f]{64})"', other.text)
     assert swapped is not None
     assert (await scene.browser.answer(page, proof=swapped[1])).status_code == 403
-    stranger = Browser(scene.http, scene.door.sign_in(scene.tenant_id, permissions=HELD))
+    stranger = Browser(scene.http, await scene.door.sign_in(scene.database, scene.tenant_id, permissions=HELD))
     assert (await stranger.answer(page)).status_code == 403
     crossed = await scene.http.post(
         "/oauth2/authorize", data={}, headers=scene.browser.headers | {"Sec-Fetch-Site": "cross-site"}
@@ -97,7 +97,7 @@ async def test_a_confidential_client_is_not_asked_about_twice_and_a_public_one_i
 
 async def test_nobody_grants_in_a_tenant_that_is_not_theirs(scene: Scene) -> None:
     stranger = await make_tenant(scene.database)
-    visitor = Browser(scene.http, scene.door.sign_in(stranger.tenant_id, permissions=HELD))
+    visitor = Browser(scene.http, await scene.door.sign_in(scene.database, stranger.tenant_id, permissions=HELD))
     answer = await visitor.open(**asking(scene.client))
     assert query_of(answer.headers["Location"])["error"] == "access_denied"
 
@@ -202,7 +202,7 @@ async def test_whoever_is_not_signed_in_is_sent_there_and_back(scene: Scene) -> 
 @pytest.mark.parametrize("params", [{"prompt": "login"}, {"max_age": "60"}, {"prompt": "select_account"}])
 async def test_a_login_that_is_too_old_is_repeated(scene: Scene, params: dict[str, str]) -> None:
     long_ago = datetime.now(UTC) - timedelta(minutes=5)
-    scene.browser.cookie = scene.door.sign_in(scene.tenant_id, permissions=HELD, at=long_ago)
+    scene.browser.cookie = await scene.door.sign_in(scene.database, scene.tenant_id, permissions=HELD, at=long_ago)
     answer = await scene.browser.open(**asking(scene.client, **params))
     assert answer.headers["Location"].startswith("/test-login?")
     recent = await scene.browser.open(**asking(scene.client, max_age="3600"))

@@ -12,6 +12,7 @@ from app.platform.oauth.service.clients import (
 )
 from app.platform.oauth.service.ending import end_person_tokens, end_session_tokens, end_tenant_tokens
 from app.platform.oauth.service.grants import person_claims
+from app.platform.oauth.service.login import PeopleLogin
 from app.platform.oauth.service.metadata import metadata_of
 from app.platform.oauth.service.protocol import Reply
 from app.platform.oauth.service.revocations import Revocations
@@ -27,6 +28,7 @@ __all__ = [
     "IssuedClient",
     "Keys",
     "LocalSealer",
+    "PeopleLogin",
     "Question",
     "Refusal",
     "Reply",

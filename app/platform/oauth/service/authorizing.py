@@ -18,7 +18,7 @@ from app.platform.identity.service import PERMISSIONS
 from app.platform.oauth import repository
 from app.platform.oauth.domain import IDENTITY_SCOPES, AuthMethod, grant_scopes
 from app.platform.oauth.ports import Asking, Session
-from app.platform.oauth.service.grants import CodeGrant, make_server
+from app.platform.oauth.service.grants import CodeGrant, find_person, make_server
 from app.platform.oauth.service.protocol import EngineRequest, Exchange, KnownClient, Reply, Server
 from app.platform.oauth.service.server import CLIENT_ID, AuthorizationService, Pairs, parse_pairs
 
@@ -171,10 +171,10 @@ class Authorizing:
                 asked.server.get_consent_grant(asked.request, end_user=session)  # its complaints come first
                 return self._to_login(asked)
             grant: CodeGrant = asked.server.get_consent_grant(asked.request, end_user=session)
-            held = session.memberships.get(exchange.tx.tenant_id)
-            if held is None:
+            person = find_person(exchange, session.user_id)
+            if person is None:
                 raise OAuth2Error(error="access_denied", description="The person is no member of the tenant.")
-            scopes = grant_scopes(asked.request.scope, asked.client.row.scopes, held)
+            scopes = grant_scopes(asked.request.scope, asked.client.row.scopes, person.permissions)
             if not scopes:
                 raise InvalidScopeError()
         except OAuth2Error as error:

@@ -1,7 +1,7 @@
 """What the rest of the system may ask of tenancy."""
 
 from app.platform.tenancy.service.acting import end_grant, get_grant, list_grants, open_grant
-from app.platform.tenancy.service.admission import Admission, member_permissions
+from app.platform.tenancy.service.admission import ActiveMember, Admission, active_member
 from app.platform.tenancy.service.approvals import approve, execute, get_approval, list_approvals, propose, reject
 from app.platform.tenancy.service.invitations import (
     Accepted,
@@ -33,8 +33,10 @@ from app.platform.tenancy.service.tenants import (
 
 __all__ = [
     "Accepted",
+    "ActiveMember",
     "Admission",
     "accept_invitation",
+    "active_member",
     "add_member",
     "approve",
     "change_role",
@@ -54,7 +56,6 @@ __all__ = [
     "list_grants",
     "list_invitations",
     "list_members",
-    "member_permissions",
     "open_grant",
     "propose",
     "reactivate_member",

@@ -5,19 +5,20 @@ answers for, reading or on the order path, costs no query.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
 import asyncpg
 
-from app.infra.database import Database
+from app.infra.database import Database, Tx
 from app.kernel.errors import DomainError, Kind
 from app.kernel.principal import Principal
 from app.platform.tenancy import repository
-from app.platform.tenancy.domain import NOT_DELEGABLE, Standing, TenantStatus, may
+from app.platform.tenancy.domain import NOT_DELEGABLE, MemberStatus, Standing, TenantStatus, may
 from app.platform.tenancy.ports import Entitlements
 from app.platform.tenancy.service.roles import permissions_of
+from app.platform.tenancy.tables import RoleRow
 
 _UNQUESTIONED = Standing(TenantStatus.ACTIVE)
 
@@ -87,12 +88,23 @@ class Admission:
         return Standing(status, _permitted(row))
 
 
-async def member_permissions(database: Database, tenant_id: UUID, user_id: UUID) -> frozenset[str]:
-    """What the person may do in the tenant at this moment; nothing when he is no active member of it.
+@dataclass(frozen=True, slots=True)
+class ActiveMember:
+    """A person in a tenant as they are now. `permissions`: what a consent may grant at most; a credential is held to
+    them again on every request."""
 
-    What a consent may grant at most. A credential is held to it again on every request.
-    """
-    return _permitted(await repository.standing(database.pool, home=tenant_id, user_id=user_id, tenant_id=tenant_id))
+    email: str
+    permissions: frozenset[str]
+
+
+async def active_member(tx: Tx, user_id: UUID) -> ActiveMember | None:
+    """The member of the transaction's tenant who is this person; None once they were suspended or removed."""
+    member = await repository.member_by_user(tx, user_id)
+    if member is None or member.status != MemberStatus.ACTIVE:
+        return None
+    custom = None if member.role_id is None else await tx.get(RoleRow, member.role_id)
+    permissions = permissions_of(member.role, None if custom is None else custom.permissions)
+    return ActiveMember(member.email, permissions)
 
 
 def _permitted(row: asyncpg.Record) -> frozenset[str]:
