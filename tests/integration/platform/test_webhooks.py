@@ -63,7 +63,7 @@ class Hooks:
         await self.stamp()
 
     async def stamp(self) -> None:
-        while await self.app.database.dispatch.fetchval("select events_stamp(1000)"):
+        while await self.app.database.dispatch.fetchval("select events_position(1000)"):
             pass
 
     async def deliver(self) -> None:
