@@ -11,6 +11,7 @@ from app.bootstrap import bootstrap, utc_clock
 from app.custody.accounts.routes import account_routes
 from app.custody.ledger.routes import router as balances
 from app.custody.ledger.service import Books
+from app.infra.rates import Rate, RateStore
 from app.infra.settings import Settings, load_settings
 from app.infra.telemetry import observe_request, setup_telemetry
 from app.insight.analytics.routes import router as performance
@@ -22,6 +23,7 @@ from app.market.instruments.routes import instrument_routes
 from app.platform.identity.routes import router as api_keys
 from app.platform.identity.service import KeyAuthenticator
 from app.platform.tenancy.routes import router as tenancy
+from app.platform.tenancy.service import TenantQuotas
 from app.trading.orders.routes import router as orders
 from app.trading.portfolio.routes import router as positions
 from app.trading.risk.routes import router as risk
@@ -30,9 +32,11 @@ from app.web.context import Gateway
 from app.web.errors import install_errors
 from app.web.events import router as events
 from app.web.health import router as health
+from app.web.limits import Limiter
 from app.web.middleware import RequestBoundary
 from app.web.openapi import install_openapi
 from app.web.queries import refuse_unknown_query
+from app.web.sources import SourceBoundary, Sources
 from app.web.transaction import tx_requiring
 
 DESCRIPTION = """\
@@ -86,9 +90,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         async with bootstrap(used) as process:
             authenticator = KeyAuthenticator(process.database, cell=used.cell)
             app.state.app = process
-            app.state.gateway = Gateway(process.database, process.redis, authenticator, used.cell, process.clock)
+            rates = RateStore(process.redis, processes=used.gateway_processes)
+            quotas = TenantQuotas(process.database)
+            app.state.gateway = Gateway(
+                process.database,
+                process.redis,
+                authenticator,
+                used.cell,
+                process.clock,
+                Limiter(rates, quotas),
+                Sources(rates, Rate(used.anonymous_calls_per_minute, 60)),
+            )
             stop = asyncio.Event()
-            background = asyncio.create_task(authenticator.run(stop))
+            background = asyncio.gather(authenticator.run(stop), rates.run(stop), quotas.run(stop))
             try:
                 yield
             finally:
@@ -111,6 +125,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(router)
     install_errors(app)
     install_openapi(app)
+    app.add_middleware(SourceBoundary)
     app.add_middleware(RequestBoundary, observe=observe_request)
     return app
 

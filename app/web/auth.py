@@ -11,6 +11,7 @@ from app.kernel.errors import DomainError, Kind
 from app.kernel.ids import encode_id
 from app.kernel.principal import Principal
 from app.web.context import gateway_of, request_id_of
+from app.web.limits import cost_of
 
 HOW = "Send the header `Authorization: Bearer sk_test_in1_…`."
 _bearer = HTTPBearer(
@@ -23,12 +24,15 @@ _bearer = HTTPBearer(
 async def authenticated(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> Principal:
-    """The caller, once a request. Raises `missing_credential`, or what the authenticator says."""
+    """The caller, once a request. Raises `missing_credential`, what the authenticator says, and what `Limiter` says."""
     if credentials is None:
         raise DomainError("missing_credential", Kind.UNAUTHENTICATED, f"This operation needs an API key. {HOW}")
     gateway = gateway_of(request)
+    if cost_of(request.scope["route"].dependant, request.method).weight:
+        gateway.sources.refuse(request.scope)
     principal = await gateway.authenticator.authenticate(credentials.credentials, now=gateway.clock())
     bind_tenant(encode_id("ten", principal.tenant_id))
+    await gateway.limiter.charge(request, principal, now=gateway.clock())
     source_ip = request.client.host if request.client else None
     return replace(principal, source_ip=source_ip, request_id=request_id_of(request))
 

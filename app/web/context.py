@@ -3,13 +3,17 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from redis.asyncio import Redis
 from starlette.requests import HTTPConnection
 
 from app.infra.database import Database
 from app.kernel.principal import Principal
+from app.web.limits import Limiter
+
+if TYPE_CHECKING:
+    from app.web.sources import Sources
 
 
 class Authenticator(Protocol):
@@ -29,6 +33,8 @@ class Gateway:
     authenticator: Authenticator
     cell: str
     clock: Callable[[], datetime]
+    limiter: Limiter
+    sources: "Sources"
 
 
 def gateway_of(connection: HTTPConnection) -> Gateway:

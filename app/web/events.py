@@ -23,6 +23,7 @@ SUBJECTS = {
     "api_key": "key",
     "backtest": "bkt",
     "deployment": "dep",
+    "entitlements": "ten",
     "fill": "fil",
     "journal": "jrn",
     "member": "mem",

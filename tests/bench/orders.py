@@ -44,7 +44,7 @@ from app.market.data.service import seed_reference
 from app.market.instruments.service import find_instrument
 from app.platform.identity.domain import PERMISSIONS
 from app.platform.identity.service import create_key
-from app.platform.tenancy.service import create_tenant
+from app.platform.tenancy.service import assign_plan, create_tenant
 from app.trading.risk.service import set_limit
 from tests.bench.limit_app import KEY as LIMIT_KEY
 from tests.bench.load import Connection, closed_loop
@@ -125,6 +125,7 @@ async def _seed(app: App) -> Market:
     tenant_id = await create_tenant(app.database, slug="bench", name="Bench")
     accounts = []
     async with app.database.tx(tenant_id) as tx:
+        await assign_plan(tx, "broker", reason="the largest rates", now=now)
         key = await create_key(tx, name="bench", scopes=sorted(PERMISSIONS), cell=app.settings.cell, now=now)
         await set_limit(tx, None, "max_open_orders", {"limit": 1_000_000})
         for number in range(ACCOUNTS):

@@ -11,6 +11,7 @@ from app.insight.backtest.schemas import BacktestOut, CreateBacktest
 from app.kernel.ids import decode_id
 from app.web.auth import requires
 from app.web.context import now
+from app.web.limits import costs, exits
 from app.web.pagination import Page, Paged
 from app.web.transaction import OpenTx
 
@@ -32,7 +33,7 @@ def data_dir(request: Request) -> Path:
     return folder
 
 
-@router.post("", summary="Run a backtest", status_code=202, dependencies=_WRITE)
+@router.post("", summary="Run a backtest", status_code=202, dependencies=[*_WRITE, Depends(costs("backtests"))])
 async def create(
     body: CreateBacktest, tx: OpenTx, response: Response, folder: Annotated[Path, Depends(data_dir)]
 ) -> BacktestOut:
@@ -91,7 +92,7 @@ async def retrieve_report(id: str, tx: OpenTx) -> Response:
     return Response(page, media_type="text/html; charset=utf-8", headers=headers)
 
 
-@router.post("/{id}/cancel", summary="Cancel a backtest", dependencies=_WRITE)
+@router.post("/{id}/cancel", summary="Cancel a backtest", dependencies=[*_WRITE, Depends(exits())])
 async def cancel(id: str, tx: OpenTx, at: Annotated[datetime, Depends(now)]) -> BacktestOut:
     """At once while it waits; a running one ends at its next block. A finished one stays as it is."""
     return BacktestOut.of(await service.cancel_backtest(tx, decode_id(PREFIX, id), now=at))

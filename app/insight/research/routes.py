@@ -11,6 +11,7 @@ from app.insight.research.schemas import CreateSweep, SweepOut
 from app.kernel.ids import decode_id
 from app.web.auth import requires
 from app.web.context import now
+from app.web.limits import costs, exits
 from app.web.pagination import Page, Paged
 from app.web.transaction import OpenTx
 
@@ -32,7 +33,7 @@ def data_dir(request: Request) -> Path:
     return folder
 
 
-@router.post("", summary="Run a sweep", status_code=202, dependencies=_WRITE)
+@router.post("", summary="Run a sweep", status_code=202, dependencies=[*_WRITE, Depends(costs("backtests"))])
 async def create(
     body: CreateSweep, tx: OpenTx, response: Response, folder: Annotated[Path, Depends(data_dir)]
 ) -> SweepOut:
@@ -91,7 +92,7 @@ async def retrieve_report(id: str, tx: OpenTx) -> Response:
     return Response(page, media_type="text/html; charset=utf-8", headers=headers)
 
 
-@router.post("/{id}/cancel", summary="Cancel a sweep", dependencies=_WRITE)
+@router.post("/{id}/cancel", summary="Cancel a sweep", dependencies=[*_WRITE, Depends(exits())])
 async def cancel(id: str, tx: OpenTx, at: Annotated[datetime, Depends(now)]) -> SweepOut:
     """At once, with all that runs of it. A finished one stays as it is."""
     return SweepOut.of(await service.cancel_sweep(tx, decode_id(PREFIX, id), now=at))

@@ -10,6 +10,7 @@ from app.platform.identity import service
 from app.platform.identity.schemas import PREFIX, ApiKeyOut, CreateApiKey, NewApiKeyOut
 from app.web.auth import requires
 from app.web.context import gateway_of, now
+from app.web.limits import exits
 from app.web.pagination import Page, Paged
 from app.web.transaction import OpenTx
 
@@ -33,7 +34,9 @@ async def list_all(tx: OpenTx, page: Paged) -> Page[ApiKeyOut]:
     return Page.of(found.map(ApiKeyOut.of))
 
 
-@router.delete("/{id}", summary="Revoke an API key", dependencies=[Depends(requires("api_keys:write"))])
+@router.delete(
+    "/{id}", summary="Revoke an API key", dependencies=[Depends(requires("api_keys:write")), Depends(exits())]
+)
 async def revoke(id: str, tx: OpenTx, at: Now) -> ApiKeyOut:
     """End a key for ever. Repeating it changes nothing; it stops working within five seconds."""
     return ApiKeyOut.of(await service.revoke_key(tx, decode_id(PREFIX, id), now=at))

@@ -16,6 +16,7 @@ from app.trading.orders.schemas import CreateOrder, FillOut, OrderOut
 from app.trading.orders.tables import Order
 from app.web.auth import requires
 from app.web.context import now
+from app.web.limits import costs, exits
 from app.web.pagination import Page, Paged
 from app.web.transaction import OpenTx
 
@@ -31,7 +32,12 @@ async def _shown(tx: Tx, order: Order) -> OrderOut:
     return OrderOut.of(order, scale, await service.order_findings(tx, order.id))
 
 
-@router.post("/v1/orders", summary="Place an order", status_code=201, dependencies=[Depends(requires("orders:write"))])
+@router.post(
+    "/v1/orders",
+    summary="Place an order",
+    status_code=201,
+    dependencies=[Depends(requires("orders:write")), Depends(costs("orders"))],
+)
 async def place(
     body: CreateOrder,
     tx: OpenTx,
@@ -83,7 +89,7 @@ async def retrieve(id: str, tx: OpenTx) -> OrderOut:
     "/v1/orders/{id}/cancel",
     summary="Cancel an order",
     status_code=202,
-    dependencies=[Depends(requires("orders:write"))],
+    dependencies=[Depends(requires("orders:write")), Depends(exits())],
 )
 async def cancel(id: str, tx: OpenTx, at: Annotated[datetime, Depends(now)]) -> OrderOut:
     """Ask for it to be taken back, ahead of everything else that waits in the account. A fill may still come first."""

@@ -20,6 +20,7 @@ GLOBAL_TABLES = frozenset(
         "instruments",
         "last_prices",
         "paper_checkpoints",
+        "plans",
         "trading_sessions",
     }
 )

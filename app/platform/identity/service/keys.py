@@ -20,6 +20,8 @@ from app.platform.identity.domain import (
     hash_key,
 )
 from app.platform.identity.tables import ApiKey
+from app.platform.tenancy.domain import QuotaName
+from app.platform.tenancy.service import consume, release
 from app.web.cursors import Cursor, Slice
 
 
@@ -47,12 +49,14 @@ async def create_key(
     """A new key of the transaction's tenant.
 
     A caller's key passes on its own mode and at most its own scopes; without a caller (the seed) `mode` is taken as
-    given, `test` by default. Raises `unknown_scope`, `no_scopes`, `scope_not_held`, `expired_already`.
+    given, `test` by default. Raises `unknown_scope`, `no_scopes`, `scope_not_held`, `expired_already`,
+    `quota_exceeded`.
     """
     caller = tx.principal
     granted = check_grant(scopes, caller.scopes if caller else PERMISSIONS)
     if expires_at is not None and expires_at <= now:
         raise invalid("expired_already", "expires_at must lie in the future.", param="expires_at")
+    await consume(tx, QuotaName.API_KEYS)
     used_mode = caller.mode if caller else mode or Mode.TEST
     key_id = encode_base32(secrets.token_bytes(8), ID_LENGTH)
     secret = format_key(used_mode, cell, key_id, secrets.token_bytes(SECRET_BYTES))
@@ -82,7 +86,9 @@ async def revoke_key(tx: Tx, row_id: UUID, *, now: datetime) -> ApiKey:
     row = await tx.get(ApiKey, row_id)
     if row is None:
         raise not_found("api_key", encode_id("key", row_id))
+    await tx.session.refresh(row, with_for_update={"key_share": True})  # two may revoke it at once
     if row.revoked_at is None:
+        await release(tx, QuotaName.API_KEYS)
         row.revoked_at = now
         tx.emit("api_key.revoked", row.id, {"name": row.name})
     return row
