@@ -20,8 +20,12 @@ from redis.exceptions import RedisError
 
 from app.infra.redis import REDIS_ERRORS
 
-DEADLINE_S = 1.0
-"""How long the requests that are under way when Redis falls silent wait for it; later ones do not wait at all."""
+DEADLINE_S = 2.0
+"""How long the calls that are with Redis when it falls silent wait for it; later ones do not wait at all."""
+
+AT_ONCE = 8
+"""Calls of one process that are with Redis at the same time. Others wait their turn outside the deadline: a busy
+process must not take its own queue for a silent Redis, and let everything through when limits matter most."""
 
 PROBE_S = 0.25
 LOCAL_BUCKETS = 20_000
@@ -147,6 +151,7 @@ class RateStore:
         self._script = redis.register_script(SCRIPT)
         self._processes = processes
         self._most = local_buckets
+        self._turns = asyncio.Semaphore(AT_ONCE)
         self._monotonic = monotonic
         self._full_at: dict[str, int] = {}
         self.away = False
@@ -162,11 +167,12 @@ class RateStore:
         `open_when_away`: while Redis is away the local buckets are shown but refuse nobody.
         """
         if not self.away:
-            try:
-                async with asyncio.timeout(DEADLINE_S):
-                    return await self._ask(buckets, weight)
-            except (RedisError, TimeoutError, *REDIS_ERRORS) as error:
-                self._lost(error)
+            async with self._turns:
+                try:
+                    if not self.away:
+                        return await self._ask(buckets, weight)
+                except (RedisError, TimeoutError, *REDIS_ERRORS) as error:
+                    self._lost(error)
         verdict = self._take_locally(buckets, weight)
         if open_when_away and not verdict.admitted:
             return Verdict(True, 0, verdict.buckets, verdict.levels)
@@ -174,7 +180,8 @@ class RateStore:
 
     async def _ask(self, buckets: Sequence[Bucket], weight: int) -> Verdict:
         figures = [figure for one in buckets for figure in (one.rate.quota, one.rate.interval_us)]
-        said: list[int] = await self._script(keys=[one.key for one in buckets], args=[0, weight, *figures])
+        async with asyncio.timeout(DEADLINE_S):
+            said: list[int] = await self._script(keys=[one.key for one in buckets], args=[0, weight, *figures])
         levels = [Level(said[at], said[at + 1]) for at in range(1, len(said), 2)]
         return Verdict(said[0] == 0, said[0], tuple(buckets), tuple(levels))
 
@@ -200,8 +207,7 @@ class RateStore:
         if not self.away:
             return
         try:
-            async with asyncio.timeout(DEADLINE_S):
-                await self._ask([_PROBE], 1)
+            await self._ask([_PROBE], 1)
         except (RedisError, TimeoutError, *REDIS_ERRORS):
             return
         self.away = False

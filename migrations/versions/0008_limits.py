@@ -117,7 +117,6 @@ def upgrade() -> None:
     op.create_table(
         "entitlements",
         sa.Column("tenant_id", sa.Uuid(), nullable=False),
-        sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("plan_code", sa.Text(), nullable=False),
         sa.Column("plan_version", sa.BigInteger(), nullable=False),
         sa.Column("add_ons", postgresql.JSONB(astext_type=Text()), nullable=False),
@@ -126,7 +125,6 @@ def upgrade() -> None:
         sa.Column("read_only_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
-        sa.CheckConstraint("id = tenant_id", name=op.f("entitlements_own_check")),
         sa.CheckConstraint(
             "(past_due_since IS NULL) = (read_only_at IS NULL)", name=op.f("entitlements_past_due_check")
         ),
@@ -136,8 +134,7 @@ def upgrade() -> None:
             ["plans.code", "plans.version"],
             name=op.f("entitlements_plan_code_plan_version_fkey"),
         ),
-        sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("entitlements_pkey")),
-        sa.UniqueConstraint("tenant_id", name=op.f("entitlements_tenant_id_key")),
+        sa.PrimaryKeyConstraint("tenant_id", name=op.f("entitlements_pkey")),
     )
     op.create_table(
         "usage_counters",

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import asyncpg
 from sqlalchemy import text
+from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import select
 
 from app.infra.database import Tx
@@ -64,9 +65,14 @@ async def own_entitlements_document(tx: Tx, at: datetime | None) -> str:
 
 async def locked_entitlements(tx: Tx) -> Entitlements | None:
     """The tenant's row, locked for a change."""
-    return await tx.session.get(
-        Entitlements, (tx.tenant_id, tx.tenant_id), with_for_update=True, populate_existing=True
-    )
+    return await tx.session.get(Entitlements, tx.tenant_id, with_for_update=True, populate_existing=True)
+
+
+async def insert_entitlements(tx: Tx, plan_code: str, plan_version: int, at: datetime) -> None:
+    """The tenant's first row, unless another transaction has just made it."""
+    row = {"plan_code": plan_code, "plan_version": plan_version, "add_ons": {}, "overrides": {}, "version": 0}
+    statement = insert(Entitlements).values(tenant_id=tx.tenant_id, updated_at=at, **row)
+    await tx.execute(statement.on_conflict_do_nothing())
 
 
 async def plan_version(tx: Tx, code: str, version: int | None, at: datetime) -> Plan | None:

@@ -73,7 +73,7 @@ class Plan(GlobalRow, table=True):
     valid_from: datetime = utc()
 
 
-class Entitlements(TenantRow, table=True):
+class Entitlements(SQLModel, table=True):
     """What a tenant was given: a version of a plan, units by add-on, overrides by what they replace.
 
     `version` grows with every change; the events `entitlements.changed` are the history. `read_only_at` is
@@ -82,10 +82,8 @@ class Entitlements(TenantRow, table=True):
 
     __tablename__ = "entitlements"
     __table_args__ = (
-        UniqueConstraint("tenant_id"),
         ForeignKeyConstraint(["tenant_id"], ["tenants.tenant_id"]),
         ForeignKeyConstraint(["plan_code", "plan_version"], ["plans.code", "plans.version"]),
-        CheckConstraint("id = tenant_id", name="own"),
         CheckConstraint("(past_due_since IS NULL) = (read_only_at IS NULL)", name="past_due"),
         {
             "info": {
@@ -95,6 +93,7 @@ class Entitlements(TenantRow, table=True):
         },
     )
 
+    tenant_id: UUID = Field(primary_key=True)
     plan_code: str
     plan_version: int = bigint()
     add_ons: dict[str, Any] = jsonb()

@@ -80,6 +80,10 @@ class TenantQuotas:
         self._written[period] = max(self._written.get(period, 0), snapshot.used.get(QuotaName.API_CALLS, 0))
         return known
 
+    def unwritten(self, tenant_id: UUID) -> int:
+        """How many of the tenant's calls are counted here alone."""
+        return sum(served for (owner, _), served in self._served.items() if owner == tenant_id)
+
     async def flush(self) -> None:
         """Write what was served. What could not be written is kept for the next time."""
         for period, served in list(self._served.items()):

@@ -168,17 +168,9 @@ async def _own(tx: Tx, *, now: datetime) -> Entitlements:
     row = await repository.locked_entitlements(tx)
     if row is None:
         default = await entitlements(tx, now=now)
-        row = Entitlements(
-            tenant_id=tx.tenant_id,
-            id=tx.tenant_id,
-            plan_code=default.plan_code,
-            plan_version=default.plan_version,
-            add_ons={},
-            overrides={},
-            version=0,
-            updated_at=now,
-        )
-        tx.add(row)
+        await repository.insert_entitlements(tx, default.plan_code, default.plan_version, now)
+        row = await repository.locked_entitlements(tx)
+    assert row is not None
     return row
 
 
