@@ -2,8 +2,8 @@
 
 `run()` starts a Valkey of its own. Both requests go through FastAPI and one dependency in this process; the limited
 one asks Valkey once more. The second figure is what the library `limits` needs for the same answer (two keys, a hit
-and what is left of each), against our one script. Wall time, on two cores with a load of 15: a limited request took 7.0 and
-7.2 times a bare one, most of it waiting for the processor between two processes; the library 3.9 and 3.2 times ours.
+and what is left of each), against our one script. Wall time, on two cores with a load of 15: a limited request took 7.0
+and 7.2 times a bare one, mostly waiting for the processor between two processes; the library 3.9 and 3.2 times ours.
 """
 
 import asyncio
