@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, cast
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 from pydantic import ConfigDict
 from sqlmodel import select
 
@@ -15,6 +15,7 @@ from app.web.auth import requires
 from app.web.cursors import Cursor
 from app.web.models import ApiModel
 from app.web.pagination import Page, Paged
+from app.web.routing import ApiRouter
 from app.web.transaction import OpenTx
 
 PREFIX = "evt"
@@ -35,7 +36,7 @@ SUBJECTS = {
 """The id prefix of an event's subject, by the first part of its type."""
 
 _Row = cast(Any, EventRow)
-router = APIRouter(prefix="/v1/events", tags=["Events"])
+router = ApiRouter(prefix="/v1/events", tags=["Events"])
 
 
 class EventOut(ApiModel):

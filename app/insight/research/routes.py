@@ -4,14 +4,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 
 from app.insight.research import service
 from app.insight.research.schemas import CreateSweep, SweepOut
 from app.kernel.ids import decode_id
 from app.web.auth import requires
 from app.web.context import now
+from app.web.idempotency import idempotent
 from app.web.pagination import Page, Paged
+from app.web.routing import ApiRouter
 from app.web.transaction import OpenTx
 
 PREFIX = "swp"
@@ -20,9 +22,9 @@ REPORT_POLICY = (
 )
 """The page's own style and nothing else: no script, no address outside it."""
 
-router = APIRouter(prefix="/v1/sweeps", tags=["Sweeps"])
+router = ApiRouter(prefix="/v1/sweeps", tags=["Sweeps"])
 _READ = [Depends(requires("sweeps:read"))]
-_WRITE = [Depends(requires("sweeps:write"))]
+_WRITE = [Depends(requires("sweeps:write")), idempotent]
 _Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 

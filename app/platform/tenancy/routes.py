@@ -1,14 +1,15 @@
 """`/v1/tenant`, `/v1/members`."""
 
-from fastapi import APIRouter, Depends
+from fastapi import Depends
 
 from app.platform.tenancy import service
 from app.platform.tenancy.schemas import MEMBER, MemberOut, TenantOut
 from app.web.auth import requires
 from app.web.pagination import Page, Paged
+from app.web.routing import ApiRouter
 from app.web.transaction import OpenTx
 
-router = APIRouter(prefix="/v1", tags=["Tenant"])
+router = ApiRouter(prefix="/v1", tags=["Tenant"])
 
 
 @router.get("/tenant", summary="Retrieve the tenant", dependencies=[Depends(requires("tenant:read"))])

@@ -29,6 +29,7 @@ CROSS_TENANT_INDEXES = {
     "api_keys_key_id_key": "unique over random key ids: tells nothing about another tenant",
     "deployments_due_idx": "the relay's: deployments that a closed bar waits for, of all tenants",
     "events_unstamped_idx": "the follower's: events without a position, of all tenants",
+    "idempotency_keys_expiry_idx": "the scheduler's: answers that have expired, of all tenants",
     "paper_orders_book_idx": "the matcher's: the orders of an instrument that rest, of all tenants",
     "work_items_ready_idx": "the relay's: what waits, of all tenants",
 }
