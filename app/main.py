@@ -26,7 +26,9 @@ from app.trading.orders.routes import router as orders
 from app.trading.portfolio.routes import router as positions
 from app.trading.risk.routes import router as risk
 from app.trading.strategies.routes import router as strategies
+from app.web.catalogue import router as catalogue
 from app.web.context import Gateway
+from app.web.cors import NoOrigins
 from app.web.errors import install_errors
 from app.web.events import router as events
 from app.web.health import router as health
@@ -41,7 +43,8 @@ Trade, on paper or live, and run strategies through one API.
 **Keys** go into `Authorization: Bearer sk_test_in1_…`. **Ids** are prefixed and sort by age (`ord_…`). **Numbers** that
 count money, prices or quantities are decimal strings. **Times** are RFC 3339, UTC. **Lists** are newest first; follow
 them with `starting_after`. **Errors** are problem documents (RFC 9457) whose `code` is stable and whose `detail` says
-what to do; another tenant's id is a 404. Every answer carries a `Request-Id`.
+what to do (`/errors` lists all); another tenant's id is a 404. Every answer carries a `Request-Id`. **Repeat** a `POST`
+safely with an `Idempotency-Key`; send an object's `ETag` as `If-Match` to change what you have seen.
 """
 TAGS = [
     {"name": "Tenant", "description": "Who you are here."},
@@ -68,6 +71,7 @@ def _routers(settings: Settings) -> list[APIRouter]:
     return [
         *trading,
         health,
+        catalogue,
         tenancy,
         api_keys,
         account_routes(Books(), market_time),
@@ -111,7 +115,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(router)
     install_errors(app)
     install_openapi(app)
-    app.add_middleware(RequestBoundary, observe=observe_request)
+    app.add_middleware(RequestBoundary, observe=observe_request, origins=NoOrigins())
     return app
 
 

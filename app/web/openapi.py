@@ -23,7 +23,7 @@ _RESPONSES = {
     "503": ("Unavailable", "Something needed is away; try again."),
 }
 _EXAMPLE = {
-    "type": "urn:mandi:error:invalid_request",
+    "type": "/errors#invalid_request",
     "title": "Unprocessable Content",
     "status": 422,
     "detail": "Correct quantity: quantity must be a decimal string such as '12.50', in quotes, without exponent.",

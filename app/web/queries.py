@@ -1,4 +1,7 @@
-"""Decides that an unknown query parameter is an error: a misspelt filter must not quietly answer with everything."""
+"""Decides that an unknown query parameter is an error: a misspelt filter must not quietly answer with everything.
+
+So is one that is sent twice, of which another reader might take the other, and one that no text column can hold.
+"""
 
 from collections.abc import Iterator
 
@@ -10,14 +13,20 @@ from app.kernel.errors import invalid
 
 
 async def refuse_unknown_query(request: Request) -> None:
-    """An app-wide dependency. Raises `unknown_parameter` naming the parameter and those that the route takes."""
+    """An app-wide dependency. Raises `unknown_parameter` naming the parameter and those that the route takes,
+    `repeated_parameter`, `invalid_character`."""
     if not request.query_params:
         return
     known = sorted(set(_names(request.scope["route"].dependant)))
-    for name in request.query_params:
+    sent = request.query_params.multi_items()
+    for name, value in sent:
         if name not in known:
             taken = f"Takes {', '.join(known)}." if known else "It takes none."
             raise invalid("unknown_parameter", f"{name[:64]!r} is not a parameter here. {taken}", param=name[:64])
+        if sum(other == name for other, _ in sent) > 1:
+            raise invalid("repeated_parameter", f"{name!r} is sent more than once; send it once.", param=name)
+        if "\x00" in value or "\ufffd" in value:  # U+FFFD: what is no UTF-8 was replaced by it
+            raise invalid("invalid_character", f"{name!r} holds what is no UTF-8, or U+0000.", param=name)
 
 
 def _names(dependant: Dependant) -> Iterator[str]:

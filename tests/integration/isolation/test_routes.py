@@ -29,7 +29,7 @@ from tests.factories.tenants import TenantWithKey, make_key, make_tenant
 from tests.integration.isolation.attacks import Report, seed
 
 pytestmark = pytest.mark.asyncio
-PUBLIC = frozenset({"/livez", "/readyz", "/metrics"})
+PUBLIC = frozenset({"/livez", "/readyz", "/metrics", "/errors", "/errors.json"})
 _FORM = re.compile(r"looks like ([a-z]+)_ and")
 NONSENSE = "nonsense"
 
