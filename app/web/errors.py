@@ -9,6 +9,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import Field
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
@@ -83,9 +84,9 @@ class FieldError(ApiModel):
 class Problem(ApiModel):
     """An error (RFC 9457). `code` is stable; `detail` says what is wrong and what to do."""
 
-    type: str
-    title: str
-    status: int
+    type: str = Field(description="Where the code is explained.")
+    title: str = Field(description="The status in words.")
+    status: int = Field(description="The HTTP status.")
     detail: str
     code: str
     param: str | None = None

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, cast
 
 from fastapi import Depends, Query
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from sqlmodel import select
 
 from app.infra.database import Tx
@@ -66,7 +66,7 @@ class EventOut(ApiModel):
     account_id: str | None
     recorded_at: datetime
     request_id: str | None
-    data: dict[str, Any]
+    data: dict[str, Any] = Field(description="What the event tells besides; depends on its type.")
 
     @classmethod
     def of(cls, row: EventRow) -> "EventOut":

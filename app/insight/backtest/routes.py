@@ -80,7 +80,14 @@ async def retrieve(id: str, tx: OpenTx) -> BacktestOut:
     dependencies=_READ,
     response_class=Response,
     responses={
-        200: {"content": {"application/json": {"schema": {"type": "object"}}}},
+        200: {
+            "content": {
+                "application/json": {
+                    "schema": {"type": "object"},
+                    "example": {"metrics": {"total_return": 0.42}, "fills": [], "assumptions": {}},
+                }
+            }
+        },
         409: {"$ref": "#/components/responses/Conflict"},
     },
 )

@@ -209,7 +209,7 @@ class BacktestOut(ApiModel):
     end: date | None
     currency: str
     cash: str
-    charges: str
+    charges: str = Field(description="The charge schedule that it runs with.")
     product: Product
     slippage_bps: int
     terms: TermsBody

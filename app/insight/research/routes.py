@@ -64,7 +64,11 @@ async def retrieve(id: str, tx: OpenTx) -> SweepOut:
     dependencies=_READ,
     response_class=Response,
     responses={
-        200: {"content": {"application/json": {"schema": {"type": "object"}}}},
+        200: {
+            "content": {
+                "application/json": {"schema": {"type": "object"}, "example": {"ranking": [], "assumptions": {}}}
+            }
+        },
         409: {"$ref": "#/components/responses/Conflict"},
     },
 )

@@ -68,8 +68,8 @@ class FindingOut(ApiModel):
 
     rule: str
     verdict: str = Field(description="`pass` or `deny`.")
-    limit: str
-    value: str
+    limit: str = Field(description="What the rule allows.")
+    value: str = Field(description="What the order would come to.")
     message: str
 
 

@@ -1,6 +1,6 @@
 """Risk limits as the API takes and shows them."""
 
-from typing import Any
+from typing import Any, Literal, cast
 
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
@@ -31,11 +31,15 @@ class RiskLimitOut(ApiModel):
 
     rule: str
     parameters: dict[str, Any]
-    source: str
+    source: Literal["account", "tenant", "default"] = Field(description="Who set it.")
 
     @classmethod
     def of(cls, limit: AppliedLimit) -> "RiskLimitOut":
-        return cls(rule=limit.rule, parameters=dict(limit.parameters), source=limit.source)
+        return cls(
+            rule=limit.rule,
+            parameters=dict(limit.parameters),
+            source=cast(Literal["account", "tenant", "default"], limit.source),
+        )
 
 
 class RiskLimitList(ApiModel):

@@ -33,7 +33,7 @@ class TemplateOut(ApiModel):
     instruments_least: int = Field(description="The fewest instruments it trades.")
     instruments_most: int | None = Field(description="The most; null: any number.")
     intraday: bool = Field(description="It needs bars within the day.")
-    parameters: dict[str, Any]
+    parameters: dict[str, Any] = Field(description="The JSON schema of what it takes.")
 
     @classmethod
     def of(cls, template: Any) -> "TemplateOut":
