@@ -217,8 +217,9 @@ def _word(node: ast.AST) -> str:
         return node.attr
     if isinstance(node, ast.Name):
         return node.id
-    is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
-    return str(node.value) if is_text and str(node.value).isidentifier() else ""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
+        return node.value
+    return ""
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Query, Request, Response
 
@@ -21,6 +21,11 @@ REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """The page's own style and nothing else: no script, no address outside it."""
+
+_RESULT: dict[str, Any] = {
+    "schema": {"type": "object"},
+    "example": {"currency": "USD", "final_equity": "142000.00", "metrics": {"total_return": 0.42}, "fills": []},
+}
 
 router = ApiRouter(prefix="/v1/backtests", tags=["Backtests"])
 _READ = [Depends(requires("backtests:read"))]
@@ -80,14 +85,7 @@ async def retrieve(id: str, tx: OpenTx) -> BacktestOut:
     dependencies=_READ,
     response_class=Response,
     responses={
-        200: {
-            "content": {
-                "application/json": {
-                    "schema": {"type": "object"},
-                    "example": {"metrics": {"total_return": 0.42}, "fills": [], "assumptions": {}},
-                }
-            }
-        },
+        200: {"content": {"application/json": _RESULT}},
         409: {"$ref": "#/components/responses/Conflict"},
     },
 )

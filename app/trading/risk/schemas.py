@@ -1,6 +1,6 @@
 """Risk limits as the API takes and shows them."""
 
-from typing import Any, Literal, cast
+from typing import Any
 
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
@@ -31,15 +31,11 @@ class RiskLimitOut(ApiModel):
 
     rule: str
     parameters: dict[str, Any]
-    source: Literal["account", "tenant", "default"] = Field(description="Who set it.")
+    source: str = Field(description="Who set it: `account`, `tenant` or `default`.")
 
     @classmethod
     def of(cls, limit: AppliedLimit) -> "RiskLimitOut":
-        return cls(
-            rule=limit.rule,
-            parameters=dict(limit.parameters),
-            source=cast(Literal["account", "tenant", "default"], limit.source),
-        )
+        return cls(rule=limit.rule, parameters=dict(limit.parameters), source=limit.source)
 
 
 class RiskLimitList(ApiModel):
