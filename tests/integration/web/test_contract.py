@@ -17,8 +17,11 @@ import httpx
 import pytest
 import schemathesis
 import uvicorn
+from fastapi import FastAPI, HTTPException, Response
+from fastapi.responses import JSONResponse
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemathesis import Case, GenerationMode
+from schemathesis.core.failures import FailureGroup
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -171,3 +174,41 @@ def test_an_operation_answers_as_documented(served: Served, label: str, mode: Ge
         case.call_and_validate(base_url=served.url, headers=served.tenant.headers, checks=CHECKS)
 
     check()
+
+
+@pytest.mark.parametrize(
+    ("planted", "finding"),
+    [
+        ("crash", "ServerError"),
+        ("other_type", "JsonSchemaError"),
+        ("other_status", "UndefinedStatusCode"),
+        ("takes_anything", "AcceptedNegativeData"),
+    ],
+)
+def test_a_route_that_breaks_its_promise_is_found(planted: str, finding: str) -> None:
+    app = FastAPI()
+
+    @app.get("/planted", response_model=None, responses={200: {"model": dict[str, int]}, 500: {}})
+    async def route(n: int) -> Response:
+        if planted == "crash":
+            raise HTTPException(500)  # documented below, so that only the crash is wrong
+        body = {"n": "text"} if planted == "other_type" else {"n": n}
+        return JSONResponse(body, 202 if planted == "other_status" else 200)
+
+    document = app.openapi()
+    if planted == "takes_anything":
+        document["paths"]["/planted"]["get"]["parameters"][0]["schema"] = {"type": "integer", "maximum": 5}
+        app.openapi_schema = document
+    schema = schemathesis.openapi.from_asgi("/openapi.json", app)
+    mode = GenerationMode.NEGATIVE if planted == "takes_anything" else GenerationMode.POSITIVE
+    strategy = schema["/planted"]["GET"].as_strategy(generation_mode=mode)
+
+    @seed(20_260_126)
+    @settings(max_examples=20, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(strategy)
+    def check(case: Case[Any]) -> None:
+        case.call_and_validate(checks=CHECKS)
+
+    with pytest.raises(FailureGroup) as caught:
+        check()
+    assert [type(one).__name__ for one in caught.value.exceptions] == [finding]
