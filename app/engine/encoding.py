@@ -27,6 +27,7 @@ _STATE: dict[Op, tuple[int, int, int, int]] = {
 """State of an operation: integers, integers for each bar of its window, floats, floats for each bar."""
 
 
+_CONST, _OWN = Op.CONST, int(Shared.NO)
 _THIN = {op for op in Op if Op.ADD <= op <= Op.SELECT} | {Op.RANK, Op.RETURN}
 """Words that can be computed at some rows only."""
 
@@ -43,7 +44,7 @@ def gated(nodes: list[Node], roots: Sequence[int], gate: int) -> tuple[list[Node
         return nodes, {register: register for register in range(len(nodes))}, len(nodes)
     thin = [r for r in sorted(reached(nodes, roots) - always) if nodes[r].op in _THIN]
     gathered = sorted({read for register in thin for read in nodes[register].reads} - set(thin))
-    columns = [r for r in gathered if nodes[r].op is not Op.CONST]
+    columns = [r for r in gathered if nodes[r].op is not _CONST]
     first = sorted(always | reached(nodes, columns))
     place = {register: at for at, register in enumerate(first)}
     source = {r: at for at, r in enumerate([*gathered, *thin], len(first))}
@@ -62,11 +63,11 @@ _DATES = {Op.MONTH, Op.DAY, Op.WEEKDAY, Op.DATE_NUMBER}
 def _scopes(nodes: list[Node], roots: Sequence[int], dense: int) -> list[int]:
     """What depends on the date alone is the same for every instrument; nodes from `dense` on are each one's own."""
     if not any(node.op in _DATES for node in nodes):
-        return [int(Shared.NO)] * len(nodes)
+        return [_OWN] * len(nodes)
     dated: set[int] = set()
     for register, node in enumerate(nodes[:dense]):
         plain = node.op not in _STATE and node.op not in (Op.PEER, Op.RANK)
-        known = {read for read in node.reads if nodes[read].op is not Op.CONST}
+        known = {read for read in node.reads if nodes[read].op is not _CONST}
         if node.op in _DATES or (plain and known and known <= dated):
             dated.add(register)
     read = {*roots, *(read for register, node in enumerate(nodes) if register not in dated for read in node.reads)}

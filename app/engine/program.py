@@ -45,9 +45,9 @@ from app.engine.document import (
     refused,
 )
 from app.engine.encoding import encode, gated
-from app.engine.layout import ENGINE_VERSION, OUTPUT, OUTPUTS_OF_PROGRAM, Op, Output, Rebalance
+from app.engine.layout import ENGINE_VERSION, OUTPUT, OUTPUTS_OF_PROGRAM, Output, Rebalance
 from app.engine.nodes import MAX_NODES, Kind
-from app.engine.translate import Walker, late_last, reached
+from app.engine.translate import PEER, Walker, late_last, reached
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 Number = int | float
@@ -318,7 +318,7 @@ class Compiler:
             ints=max(ints, 2),
             floats=max(floats, 1),
             warm_up=warm_up,
-            instruments=max((node.i0 for node in nodes if node.op is Op.PEER), default=1),
+            instruments=max((node.i0 for node in nodes if node.op is PEER), default=1),
             rebalance=self.rebalance,
             settings=np.array(self.settings, np.int64),
         )

@@ -14,8 +14,14 @@ from app.engine.macros import MACROS, Macro, Made
 from app.engine.nodes import FIELD_WORDS, MAX_DEPTH, MAX_NODES, MAX_SCAN, WORDS, Argument, Kind, Word
 from app.kernel.errors import DomainError, invalid
 
+CONST, FIELD, RETURN, PEER, SELECT, FLAT = Op.CONST, Op.FIELD, Op.RETURN, Op.PEER, Op.SELECT, Op.FLAT
+PERCENT_RANK, MUL = Op.PERCENT_RANK, Op.MUL  # by name: a member of an enumeration takes longer to find than to use
 _BANDS = {Op.TREND_LINE, Op.TREND_UP}
 _SAME_UNIT = {Op.ADD, Op.SUB, Op.MIN, Op.MAX, Op.GT, Op.GE, Op.LT, Op.LE, Op.EQ, Op.NE, Op.SELECT} | _BANDS
+_STAYS = {Op.ADD, Op.SUB, Op.MIN, Op.MAX, Op.SELECT, Op.TREND_LINE}
+"""Of those whose inputs share a unit, the words that have it too; the others are pure numbers."""
+_PRODUCTS = (Op.MUL, Op.DIV)
+_OVER_BARS = (Op.RETURN, Op.VOLATILITY)
 _MOVING = {Op.EMA, Op.WILDER, Op.HIGHEST, Op.LOWEST, Op.MEAN_DEVIATION}
 _KEEPS_UNIT = {Op.SMA, Op.STDDEV, Op.WMA, Op.SLOPE, Op.LAG, Op.NEG, Op.ABS, Op.TREND_LINE} | _MOVING
 _PRICES = (Op.OPENING_HIGH, Op.OPENING_LOW, Op.ENTRY_PRICE, Op.TYPICAL, Op.VWAP, Op.PLUS_DM, Op.MINUS_DM)
@@ -51,10 +57,13 @@ def fault(path: str, reason: str) -> DomainError:
 def _field(value: Any) -> Node | None:
     """The node of a bar field that stands for itself, as {"op": "close"}."""
     name = value.get("op") if isinstance(value, dict) and len(value) == 1 else None
-    if not isinstance(name, str) or name not in FIELD_WORDS:
-        return None
-    field = FIELD_WORDS[name]
-    return Node(Op.FIELD, (int(field), 0, 0), 0, 0, 0.0, -1 if field is Field.VOLUME else 1, "number", 1)
+    return _FIELD_NODES.get(name) if isinstance(name, str) else None
+
+
+_FIELD_NODES = {
+    name: Node(FIELD, (int(field), 0, 0), 0, 0, 0.0, -1 if field is Field.VOLUME else 1, "number", 1)
+    for name, field in FIELD_WORDS.items()
+}
 
 
 @cache
@@ -65,8 +74,9 @@ def _allowed(name: str) -> frozenset[str]:
 
 
 def _only(value: Mapping[str, Any], name: str, path: str) -> None:
+    allowed = _allowed(name)
     for key in value:
-        if key not in _allowed(name):
+        if key not in allowed:
             raise fault(f"{path}.{key}", f"{name!r} has no such argument")
 
 
@@ -142,12 +152,13 @@ class Walker:
         return register
 
     def _any(self, value: Any, path: str, depth: int) -> int:
-        if isinstance(value, Made):
-            return value.register
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return self._constant(value, path)
-        if not isinstance(value, Mapping):
-            raise fault(path, 'must be a number, {"param": name} or {"op": word, …}')
+        if type(value) is not dict:  # as most are; any other mapping is looked for last
+            if isinstance(value, Made):
+                return value.register
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                return self._constant(value, path)
+            if not isinstance(value, Mapping):
+                raise fault(path, 'must be a number, {"param": name} or {"op": word, …}')
         if "param" in value:
             return self._constant(self._parameter(value, path), path)
         name = value.get("op")
@@ -165,7 +176,7 @@ class Walker:
         if number - number != 0.0:
             raise fault(path, "must be a finite number")
         if number not in self._constants:
-            node = Node(Op.CONST, (0, 0, 0), 0, 0, number + 0.0, None, "number", 1)
+            node = Node(CONST, (0, 0, 0), 0, 0, number + 0.0, None, "number", 1)
             self._constants[number] = self._node(node)
         return self._constants[number]
 
@@ -195,7 +206,7 @@ class Walker:
             return self._node(source)
         numbers = [self._argument(argument, value, path) for argument in word.arguments]
         i0, i1 = (*numbers, 0, 0)[:2]
-        if word.op is Op.RETURN and i1 >= i0:
+        if word.op is RETURN and i1 >= i0:
             raise fault(f"{path}.skip", f"must be less than bars ({i0})")
         if word.field_of:
             return self._of_field(name, word, value, i0, i1, path, depth)
@@ -207,13 +218,13 @@ class Walker:
         if word.op in _OF_BARS:
             lookback = max(i0, 2 if word.op in _BEFORE else 1)
             return self._node(Node(word.op, (0, 0, 0), i0, i1, 0.0, _OF_BARS[word.op], word.kind, lookback))
-        if word.op is Op.PEER and self.nodes[registers[0]].unit not in (0, None):
+        if word.op is PEER and self.nodes[registers[0]].unit not in (0, None):
             raise fault(f"{path}.of", "must be a ratio or a return: two instruments follow different splits")
         followed = self._unit(word.op, registers, path)
         lookback = max([self.nodes[r].lookback for r in registers], default=1)
         if word.op in _LOOKBACK:
             lookback += i0 + _LOOKBACK[word.op]
-        if word.op is Op.PERCENT_RANK:
+        if word.op is PERCENT_RANK:
             i1 = self.nodes[registers[0]].unit or 0  # a rank is a pure number, what it remembers is not
         a, b, c = (*registers, *(registers or [0])[:1] * 3)[:3]
         node = Node(word.op, (a, b, c), i0, i1, 0.0, followed, word.kind, lookback, tuple(registers))
@@ -230,7 +241,7 @@ class Walker:
         if (source := _field(value["of"])) is not None:
             return self._window(word, source, i0, i1)
         register = self.expression(value["of"], f"{path}.of", "number", depth + 1)
-        if self.nodes[register].op is Op.FIELD:
+        if self.nodes[register].op is FIELD:
             return self._window(word, self.nodes[register], i0, i1)
         if word.op not in _ANY_NUMBER:
             raise fault(f"{path}.of", f"{name!r} is exact on bar fields only: one of {', '.join(FIELD_WORDS)}")
@@ -239,7 +250,7 @@ class Walker:
     def _window(self, word: Word, source: Node, i0: int, i1: int) -> int:
         """A word that is exact on a bar field, of that field."""
         unit = source.unit if word.op in _KEEPS_UNIT else 0
-        lookback = i0 + 1 if word.op in (Op.RETURN, Op.VOLATILITY) else i0
+        lookback = i0 + 1 if word.op in _OVER_BARS else i0
         return self._node(Node(word.op, (source.inputs[0], 0, 0), i0, i1, 0.0, unit, "number", lookback))
 
     def _scan(self, op: Op, register: int, window: int, ddof: int, path: str) -> int:
@@ -262,20 +273,26 @@ class Walker:
         given = value.get(argument.name, argument.default)
         if given is None:
             raise fault(where, "is missing")
-        if isinstance(given, Mapping):
-            given = self._parameter(given, where) if "param" in given else None
-        if isinstance(given, float) and given.is_integer():
-            given = int(given)
-        if isinstance(given, bool) or not isinstance(given, int):
-            raise fault(where, "must be a whole number or a parameter")
+        if type(given) is not int:
+            given = self._whole(given, where)
         if argument.name in ("bars", "skip") and given < 0:
             raise fault(where, "must not be negative: it would look ahead")
         if not argument.least <= given <= argument.most:
             raise fault(where, f"must be from {argument.least} to {argument.most}")
         return given
 
+    def _whole(self, given: Any, where: str) -> int:
+        """A whole number, or the parameter that is one."""
+        if isinstance(given, Mapping):
+            given = self._parameter(given, where) if "param" in given else None
+        if isinstance(given, float) and given.is_integer():
+            given = int(given)
+        if isinstance(given, bool) or not isinstance(given, int):
+            raise fault(where, "must be a whole number or a parameter")
+        return given
+
     def _unit(self, op: Op, registers: list[int], path: str) -> int | None:
-        units = [self.nodes[r].unit for r in (registers[1:] if op is Op.SELECT else registers)]
+        units = [self.nodes[r].unit for r in (registers[1:] if op is SELECT else registers)]
         if op in _SAME_UNIT:
             known = {unit for unit in units if unit is not None}
             if len(known) > 1:
@@ -283,13 +300,13 @@ class Walker:
             same = next(iter(known), None)
             if op in _BANDS and same not in (1, None):
                 raise fault(path, "the bands must be prices")
-            return same if op in (Op.ADD, Op.SUB, Op.MIN, Op.MAX, Op.SELECT, Op.TREND_LINE) else 0
+            return same if op in _STAYS else 0
         if op in _KEEPS_UNIT:
             return units[0]
-        if op in (Op.MUL, Op.DIV):
+        if op in _PRODUCTS:
             if units == [None, None]:
                 return None
-            return (units[0] or 0) + (1 if op is Op.MUL else -1) * (units[1] or 0)
+            return (units[0] or 0) + (1 if op is MUL else -1) * (units[1] or 0)
         if op is Op.MOD:
             return units[0]
         if op is Op.SQRT and (units[0] or 0) % 2 == 0:
@@ -297,10 +314,11 @@ class Walker:
         return 0
 
     def _node(self, node: Node) -> int:
-        if node not in self.known:
-            self.known[node] = len(self.nodes)
+        count = len(self.nodes)
+        register = self.known.setdefault(node, count)
+        if register == count:
             self.nodes.append(node)
-        return self.known[node]
+        return register
 
 
 def _names(value: Any, found: dict[int, tuple[str, ...]]) -> tuple[str, ...]:
@@ -333,7 +351,7 @@ def late_last(nodes: list[Node], roots: Iterable[int]) -> tuple[list[Node], dict
     used = sorted(reached(nodes, roots))
     for register in used:
         node = nodes[register]
-        if node.op >= Op.FLAT or late.intersection(node.reads):
+        if node.op >= FLAT or (late and late.intersection(node.reads)):
             late.add(register)
     if not late and len(used) == len(nodes):
         return nodes, {register: register for register in used}, len(nodes)
