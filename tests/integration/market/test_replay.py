@@ -25,6 +25,7 @@ pytestmark = pytest.mark.asyncio
 START = datetime(2005, 2, 24, tzinfo=UTC)  # a Thursday; AAPL splits on Monday the 28th
 UNTIL = datetime(2005, 3, 1, 23, tzinfo=UTC)
 DAYS = [date(2005, 2, 23), date(2005, 2, 24), date(2005, 2, 25), date(2005, 2, 28), date(2005, 3, 1)]
+HELD = 20
 Entry = dict[str, str]
 
 
@@ -44,11 +45,13 @@ class Consumer:
     seen_at_watermark: list[tuple[str, datetime]] = field(default_factory=list)
     asked: list[datetime | None] = field(default_factory=list)
     hold: Callable[["Consumer"], bool] = lambda _: False
+    held: int = 0
 
     async def settled(self, feed: str, watermark: datetime | None, last_stream_id: str) -> bool:
         assert feed == self.feed
         self.asked.append(watermark)
         if self.hold(self):
+            self.held += 1
             return False
         answer: Any = await self.stream.xread({stream_key(feed): self.checkpoint})
         for _, entries in answer or []:
@@ -73,9 +76,9 @@ class Tape:
     data_dir: Path
     instruments: list[UUID]
 
-    async def play(self, consumer: Consumer, *, until: datetime = UNTIL, seconds: float = 20.0) -> None:
-        """Run the feed until it is finished or, where the consumer holds it, until the time is over."""
-        stop = asyncio.Event()
+    async def play(self, consumer: Consumer, *, until: datetime = UNTIL, to_hold: bool = False) -> None:
+        """Run the feed until it is finished or, `to_hold`, until the consumer has held it `HELD` times: it waits."""
+        stop, enough = asyncio.Event(), consumer.held + HELD
         body = asyncio.create_task(
             run_replay(
                 self.reference,
@@ -90,10 +93,12 @@ class Tape:
             )
         )
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(60):
                 while not body.done():
                     state = await read_feed_state(self.reference, consumer.feed)
                     if state is not None and state.status == "finished":
+                        break
+                    if to_hold and consumer.held >= enough:
                         break
                     await asyncio.sleep(0.01)
         finally:
@@ -141,8 +146,7 @@ async def test_a_watermark_is_committed_after_its_prices_were_matched_and_before
 
 async def test_the_first_watermark_is_the_last_bar_of_the_history(tape: Tape, consumer: Consumer) -> None:
     consumer.hold = lambda _: True
-    with suppress(TimeoutError):
-        await tape.play(consumer, seconds=0.5)
+    await tape.play(consumer, to_hold=True)
     state = await read_feed_state(tape.reference, consumer.feed)
     assert state is not None
     assert state.watermark == datetime(2005, 2, 23, 21, tzinfo=UTC)
@@ -153,8 +157,7 @@ async def test_the_first_watermark_is_the_last_bar_of_the_history(tape: Tape, co
 
 async def test_the_feed_waits_until_everybody_has_caught_up(tape: Tape, consumer: Consumer) -> None:
     consumer.hold = lambda c: len(c.ats("watermark")) == 2
-    with suppress(TimeoutError):
-        await tape.play(consumer, seconds=0.5)
+    await tape.play(consumer, to_hold=True)
     state = await read_feed_state(tape.reference, consumer.feed)
     assert state is not None
     assert state.watermark.date() == DAYS[1]
@@ -183,8 +186,7 @@ async def test_the_last_price_is_restated_with_the_split_once(tape: Tape, consum
     consumer.hold = hold
     query = "select price from market_last_price($1, $2)"
     for _ in range(2):  # stopped at the barrier behind the action, then begun again there
-        with suppress(TimeoutError):
-            await tape.play(consumer, seconds=0.5)
+        await tape.play(consumer, to_hold=True)
         prices.append(await tape.reference.fetchval(query, consumer.feed, tape.instruments[0]))
     assert prices == [444_950, 444_950]  # 88.99 halved, half up at four places
     clock = await tape.reference.fetchval("select market_clock($1)", consumer.feed)
@@ -198,8 +200,7 @@ async def test_a_feed_that_was_stopped_anywhere_resumes_without_loss(
     whole = Consumer(tape.reference, tape.stream)
     await tape.play(whole)
     consumer.hold = lambda c: len(c.seen) >= held_after
-    with suppress(TimeoutError):
-        await tape.play(consumer, seconds=0.3)
+    await tape.play(consumer, to_hold=True)
     consumer.hold = lambda _: False
     await tape.play(consumer)
     unique = list(dict.fromkeys(tuple(sorted(e.items())) for e in consumer.seen))
