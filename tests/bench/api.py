@@ -12,6 +12,7 @@ import statistics
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -23,7 +24,7 @@ from app.infra.settings import load_settings
 from app.kernel.ids import uuid7
 from app.platform.identity.service import PERMISSIONS, create_key
 from app.platform.tenancy.service import create_tenant
-from tests.bench.load import Connection
+from tests.bench.load import Connection, closed_loop
 from tests.bench.measure import Figure, figure
 from tests.bench.servers import databases, environment, process, server
 
@@ -87,28 +88,17 @@ async def _in_turn(*targets: tuple[str, str], authorization: str) -> list[float]
     rates: list[list[float]] = [[] for _ in targets]
     for round_ in range(ROUNDS + 1):
         for (url, path), found in zip(targets, rates, strict=True):
-            rate = await _rate(url, path, authorization, SECONDS if round_ else 0.5)
+            rate = await closed_loop(
+                url,
+                authorization,
+                partial(Connection.get, path=path),
+                status=200,
+                connections=CALLERS,
+                seconds=SECONDS if round_ else 0.5,
+            )
             if round_:
                 found.append(rate)
     return [statistics.median(found) for found in rates]
-
-
-async def _rate(url: str, path: str, authorization: str, seconds: float) -> float:
-    ending = time.perf_counter() + seconds
-
-    async def caller() -> int:
-        connection, done = await Connection(url, authorization).open(), 0
-        while time.perf_counter() < ending:
-            answer = await connection.get(path)
-            if answer.status != 200:
-                raise RuntimeError(f"{path}: {answer.status}: {answer.body[:300]!r}")
-            done += 1
-        connection.close()
-        return done
-
-    began = time.perf_counter()
-    counts = await asyncio.gather(*(caller() for _ in range(CALLERS)))
-    return sum(counts) / (time.perf_counter() - began)
 
 
 Tell = Callable[[str], Any]

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -56,17 +56,23 @@ class Connection:
 
 
 async def closed_loop(
-    url: str, authorization: str, body: Callable[[], dict[str, Any]], *, connections: int, seconds: float
+    url: str,
+    authorization: str,
+    ask: Callable[[Connection], Awaitable[Answer]],
+    *,
+    status: int,
+    connections: int,
+    seconds: float,
 ) -> float:
-    """Accepted orders per second with `connections` callers that each wait for their answer."""
+    """Answers per second with `connections` callers that each wait for theirs. Raises unless each has this status."""
     ending = time.perf_counter() + seconds
 
     async def caller() -> int:
         connection = await Connection(url, authorization).open()
         done = 0
         while time.perf_counter() < ending:
-            answer = await connection.post("/v1/orders", body())
-            if answer.status != 201:
+            answer = await ask(connection)
+            if answer.status != status:
                 raise RuntimeError(f"{answer.status}: {answer.body[:300]!r}")
             done += 1
         connection.close()

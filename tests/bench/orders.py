@@ -8,7 +8,7 @@ Prices come at 200 a second for each of five instruments: a seeded random walk, 
 import asyncio
 import random
 import statistics
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
@@ -32,7 +32,7 @@ from app.platform.identity.service import create_key
 from app.platform.tenancy.service import create_tenant
 from app.trading.risk.service import set_limit
 from tests.bench.limit_app import KEY as LIMIT_KEY
-from tests.bench.load import Connection, closed_loop
+from tests.bench.load import Answer, Connection, closed_loop
 from tests.bench.measure import Figure, figure
 from tests.bench.servers import databases, environment, process, server
 
@@ -136,10 +136,14 @@ async def _limit_table(url: str) -> None:
 async def _throughput(url: str, limit_url: str, market: Market) -> tuple[float, float]:
     ours, limits = [], []
     bodies = market.bodies()
+
+    def order(connection: Connection) -> Awaitable[Answer]:
+        return connection.post("/v1/orders", next(bodies))
+
     for round_ in range(ROUNDS + 1):
         seconds = ROUND_SECONDS if round_ else 0.5  # the first warms connections and plans up
-        one = await closed_loop(url, market.authorization, lambda: next(bodies), connections=16, seconds=seconds)
-        other = await closed_loop(limit_url, LIMIT_KEY, lambda: next(bodies), connections=16, seconds=seconds)
+        one = await closed_loop(url, market.authorization, order, status=201, connections=16, seconds=seconds)
+        other = await closed_loop(limit_url, LIMIT_KEY, order, status=201, connections=16, seconds=seconds)
         if round_:
             ours.append(one)
             limits.append(other)
