@@ -23,6 +23,7 @@ from app.engine.simulation import Result, SimulatedFill
 from app.engine.terms import CASH_ACCOUNT, Terms
 from app.kernel.money import currency_exponent, format_scaled
 from app.kernel.orders import Product
+from app.kernel.times import format_time
 from app.market.data.domain import from_us
 from app.quant.performance import Metric, performance
 from app.quant.trips import Execution, RoundTrip, profit_factor, round_trips, win_rate
@@ -292,7 +293,7 @@ def _carried_out(result: Result, fills: Sequence[SimulatedFill], currency: str) 
 
 
 def _at(bars: Bars, row: int) -> str:
-    return from_us(int(bars.times[row])).isoformat().replace("+00:00", "Z")
+    return format_time(from_us(int(bars.times[row])))
 
 
 def _scaled(number: int | None, exponent: int) -> str:
@@ -381,8 +382,8 @@ def _trade(trip: RoundTrip, instrument: Instrument, symbol: str, currency: str) 
         "symbol": symbol,
         "side": trip.side.value,
         "quantity": format_scaled(trip.quantity, instrument.qty_exp),
-        "opened": trip.opened.isoformat().replace("+00:00", "Z"),
-        "closed": trip.closed.isoformat().replace("+00:00", "Z"),
+        "opened": format_time(trip.opened),
+        "closed": format_time(trip.closed),
         "entry": _money(trip.entry, currency),
         "exit": _money(trip.exit, currency),
         "charges": _money(trip.charges, currency),

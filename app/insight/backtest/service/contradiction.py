@@ -10,6 +10,7 @@ from app.engine.layout import Field
 from app.insight.backtest.domain import Listed, Plan
 from app.kernel.errors import DomainError, invalid
 from app.kernel.money import format_scaled
+from app.kernel.times import format_time
 from app.market.data.domain import from_us
 
 _REMEDY = "Leave finer_interval out or send another one, or have bars imported that agree."
@@ -21,7 +22,7 @@ def explain(error: DomainError, plan: Plan, bars: Bars, finer: Bars) -> DomainEr
         own, fine = _slot(bars, slot), _slot(finer, slot)
         row = _first(own, fine)
         if row is not None:
-            at = from_us(int(bars.times[row])).isoformat().replace("+00:00", "Z")
+            at = format_time(from_us(int(bars.times[row])))
             reason = f"{plan.finer_interval} and {plan.interval} bars of {one.symbol} disagree about {at}: "
             return invalid(error.code, f"{reason}{_difference(one, own, fine, row)}. {_REMEDY}", param=error.param)
     return error

@@ -10,6 +10,7 @@ from uuid import UUID
 import numpy as np
 
 from app.engine.fills import bar_path
+from app.kernel.times import format_time
 from app.market.data.domain import PRICES, Bars, from_us, to_us
 from app.market.instruments.domain import Session
 
@@ -107,17 +108,23 @@ def build_step(tape: Tape, *, after: datetime, at: datetime, interval: str, leng
                 "instrument_id": str(one.instrument_id),
                 "price": str(event.price),
                 "volume": str(event.volume),
-                "at": _iso(moment),
+                "at": format_time(moment),
                 "first": "1" if event.first else "0",
             }
             timeline.append((moment, _PRICE, rank, number, price, None))
         texts = {name: str(value) for name, value in values.items()}
-        bar = {"type": "bar", "instrument_id": str(one.instrument_id), "interval": interval, "at": _iso(at), **texts}
+        bar = {
+            "type": "bar",
+            "instrument_id": str(one.instrument_id),
+            "interval": interval,
+            "at": format_time(at),
+            **texts,
+        }
         timeline.append((at, _BAR, rank, 0, bar, None))
         closes.append((one.instrument_id, values["close"], session.day if session else at.date()))
         opens.append(opened)
     for rank, (close, venue) in enumerate(tape.closes_between(after, at)):
-        closing = {"type": "session_close", "venue": venue, "at": _iso(close)}
+        closing = {"type": "session_close", "venue": venue, "at": format_time(close)}
         timeline.append((close, _SESSION_CLOSE, rank, 0, closing, None))
     timeline.sort(key=lambda item: item[:4])
     batches, actions = _batches([(entry, action) for *_, entry, action in timeline])
@@ -126,7 +133,7 @@ def build_step(tape: Tape, *, after: datetime, at: datetime, interval: str, leng
 
 def watermark_entry(interval: str, at: datetime) -> Entry:
     """Says that everything up to `at` is complete."""
-    return {"type": "watermark", "interval": interval, "at": _iso(at)}
+    return {"type": "watermark", "interval": interval, "at": format_time(at)}
 
 
 def _batches(
@@ -158,9 +165,5 @@ def _action_entry(instrument_id: UUID, action: TapeAction) -> Entry:
         "instrument_id": str(instrument_id),
         "action_id": str(action.action_id),
         **terms,
-        "at": _iso(action.effective_at),
+        "at": format_time(action.effective_at),
     }
-
-
-def _iso(at: datetime) -> str:
-    return at.isoformat().replace("+00:00", "Z")
