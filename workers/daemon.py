@@ -3,7 +3,6 @@
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 
 import structlog
@@ -13,6 +12,7 @@ from app.infra.events.follower import run_follower
 from app.infra.leader import lead
 from app.infra.settings import Settings
 from app.infra.telemetry import set_work_ready
+from app.infra.waiting import set_within
 from app.infra.work.relay import run_relay
 from workers.main import QUEUES, configure, send_wake_up
 from workers.settled import WorkSettled
@@ -47,9 +47,7 @@ async def _scheduler(app: App, stop: asyncio.Event) -> None:
     while not stop.is_set():
         pruned = await app.database.dispatch.fetchval("select work_prune('1 hour')")
         log.debug("scheduler.pruned", rows=pruned)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(HOUSEKEEPING_SECONDS):
-                await stop.wait()
+        await set_within(stop, HOUSEKEEPING_SECONDS)
 
 
 async def _feed(app: App, stop: asyncio.Event) -> None:

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 import asyncpg
 import structlog
+
+from app.infra.waiting import set_within
 
 log = structlog.get_logger(__name__)
 _CHECK_SECONDS = 1.0
@@ -30,14 +31,14 @@ async def lead(
         began = asyncio.get_running_loop().time()
         try:
             if not await _once(url, role, body, stop):
-                await _pause(stop, _CHECK_SECONDS)
+                await set_within(stop, _CHECK_SECONDS)
             elif not stop.is_set():
                 log.warning("leader.body_ended", role=role)
-                await _pause(stop, _CHECK_SECONDS)
+                await set_within(stop, _CHECK_SECONDS)
         except Exception as error:
             failures = 1 if asyncio.get_running_loop().time() - began > _LONG_RUN_SECONDS else failures + 1
             log.error("leader.body_failed", role=role, failures=failures, exc_info=error)
-            await _pause(stop, min(0.1 * 2**failures, 5.0))
+            await set_within(stop, min(0.1 * 2**failures, 5.0))
 
 
 async def _once(
@@ -94,9 +95,3 @@ async def _run_while_held(
         for task in (work, *waits):
             task.cancel()
         await asyncio.gather(work, *waits, return_exceptions=True)
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await stop.wait()

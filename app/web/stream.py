@@ -10,6 +10,7 @@ import asyncio
 import json
 from collections.abc import Mapping
 from contextlib import aclosing, suppress
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from pydantic import ValidationError
 from app.kernel.errors import DomainError, Kind, invalid
 from app.kernel.ids import decode_id, encode_id
 from app.kernel.principal import Principal
+from app.kernel.times import format_time
 from app.web.context import Gateway, gateway_of
 from app.web.models import ApiModel
 
@@ -26,8 +28,8 @@ ORDER_EVENTS = ("order.", "fill.")
 NEEDS = {"orders": "orders:read", "quotes": "bars:read"}
 AUTH_SECONDS = 10.0
 HEARTBEAT_SECONDS = 15.0
-CHECK_SECONDS = 5.0
-"""How long an ended credential may go unseen."""
+CHECK_SECONDS = 1.0
+"""How often a connection asks whether its credential is still good, and whether the process ends."""
 
 QUOTE_SECONDS = 0.25
 SEND_SECONDS = 10.0
@@ -183,15 +185,13 @@ class _Stream:
                     await self._send({"type": "quotes", "quotes": changed})
 
     async def _heartbeats(self) -> None:
-        waited = 0.0
+        due = monotonic() + HEARTBEAT_SECONDS
         while not self._gateway.hub.closed:
-            await asyncio.sleep(min(CHECK_SECONDS, 1.0))
-            waited += min(CHECK_SECONDS, 1.0)
-            if waited % CHECK_SECONDS == 0:
-                await self._check_credential()
-            if waited >= HEARTBEAT_SECONDS:
-                waited = 0.0
-                await self._send({"type": "heartbeat", "at": self._gateway.clock().isoformat()})
+            await asyncio.sleep(CHECK_SECONDS)
+            await self._check_credential()
+            if monotonic() >= due:
+                due += HEARTBEAT_SECONDS
+                await self._send({"type": "heartbeat", "at": format_time(self._gateway.clock())})
         raise _End(GOING_AWAY, "shutting_down")
 
     async def _check_credential(self) -> None:

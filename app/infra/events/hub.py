@@ -22,6 +22,7 @@ from app.infra.database import Database
 from app.infra.events.follower import CHANNEL
 from app.infra.events.tables import EventRow
 from app.infra.redis import REDIS_ERRORS
+from app.infra.waiting import set_within
 from app.kernel.errors import DomainError, Kind
 
 KEPT = 1_000
@@ -92,7 +93,7 @@ class EventHub:
             while not self._closed.is_set():
                 changed = feed.changed  # before looking: what comes meanwhile sets it
                 found = feed.after(position) if position >= feed.floor else await self._read(tenant_id, position, PAGE)
-                if not found and await _set_within(changed, idle):
+                if not found and await set_within(changed, idle):
                     continue
                 position = found[-1].position if found else position
                 yield found
@@ -174,12 +175,3 @@ class EventHub:
             feed.listeners -= 1
             if feed.listeners == 0:
                 self._feeds.pop(tenant_id, None)
-
-
-async def _set_within(event: asyncio.Event, seconds: float) -> bool:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return False
-    return True

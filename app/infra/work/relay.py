@@ -7,6 +7,7 @@ import structlog
 from redis.asyncio import Redis
 
 from app.infra.redis import REDIS_ERRORS
+from app.infra.waiting import set_within
 
 CHANNEL = "work"
 POLL_SECONDS = 0.05
@@ -72,7 +73,7 @@ async def run_relay(
     redis_up = True
     try:
         while not stop.is_set():
-            if await _poked(woken):
+            if await set_within(woken, POLL_SECONDS):
                 await asyncio.sleep(LINGER_SECONDS)  # a burst becomes one message per shard
             woken.clear()
             waiting = [shard for source in sources for shard in await source()]
@@ -88,16 +89,6 @@ async def run_relay(
     finally:
         listener.cancel()
         await asyncio.gather(listener, return_exceptions=True)
-
-
-async def _poked(woken: asyncio.Event) -> bool:
-    """Wait for a poke, or until it is time to look anyway."""
-    try:
-        async with asyncio.timeout(POLL_SECONDS):
-            await woken.wait()
-    except TimeoutError:
-        return False
-    return True
 
 
 async def _wake(redis: Redis, send: Callable[[str, int], None], queue: str, shard: int) -> None:

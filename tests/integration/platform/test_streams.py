@@ -177,6 +177,14 @@ async def test_a_server_that_stops_ends_its_streams_first(app_settings: Settings
             assert await reader.next() == {}
 
 
+async def test_a_quiet_stream_says_that_it_is_alive(served: Served) -> None:
+    tenant = await make_tenant(served.database)
+    async with streaming(served, tenant) as reader, asyncio.timeout(20):
+        async for line in reader.lines:
+            if line == ": heartbeat":
+                break
+
+
 async def _get(served: Served, tenant: TenantWithKey, path: str) -> Any:
     async with httpx.AsyncClient(base_url=served.url) as client:
         return (await client.get(path, headers=tenant.headers)).json()
@@ -295,6 +303,22 @@ async def test_a_socket_needs_permissions_and_ends_with_its_key(served: Served) 
         assert (await told(socket))["code"] == "api_key_revoked"
         with pytest.raises(ConnectionClosed):
             await told(socket)
+
+
+async def test_a_quiet_socket_says_that_it_is_alive_and_goes_when_the_process_does(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "HEARTBEAT_SECONDS", 0.6)
+    tenant = await make_tenant(served.database)
+    async with connected(served, **tenant.headers) as socket:
+        await told(socket)
+        beat = await told(socket)
+        assert beat["type"] == "heartbeat" and beat["at"].endswith("Z")
+        served.app.state.gateway.hub.close()
+        with pytest.raises(ConnectionClosed) as closed:
+            while True:
+                await told(socket)
+        assert closed.value.rcvd is not None and closed.value.rcvd.code == 1001
 
 
 async def test_a_client_that_does_not_read_is_cut_off(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

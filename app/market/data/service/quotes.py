@@ -15,8 +15,10 @@ import structlog
 from redis.asyncio import Redis
 
 from app.infra.redis import REDIS_ERRORS
+from app.infra.waiting import set_within
 from app.kernel.ids import encode_id
 from app.kernel.money import format_trimmed
+from app.kernel.times import format_time
 from app.market.data import repository
 from app.market.data.service.replay import stream_key
 from app.market.instruments.service import scales_of
@@ -48,7 +50,7 @@ class QuoteBoard:
         scales = await scales_of(self._reader, list(instrument_ids))
         self._exponents.update({one: scale.price_exp for one, scale in scales.items()})
         for row in await repository.last_prices(self._reader, self._feed, list(scales)):
-            stored = _Last(self._number, row["price"], row["market_at"].isoformat().replace("+00:00", "Z"))
+            stored = _Last(self._number, row["price"], format_time(row["market_at"]))
             self._last.setdefault(row["instrument_id"], stored)
         quotes = [self._quote(one) for one in scales if one in self._last]
         return self._number, quotes, [one for one in instrument_ids if one not in scales]
@@ -59,20 +61,27 @@ class QuoteBoard:
         return self._number, [self._quote(one) for one in instrument_ids if one in last and last[one].number > since]
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`: take in the feed's prices from now on."""
-        after = "$"
+        """Until `stop`: take in the feed's prices from now on. Without the stream, quotes are those stored."""
+        key, after = stream_key(self._feed), ""
         while not stop.is_set():
             try:
-                answer: Any = await self._stream.xread({stream_key(self._feed): after}, count=BATCH, block=BLOCK_MS)
+                after = after or await self._tail(key)
+                answer: Any = await self._stream.xread({key: after}, count=BATCH, block=BLOCK_MS)
             except REDIS_ERRORS as error:
                 log.warning("quotes.no_stream", feed=self._feed, error=repr(error))
-                await asyncio.sleep(RETRY_SECONDS)
+                self._last.clear()
+                await set_within(stop, RETRY_SECONDS)
                 continue
             if answer:
                 entries = answer[0][1] if isinstance(answer, list) else next(iter(answer.values()))[0]
                 for _, fields in entries:
                     self._take(fields)
                 after = entries[-1][0]
+
+    async def _tail(self, key: str) -> str:
+        """The id of the last entry there is: reading from `$` again and again would miss what comes in between."""
+        last: Any = await self._stream.xrevrange(key, count=1)
+        return str(last[0][0]) if last else "0-0"
 
     def _take(self, fields: dict[str, str]) -> None:
         if fields["type"] == "price":

@@ -18,7 +18,6 @@ again and it resumes from `feed_state`.
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -31,6 +30,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from app.infra.redis import REDIS_ERRORS
+from app.infra.waiting import set_within
 from app.market.data import repository
 from app.market.data.domain import interval_length
 from app.market.data.ports import Settled
@@ -215,7 +215,7 @@ class _Replay:
             if polls % _POLLS_PER_CHECK == 0 and not await self._stream_holds_all():
                 log.warning("replay.stream_lost", feed=self._feed, last_stream_id=self._last_id)
                 await self._publish(batch)
-            await _pause(self._stop, _POLL_FAST_S if polls < _FAST_POLLS else _POLL_SLOW_S)
+            await set_within(self._stop, _POLL_FAST_S if polls < _FAST_POLLS else _POLL_SLOW_S)
         return False
 
     async def _publish(self, batch: list[Entry]) -> None:
@@ -226,7 +226,7 @@ class _Replay:
                 return
             except REDIS_ERRORS as error:
                 log.warning("replay.no_stream", feed=self._feed, error=repr(error))
-                await _pause(self._stop, _RETRY_S)
+                await set_within(self._stop, _RETRY_S)
 
     async def _append(self, batch: list[Entry]) -> str:
         """The id of the batch's last entry. Ids are greater than any that consumers have seen, even on a new stream."""
@@ -269,11 +269,5 @@ async def _pace(stop: asyncio.Event, due: float, speed: float) -> float:
         return due
     now = asyncio.get_running_loop().time()
     due = max(now, due + 1 / speed)
-    await _pause(stop, due - now)
+    await set_within(stop, due - now)
     return due
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await stop.wait()

@@ -9,6 +9,7 @@ from uuid import UUID
 import structlog
 
 from app.infra.database import Database
+from app.infra.waiting import set_within
 from app.kernel.principal import Principal
 from app.platform.identity import repository
 from app.platform.identity.domain import StoredKey, check_key, hash_key, parse_key
@@ -60,11 +61,7 @@ class KeyAuthenticator:
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`: flush every `FLUSH_SECONDS`, and once at the end."""
         while not stop.is_set():
-            try:
-                async with asyncio.timeout(FLUSH_SECONDS):
-                    await stop.wait()
-            except TimeoutError:
-                pass
+            await set_within(stop, FLUSH_SECONDS)
             try:
                 await self.flush()
             except Exception as error:
