@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.kernel.orders import Product
+from app.local.keys import keys
+from app.local.secrets import secrets
 from app.local.sweeps import sweeps
 from app.local.terminal import BarFiles, Charges, Currency, Day, Given, Json, ProgramFile, Term, explained, show
 
@@ -25,6 +27,8 @@ app.add_typer(backtests, name="backtest")
 strategies = typer.Typer(no_args_is_help=True, help="Strategy programs.")
 app.add_typer(strategies, name="strategies")
 app.add_typer(sweeps, name="sweep")
+app.add_typer(secrets, name="secrets")
+app.add_typer(keys, name="keys")
 
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="At most so many rows, the newest first.")]
 _PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True}
@@ -123,6 +127,19 @@ def doctor(as_json: Json = False) -> None:
             if finding.remedy:
                 typer.echo(f"     remedy: {finding.remedy}")
     raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+@app.command()
+def mail(as_json: Json = False) -> None:
+    """Show the mail that the local stack captured: links to confirm addresses, to set passwords."""
+    from app.local.mail import captured_mail
+
+    with explained():
+        found = captured_mail(_home(), os.environ)
+    for entry in found:
+        typer.echo(json.dumps(entry) if as_json else "{at}  {to}\n{subject}\n\n{text}".format(**entry))
+    if not found and not as_json:
+        typer.echo("no mail was captured")
 
 
 @app.command()
@@ -334,11 +351,9 @@ def _become(module: str, arguments: list[str]) -> None:
 
 
 def _settings() -> dict[str, str]:
-    """The user's settings; without them those of the running (or last) local stack."""
-    if "APP_DATABASE_URL" in os.environ or "MIGRATE_DATABASE_URL" in os.environ:
-        return dict(os.environ)
-    state = _home().state() or {}
-    return {str(key): str(value) for key, value in state.get("settings", {}).items()}
+    from app.local.environment import configured
+
+    return configured(_home(), os.environ)
 
 
 def _print_rows(title: str, rows: list[dict[str, Any]], columns: str) -> None:

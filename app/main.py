@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
 
-from app.bootstrap import bootstrap, utc_clock
-from app.custody.accounts.routes import account_routes
+from app.bootstrap import App, bootstrap, open_people, utc_clock
+from app.custody.accounts.routes import account_routes, client_routes
 from app.custody.ledger.routes import router as balances
 from app.custody.ledger.service import Books
 from app.infra.events.hub import EventHub
@@ -23,19 +24,43 @@ from app.market.data.routes import bar_routes
 from app.market.data.service import QuoteBoard, market_time
 from app.market.instruments.routes import instrument_routes
 from app.platform.identity.routes import router as api_keys
-from app.platform.identity.service import KeyAuthenticator
-from app.platform.tenancy.routes import router as tenancy
+from app.platform.identity.service import KeyAuthenticator, TenantKeys
+from app.platform.notifications.routes import webhook_routes
+from app.platform.oauth.ports import Login
+from app.platform.oauth.routes import OAuth
+from app.platform.oauth.routes import clients as oauth_clients
+from app.platform.oauth.routes import protocol as oauth_protocol
+from app.platform.oauth.service import (
+    AuthorizationService,
+    Authorizing,
+    BearerAuthenticator,
+    Keys,
+    LocalSealer,
+    PeopleLogin,
+    Revocations,
+    TokenAuthenticator,
+    decode_key,
+    derive_key,
+    ensure_keys,
+)
+from app.platform.people.routes import router as people
+from app.platform.tenancy.ports import Ports
+from app.platform.tenancy.routes import tenancy_routes
+from app.platform.tenancy.service import Admission
+from app.platform.tenancy.service.unwired import EveryPermission, NoMail, NoStepUp
 from app.trading.orders.routes import router as orders
+from app.trading.orders.service.reading import TenantHoldings
 from app.trading.portfolio.routes import router as positions
 from app.trading.risk.routes import router as risk
 from app.trading.strategies.routes import router as strategies
-from app.web.context import Gateway
+from app.web.context import Authenticator, Gateway
 from app.web.errors import install_errors
 from app.web.events import render
 from app.web.events import router as events
 from app.web.health import router as health
 from app.web.middleware import RequestBoundary
 from app.web.openapi import install_openapi
+from app.web.pages import SESSION_COOKIE, Pages
 from app.web.queries import refuse_unknown_query
 from app.web.stream import router as stream
 from app.web.transaction import tx_requiring
@@ -49,9 +74,12 @@ count money, prices or quantities are decimal strings. **Times** are RFC 3339, U
 them with `starting_after`. **Errors** are problem documents (RFC 9457) whose `code` is stable and whose `detail` says
 what to do; another tenant's id is a 404. Every answer carries a `Request-Id`.
 """
+TEMPLATES = tuple(Path(__file__).parent / folder / "templates" for folder in ("web", "platform/people"))
 TAGS = [
-    {"name": "Tenant", "description": "Who you are here."},
+    {"name": "Tenant", "description": "Who you are here, who works for you, what takes two people."},
     {"name": "API keys", "description": "Credentials with scopes."},
+    {"name": "Clients", "description": "Your end customers."},
+    {"name": "OAuth clients", "description": "Applications that get tokens by OAuth 2.1."},
     {"name": "Accounts", "description": "Accounts, balances, the ledger."},
     {"name": "Market data", "description": "Instruments and bars."},
     {"name": "Orders", "description": "Orders and fills."},
@@ -62,6 +90,7 @@ TAGS = [
     {"name": "Sweeps", "description": "Searches over a strategy's parameters."},
     {"name": "Performance", "description": "What it earned, and at which risk."},
     {"name": "Events", "description": "What happened, in order."},
+    {"name": "Webhooks", "description": "Events, sent to you."},
 ]
 
 
@@ -74,32 +103,75 @@ def _routers(settings: Settings) -> list[APIRouter]:
     return [
         *trading,
         health,
-        tenancy,
+        *tenancy_routes(Ports(NoMail(), NoStepUp(), TenantKeys(), TenantHoldings())),
         api_keys,
+        client_routes(),
+        people,
+        oauth_clients,
+        oauth_protocol,
         account_routes(Books(), market_time),
         balances,
         *market,
         events,
         stream,
+        webhook_routes(loopback=settings.environment == "local"),
     ]  # tried in turn
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """The gateway for `settings`, by default the environment's. Raises `SettingsError`."""
+async def _open_oauth(process: App, login: Login) -> tuple[OAuth, TokenAuthenticator] | None:
+    """The authorization server, where issuer and sealing key are set."""
+    settings = process.settings
+    if settings.issuer is None or settings.sealing_key is None:
+        return None
+    sealing_key = decode_key(settings.sealing_key.get_secret_value())
+    database, sealer = process.database, LocalSealer(sealing_key)
+    await ensure_keys(database.reference, sealer, now=process.clock())
+    keys, revocations = Keys(database.pool, sealer), Revocations(process.redis)
+    tokens = TokenAuthenticator(keys, revocations, issuer=settings.issuer)
+    server = AuthorizationService(database, keys, revocations, tokens, issuer=settings.issuer, login=login)
+    authorizing = Authorizing(server, proof_key=derive_key(sealing_key, b"mandi oauth consent"))
+    return OAuth(server, authorizing, revocations), tokens
+
+
+def create_app(settings: Settings | None = None, *, login: Login | None = None) -> FastAPI:
+    """The gateway for `settings`, by default the environment's. Raises `SettingsError`.
+
+    `login`: where people sign in, by default with us.
+    """
     used = settings or load_settings()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with bootstrap(used) as process:
-            authenticator = KeyAuthenticator(process.database, cell=used.cell)
+        async with bootstrap(used) as process, open_people(process) as people_process:
+            keys = KeyAuthenticator(process.database, cell=used.cell)
             hub = EventHub(process.database, process.redis, render=render)
             quotes = QuoteBoard(process.database.pool, process.stream, FEED)
+            authenticator: Authenticator = keys
+            bodies = [keys.run, hub.run, quotes.run, people_process.sender.run]
+            app.state.oauth = None
+            secure = used.public_url.startswith("https://")
+            pages = Pages(*TEMPLATES, key=people_process.form_key, secure=secure)
+            cookie = pages.cookie_name(SESSION_COOKIE)
+            doors = login or PeopleLogin(people_process.people, cookie=cookie, clock=process.clock)
+            if (opened := await _open_oauth(process, doors)) is not None:
+                app.state.oauth, tokens = opened
+                authenticator = BearerAuthenticator(keys, tokens)
+                bodies.append(app.state.oauth.revocations.run)
             app.state.app = process
             app.state.gateway = Gateway(
-                process.database, process.redis, authenticator, used.cell, process.clock, hub, quotes
+                database=process.database,
+                redis=process.redis,
+                authenticator=authenticator,
+                admission=Admission(process.database, EveryPermission()),
+                cell=used.cell,
+                clock=process.clock,
+                hub=hub,
+                quotes=quotes,
             )
+            app.state.people = people_process.people
+            app.state.pages = pages
             stop, loop = asyncio.Event(), asyncio.get_running_loop()
-            background = [asyncio.create_task(one.run(stop)) for one in (authenticator, hub, quotes)]
+            background = [asyncio.create_task(run(stop)) for run in bodies]
             try:
                 with on_termination(partial(loop.call_soon_threadsafe, hub.close)):
                     yield

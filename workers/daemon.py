@@ -75,12 +75,19 @@ async def _follower(app: App, stop: asyncio.Event) -> None:
     await run_follower(app.database.dispatch, app.redis, stop=stop)
 
 
+async def _webhooks(app: App, stop: asyncio.Event) -> None:
+    from app.platform.notifications.service import run_webhooks
+
+    await run_webhooks(app, stop=stop)
+
+
 ROLES: Mapping[str, Body] = {
     "relay": _relay,
     "scheduler": _scheduler,
     "feed": _feed,
     "matcher": _matcher,
     "follower": _follower,
+    "webhooks": _webhooks,
 }
 
 

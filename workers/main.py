@@ -17,6 +17,7 @@ TASKS = {
     "execution": "workers.trading.drain",
     "strategies": "workers.trading.run_due",
     "backtests": "workers.insight.run_backtests",
+    "default": "workers.platform.drain_default",
 }
 """Which task a wake-up on a queue starts."""
 
@@ -26,7 +27,7 @@ THREADS = 8
 VISIBILITY_S = 4 * int(TASK_SECONDS)
 """An unacknowledged message comes back after this; it must exceed the longest task."""
 
-celery = Celery("mandi", include=["workers.trading", "workers.insight"])
+celery = Celery("mandi", include=["workers.trading", "workers.insight", "workers.platform"])
 celery.conf.update(
     accept_content=["json"],
     broker_connection_max_retries=None,

@@ -29,6 +29,7 @@ from app.kernel.principal import Principal
 
 Row = TypeVar("Row", bound=SQLModel)
 _SET_TENANT = text("select set_config('app.tenant_id', :tenant, true)")
+_SET_PERSON = text("select set_config('app.user_id', :person, true)")
 
 
 def sqlalchemy_url(url: str) -> str:
@@ -106,21 +107,24 @@ class Tx:
         data: dict[str, Any],
         *,
         account_id: UUID | None = None,
-    ) -> None:
-        """Append one public event about `subject_id`. `data` carries no secret."""
+    ) -> UUID:
+        """Append one public event about `subject_id`; its id. `data` carries no secret."""
         who = self.principal
-        self.add(
-            EventRow(
-                tenant_id=self.tenant_id,
-                type=event_type,
-                subject_id=subject_id,
-                account_id=account_id,
-                data=data,
-                actor_key_id=who.key_id if who else None,
-                source_ip=who.source_ip if who else None,
-                request_id=who.request_id if who else None,
-            )
+        row = EventRow(
+            tenant_id=self.tenant_id,
+            type=event_type,
+            subject_id=subject_id,
+            account_id=account_id,
+            data=data,
+            actor_key_id=who.key_id if who else None,
+            actor_user_id=who.user_id if who else None,
+            actor_tenant_id=who.home_tenant_id if who else None,
+            grant_id=who.grant_id if who else None,
+            source_ip=who.source_ip if who else None,
+            request_id=who.request_id if who else None,
         )
+        self.add(row)
+        return row.id
 
     def work(
         self,
@@ -162,6 +166,32 @@ class Tx:
         return await self._pool.fetchval(sql, *arguments)
 
 
+class PersonTx:
+    """One person's unit of work, outside every tenant: it sees that person's rows and no tenant's. No `commit`."""
+
+    def __init__(self, user_id: UUID, session: AsyncSession) -> None:
+        self.user_id = user_id
+        self._session = session
+
+    def add(self, row: SQLModel) -> None:
+        """Insert `row` at the end. Row-level security refuses another person's."""
+        self._session.add(row)
+
+    async def get(self, model: type[Row], row_id: UUID) -> Row | None:
+        """The person's row with this id, or None."""
+        return await self._session.get(model, row_id)
+
+    async def execute(self, statement: Executable, parameters: dict[str, Any] | None = None) -> Result[Any]:
+        return await self._session.execute(statement, parameters)
+
+    async def scalars(self, statement: Executable, parameters: dict[str, Any] | None = None) -> ScalarResult[Any]:
+        return await self._session.scalars(statement, parameters)
+
+    async def flush(self) -> None:
+        """Send the pending rows, so that a later statement of the same transaction sees them."""
+        await self._session.flush()
+
+
 class Database:
     """The pools of one process: `pool` and sessions as `mandi_app`, `dispatch` and `reference` as their roles."""
 
@@ -198,6 +228,16 @@ class Database:
         for queue, shard in tx.woken:
             self._on_commit(queue, shard)
 
+    @asynccontextmanager
+    async def person(self, user_id: UUID) -> AsyncIterator[PersonTx]:
+        """One transaction for the person `user_id`: committed when the block ends, rolled back when it raises."""
+        session = self._sessions(info={"user_id": user_id})
+        try:
+            yield PersonTx(user_id, session)
+            await session.commit()
+        finally:
+            await asyncio.shield(session.close())
+
     async def close(self) -> None:
         """Close every pool; a connection that is still busy after three seconds is cut off."""
         await self._engine.dispose()
@@ -211,10 +251,13 @@ class Database:
 
 @event.listens_for(Session, "after_begin")
 def _set_tenant(session: Session, _: SessionTransaction, connection: Any) -> None:
-    """Every database transaction of a session carries its tenant; without one, row-level security shows nothing."""
+    """Every database transaction of a session carries its tenant or person: without, no row is visible."""
     tenant_id = session.info.get("tenant_id")
     if tenant_id is not None:
         connection.execute(_SET_TENANT, {"tenant": str(tenant_id)})
+    user_id = session.info.get("user_id")
+    if user_id is not None:
+        connection.execute(_SET_PERSON, {"person": str(user_id)})
 
 
 def _refuse_closed(_: Any, record: ConnectionPoolEntry, __: Any) -> None:
@@ -227,7 +270,9 @@ async def open_database(settings: Settings, *, on_commit: Callable[[str, int], N
     """Open every pool; raises `UnsafeRoleError` when a role could see past row-level security."""
     size = settings.database_pool_size
     url = settings.app_database_url.get_secret_value()
-    engine = create_async_engine(sqlalchemy_url(url), pool_size=size, max_overflow=0, pool_pre_ping=False)
+    engine = create_async_engine(
+        sqlalchemy_url(url), pool_size=size, max_overflow=0, pool_pre_ping=False, hide_parameters=True
+    )  # parameters in the text of an error would end in the log
     event.listen(engine.sync_engine, "checkout", _refuse_closed)
     async with AsyncExitStack() as opened:
         pool = await open_pool(url, size=size)

@@ -23,8 +23,10 @@ _KEY = re.compile(r"\b(sk_(?:test|live)_)[A-Za-z0-9_]+")
 _URL_PASSWORD = re.compile(r"([a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s/]+(?=@)", re.IGNORECASE)
 _BEARER = re.compile(r"\b(Bearer\s+|Basic\s+)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
 _ASSIGNED = re.compile(r"\b((?:password|passwd|secret|token|api_key|access_token)=)[^\s&;,'\"]+", re.IGNORECASE)
-_SUSPECT = re.compile(r"sk_|://|=|Bearer|Basic", re.IGNORECASE)
-"""In every text that one of the four above would change; most texts have none."""
+_SIGNING = re.compile(r"\b(whsec_)[A-Za-z0-9+/=_-]+")
+_ROW = re.compile(r"(Failing row contains |Key \([^)\n]*\)=)\(.*\)")  # PostgreSQL's DETAIL repeats what was written
+_SUSPECT = re.compile(r"sk_|whsec_|://|=|Bearer|Basic|Failing row", re.IGNORECASE)
+"""In every text that one of the six above would change; most texts have none."""
 _MAX_DEPTH = 6
 
 _OWN_HANDLERS = (
@@ -57,6 +59,8 @@ def redact_text(text: str) -> str:
     if _SUSPECT.search(text) is None:
         return text
     text = _KEY.sub(rf"\1{REDACTED}", text)
+    text = _SIGNING.sub(rf"\1{REDACTED}", text)
+    text = _ROW.sub(rf"\1{REDACTED}", text)
     text = _URL_PASSWORD.sub(rf"\1{REDACTED}", text)
     text = _BEARER.sub(rf"\1{REDACTED}", text)
     return _ASSIGNED.sub(rf"\1{REDACTED}", text)

@@ -10,6 +10,7 @@ from types import FrameType
 
 from redis.asyncio import Redis
 
+from app.infra.crypto.sealer import Sealer
 from app.infra.database import Database
 from app.infra.settings import Settings
 from app.infra.work.relay import Poker
@@ -25,6 +26,7 @@ class App:
     stream: Redis
     poker: Poker
     clock: Callable[[], datetime]
+    sealer: Sealer
 
 
 @contextmanager

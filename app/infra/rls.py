@@ -19,6 +19,9 @@ ROLES = {
 TENANT_POLICY = "tenant_id = (select nullif(current_setting('app.tenant_id', true), '')::uuid)"
 """Compares the raw column with a cast setting: the other way round was 24 to 1125 times slower (leakproofness)."""
 
+PERSON_POLICY = "{column} = (select nullif(current_setting('app.user_id', true), '')::uuid)"
+"""The same for rows that belong to a person instead of a tenant."""
+
 
 class Operations(Protocol):
     """What the helpers need of Alembic's `op`."""
@@ -32,9 +35,21 @@ def enable_tenant_rls(op: Operations, table: str, **grants: str) -> None:
     `grants` are privileges by short role name (`app="SELECT, INSERT"`). The roles `dispatch` and `lookup` work before
     or across tenants, so a grant to them carries a policy of its own.
     """
+    _enable_rls(op, table, "tenant", TENANT_POLICY, grants)
+
+
+def enable_person_rls(op: Operations, table: str, *, person: str, **grants: str) -> None:
+    """Forced row-level security on a table without a tenant: everyone sees the rows of the person of the setting.
+
+    `person` is the column that names the person. Grants as in `enable_tenant_rls`.
+    """
+    _enable_rls(op, table, "person", PERSON_POLICY.format(column=person), grants)
+
+
+def _enable_rls(op: Operations, table: str, name: str, policy: str, grants: dict[str, str]) -> None:
     op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
     op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
-    op.execute(f"CREATE POLICY tenant ON {table} USING ({TENANT_POLICY}) WITH CHECK ({TENANT_POLICY})")
+    op.execute(f"CREATE POLICY {name} ON {table} USING ({policy}) WITH CHECK ({policy})")
     for short, privileges in grants.items():
         _grant(op, table, short, privileges)
         if short in ("dispatch", "lookup"):

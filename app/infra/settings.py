@@ -1,10 +1,14 @@
 """Decides what can be configured, under which environment name, and what is said when it is missing or malformed."""
 
+import re
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_ISSUER = re.compile(r"https://[a-z0-9.-]+(:[0-9]{1,5})?|http://(localhost|127\.0\.0\.1)(:[0-9]{1,5})?", re.ASCII)
+_KEY = re.compile(r"[A-Za-z0-9_-]{43}=?", re.ASCII)
 
 
 class SettingsError(Exception):
@@ -25,11 +29,22 @@ class Settings(BaseSettings):
     data_dir: Path = Field(alias="MANDI_DATA_DIR")
     environment: Literal["local", "production"] = Field(default="production", alias="MANDI_ENVIRONMENT")
     cell: str = Field(default="in1", alias="MANDI_CELL", pattern=r"^[a-z]{2}[0-9]{1,2}$")
+    issuer: str | None = Field(default=None, alias="MANDI_ISSUER")
+    sealing_key: SecretStr | None = Field(default=None, alias="MANDI_SEALING_KEY")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", alias="LOG_LEVEL")
     database_pool_size: int = Field(default=10, ge=2, le=100, alias="DATABASE_POOL_SIZE")
     worker_concurrency: int = Field(default=1, ge=1, le=64, alias="WORKER_CONCURRENCY")
     replay_bars_per_second: float = Field(default=20.0, ge=0, le=100_000, alias="REPLAY_BARS_PER_SECOND")
     otel_endpoint: str | None = Field(default=None, alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    secret_key: SecretStr | None = Field(default=None, alias="MANDI_SECRET_KEY", min_length=32)
+    public_url: str = Field(default="http://localhost:8000", alias="MANDI_PUBLIC_URL")
+    smtp_url: SecretStr | None = Field(default=None, alias="SMTP_URL")
+    mail_from: str = Field(default="Mandi <no-reply@localhost>", alias="MAIL_FROM")
+    kms_key_arn: str | None = Field(default=None, alias="MANDI_KMS_KEY_ARN")
+    kms_endpoint: str | None = Field(default=None, alias="MANDI_KMS_ENDPOINT")
+    aws_access_key_id: SecretStr | None = Field(default=None, alias="AWS_ACCESS_KEY_ID")
+    aws_secret_access_key: SecretStr | None = Field(default=None, alias="AWS_SECRET_ACCESS_KEY")
+    aws_session_token: SecretStr | None = Field(default=None, alias="AWS_SESSION_TOKEN")
     kite_api_key: SecretStr | None = Field(default=None, alias="KITE_API_KEY")
     kite_api_secret: SecretStr | None = Field(default=None, alias="KITE_API_SECRET")
 
@@ -50,6 +65,34 @@ class Settings(BaseSettings):
     def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("must start with redis://, rediss:// or unix://")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_web(cls, value: str) -> str:
+        if not value.startswith(("https://", "http://")):
+            raise ValueError("must start with https:// (http:// on a local stack)")
+        return value.rstrip("/")
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _is_smtp(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("smtp://", "smtps://")):
+            raise ValueError("must start with smtps:// (TLS from the start) or smtp:// (STARTTLS)")
+        return value
+
+    @field_validator("issuer")
+    @classmethod
+    def _is_issuer(cls, value: str | None) -> str | None:
+        if value is not None and not _ISSUER.fullmatch(value):
+            raise ValueError("must be https://host without a path or a final slash (http only for 127.0.0.1)")
+        return value
+
+    @field_validator("sealing_key")
+    @classmethod
+    def _is_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _KEY.fullmatch(value.get_secret_value()):
+            raise ValueError("must be 32 bytes in base64url: 43 characters")
         return value
 
     @property

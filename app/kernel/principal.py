@@ -9,8 +9,10 @@ from app.kernel.orders import Mode
 @dataclass(frozen=True, slots=True)
 class Principal:
     """An authenticated caller. `key_id` names the credential: an API key, or the OAuth client's row; `scopes` are
-    permission strings such as `orders:write`. `user_id`: the person behind an access token; `token_id`: its `jti`;
-    `session_id`: the login it came from."""
+    permission strings such as `orders:write`. `user_id`: the person who answers for the credential, behind an access
+    token or who made the key; `token_id`: a token's `jti`; `session_id`: the login it came from. Under an act-as grant
+    `tenant_id` is the tenant acted for, `home_tenant_id` the caller's own and `grant_id` the grant.
+    `revocation_known`: False while nobody can say whether the token was revoked; then it may read and not write."""
 
     tenant_id: UUID
     key_id: UUID
@@ -21,3 +23,6 @@ class Principal:
     user_id: UUID | None = None
     token_id: str | None = None
     session_id: str | None = None
+    home_tenant_id: UUID | None = None
+    grant_id: UUID | None = None
+    revocation_known: bool = True

@@ -18,8 +18,8 @@ from app.kernel.money import Money
 from app.local.home import Credentials
 from app.market.data.service import read_feed_state, seed_reference
 from app.market.instruments.service import load_instruments
-from app.platform.identity.domain import PERMISSIONS
 from app.platform.identity.service import KeyAuthenticator, create_key
+from app.platform.tenancy.domain import PERMISSIONS
 from app.platform.tenancy.service import create_tenant, get_tenant
 from app.trading.strategies.service import create_strategy, deploy
 

@@ -26,6 +26,14 @@ def read_dotenv(path: Path) -> dict[str, str]:
     return {key: value for key, value in dotenv_values(path).items() if value is not None} if path.exists() else {}
 
 
+def configured(home: Home, environ: Mapping[str, str]) -> dict[str, str]:
+    """The user's settings; without them those of the running (or last) local stack."""
+    if "APP_DATABASE_URL" in environ or "MIGRATE_DATABASE_URL" in environ:
+        return dict(environ)
+    state = home.state() or {}
+    return {str(key): str(value) for key, value in state.get("settings", {}).items()}
+
+
 def stack_settings(
     home: Home, *, admin_url: str, redis_url: str, passwords: Mapping[str, str], speed: float | None
 ) -> dict[str, str]:

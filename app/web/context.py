@@ -1,6 +1,6 @@
 """Decides what a request can reach: the process's database, clock and authenticator, put on the app by `main`."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -34,6 +34,21 @@ class Quotes(Protocol):
         ...
 
 
+class Admission(Protocol):
+    """Knows what a caller may do beyond his credential's scopes. `main` injects tenancy's."""
+
+    async def check(self, principal: Principal, permissions: Sequence[str], *, exits: bool, now: datetime) -> None:
+        """Raises `DomainError` of kind `forbidden` unless the caller may do all of `permissions`.
+
+        `exits`: the operation only takes risk or power away, which neither a plan nor a suspension stop.
+        """
+        ...
+
+    async def act_as(self, principal: Principal, grant_id: UUID, *, now: datetime) -> Principal:
+        """The caller in the place of the tenant that his grant names. Raises `DomainError` of kind `forbidden`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Gateway:
     """What the web layer works with, for the life of the process. `redis` may be down: orders do not need it."""
@@ -41,6 +56,7 @@ class Gateway:
     database: Database
     redis: Redis
     authenticator: Authenticator
+    admission: Admission
     cell: str
     clock: Callable[[], datetime]
     hub: EventHub

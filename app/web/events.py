@@ -10,7 +10,7 @@ from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import StreamingResponse
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from sqlmodel import select
 
 from app.infra.database import Tx
@@ -34,17 +34,25 @@ CHECK_SECONDS = 1.0
 
 SUBJECTS = {
     "account": "acc",
+    "act_as": "act",
     "api_key": "key",
+    "approval": "apr",
     "backtest": "bkt",
+    "client": "cli",
     "deployment": "dep",
     "fill": "fil",
+    "invitation": "inv",
     "journal": "jrn",
     "member": "mem",
+    "oauth_client": "ocl",
     "order": "ord",
     "position": "pos",
+    "role": "rol",
+    "secrets": "ten",
     "strategy": "str",
     "sweep": "swp",
     "tenant": "ten",
+    "webhook_endpoint": "whe",
 }
 """The id prefix of an event's subject, by the first part of its type."""
 
@@ -66,6 +74,7 @@ class EventOut(ApiModel):
                     "account_id": "acc_01kpx4t8yhe6rb2y6x3v1m9d0e",
                     "recorded_at": "2026-01-31T09:15:00Z",
                     "request_id": "req_01kpx4t8yhe6rb2y6x3v1m9d0f",
+                    "act_as_grant_id": None,
                     "data": {"status": "filled"},
                 }
             ]
@@ -79,6 +88,7 @@ class EventOut(ApiModel):
     account_id: str | None
     recorded_at: datetime
     request_id: str | None
+    act_as_grant_id: str | None = Field(description="The grant under which another tenant's person did it for you.")
     data: dict[str, Any]
 
     @classmethod
@@ -91,6 +101,7 @@ class EventOut(ApiModel):
             account_id=encode_id("acc", row.account_id) if row.account_id else None,
             recorded_at=row.recorded_at,
             request_id=row.request_id,
+            act_as_grant_id=encode_id("act", row.grant_id) if row.grant_id else None,
             data=row.data,
         )
 

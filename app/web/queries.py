@@ -1,6 +1,7 @@
 """Decides that an unknown query parameter is an error: a misspelt filter must not quietly answer with everything."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from fastapi.dependencies.models import Dependant
 from pydantic import BaseModel
@@ -8,10 +9,19 @@ from starlette.requests import HTTPConnection
 
 from app.kernel.errors import invalid
 
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+
+
+def takes_any_query(endpoint: Endpoint) -> Endpoint:
+    """Marks a route whose standard says to ignore parameters that it does not know (RFC 6749 §3.1)."""
+    endpoint.takes_any_query = True  # type: ignore[attr-defined]
+    return endpoint
+
 
 async def refuse_unknown_query(request: HTTPConnection) -> None:
     """An app-wide dependency. Raises `unknown_parameter` naming the parameter and those that the route takes."""
-    if not request.query_params:
+    endpoint = request.scope["route"].dependant.call
+    if not request.query_params or getattr(endpoint, "takes_any_query", False):
         return
     known = sorted(set(_names(request.scope["route"].dependant)))
     for name in request.query_params:

@@ -27,8 +27,8 @@ from app.kernel.ids import encode_id
 from app.kernel.money import Money
 from app.market.data.service import seed_reference
 from app.market.instruments.service import find_instrument
-from app.platform.identity.domain import PERMISSIONS
 from app.platform.identity.service import create_key
+from app.platform.tenancy.domain import PERMISSIONS
 from app.platform.tenancy.service import create_tenant
 from app.trading.risk.service import set_limit
 from tests.bench.limit_app import KEY as LIMIT_KEY

@@ -1,13 +1,21 @@
-"""Decides what a new trading account may be. Only paper accounts can be opened so far."""
+"""Decides what a new trading account may be, and when an end customer can go. Only paper accounts so far."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
-from app.kernel.errors import DomainError, Kind, invalid
+from app.kernel.errors import DomainError, Kind, conflict, invalid
 from app.kernel.money import Money, currency_exponent
 from app.kernel.orders import Mode
 
 MAX_OPENING_UNITS = 1_000_000_000
 DEFAULT_SCHEDULE = {"INR": "nse_equity", "USD": "us_equity"}
+
+
+class ClientStatus(StrEnum):
+    """No account can be opened for a closed client."""
+
+    ACTIVE = "active"
+    CLOSED = "closed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +66,19 @@ def check_new_account(asked: NewAccount, *, schedule_currency: str | None, key_m
             f"The opening balance must be above 0 and at most {MAX_OPENING_UNITS} {asked.currency}.",
             param="opening_balance",
         )
+
+
+def check_client_change(wanted: ClientStatus, *, open_accounts: int) -> None:
+    """Raises `client_has_accounts`: a client is closed after the accounts."""
+    if wanted is ClientStatus.CLOSED and open_accounts:
+        raise conflict(
+            "client_has_accounts",
+            f"The client has {open_accounts} accounts that are not closed: close them first.",
+            param="status",
+        )
+
+
+def check_client_open(status: ClientStatus) -> None:
+    """Raises `client_closed`: nothing is opened for a client who is gone."""
+    if status is ClientStatus.CLOSED:
+        raise conflict("client_closed", "This client is closed: reopen it (PATCH /v1/clients/{id}).", param="client_id")

@@ -1,4 +1,4 @@
-"""Trading accounts as the API shows them."""
+"""Clients and trading accounts as the API shows them."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
-from app.custody.accounts.domain import NewAccount
-from app.custody.accounts.service import PREFIX
-from app.custody.accounts.tables import Account
+from app.custody.accounts.domain import ClientStatus, NewAccount
+from app.custody.accounts.service import CLIENT, PREFIX
+from app.custody.accounts.tables import Account, Client
 from app.kernel.ids import encode_id
 from app.kernel.money import Money, currency_exponent, parse_scaled
 from app.kernel.orders import Mode
@@ -29,6 +29,58 @@ _EXAMPLE: JsonDict = {
 }
 
 
+class CreateClient(ApiModel):
+    """What `POST /v1/clients` takes. Keep what you know of the person with you: here are a number and a name."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"external_ref": "C-1042", "name": "Asha K."}]})
+
+    external_ref: Annotated[str, Field(min_length=1, max_length=64, description="Your own number for it, once.")]
+    name: Annotated[str, Field(min_length=1, max_length=80, description="What it is called on screens.")]
+
+
+class ChangeClient(ApiModel):
+    """What `PATCH /v1/clients/{id}` takes; what is absent stays."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "Asha Kumar"}]})
+
+    name: Annotated[str, Field(min_length=1, max_length=80)] | None = None
+    status: ClientStatus | None = Field(default=None, description="`closed` once all of its accounts are.")
+
+
+class ClientOut(ApiModel):
+    """An end customer. Its accounts: `GET /v1/accounts?client_id=…`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "cli_01kpx4t8yhe6rb2y6x3v1m9d0c",
+                    "external_ref": "C-1042",
+                    "name": "Asha K.",
+                    "status": "active",
+                    "created_at": "2026-01-30T12:00:00Z",
+                }
+            ]
+        }
+    )
+
+    id: str
+    external_ref: str
+    name: str
+    status: ClientStatus
+    created_at: datetime
+
+    @classmethod
+    def of(cls, row: Client) -> "ClientOut":
+        return cls(
+            id=encode_id(CLIENT, row.id),
+            external_ref=row.external_ref,
+            name=row.name,
+            status=ClientStatus(row.status),
+            created_at=row.created_at,
+        )
+
+
 class CreateAccount(ApiModel):
     """What `POST /v1/accounts` takes."""
 
@@ -38,6 +90,9 @@ class CreateAccount(ApiModel):
         }
     )
 
+    client_id: Annotated[str, Field(max_length=40)] | None = Field(
+        default=None, description="The end customer it is for; null for your own."
+    )
     name: Annotated[str, Field(min_length=1, max_length=80)]
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217 code, for the account's life.")]
     opening_balance: PositiveDecimal = Field(description="Virtual money the account starts with, at most 1000000000.")
@@ -88,7 +143,7 @@ class AccountOut(ApiModel):
         return cls.model_validate(
             {
                 "id": encode_id(PREFIX, row.id),
-                "client_id": None if row.client_id is None else encode_id("cli", row.client_id),
+                "client_id": None if row.client_id is None else encode_id(CLIENT, row.client_id),
                 **{name: getattr(row, name) for name in cls.model_fields if name not in ("id", "client_id")},
             }
         )

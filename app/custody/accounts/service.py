@@ -1,10 +1,16 @@
-"""Decides what can be done with clients and trading accounts: open, read, list."""
+"""Decides what can be done with clients and trading accounts: open, read, list, rename and close clients."""
 
 from datetime import datetime
 from uuid import UUID
 
 from app.custody.accounts import repository
-from app.custody.accounts.domain import NewAccount, check_new_account
+from app.custody.accounts.domain import (
+    ClientStatus,
+    NewAccount,
+    check_client_change,
+    check_client_open,
+    check_new_account,
+)
 from app.custody.accounts.ports import Books
 from app.custody.accounts.tables import Account, Client
 from app.engine.schedule import schedule_named
@@ -15,6 +21,7 @@ from app.kernel.orders import Mode
 from app.web.cursors import Cursor, Slice
 
 PREFIX = "acc"
+CLIENT = "cli"
 
 
 def _mode(tx: Tx) -> Mode | None:
@@ -24,13 +31,43 @@ def _mode(tx: Tx) -> Mode | None:
 
 async def create_client(tx: Tx, *, external_ref: str, name: str) -> Client:
     """A new end customer of the tenant. Raises `client_exists`."""
-    if await repository.client_by_ref(tx, external_ref) is not None:
+    client_id = uuid7()
+    if not await repository.insert_client(tx, client_id, external_ref=external_ref, name=name):
         raise conflict("client_exists", f"A client {external_ref!r} exists already.", param="external_ref")
-    client = Client(tenant_id=tx.tenant_id, external_ref=external_ref, name=name)
-    tx.add(client)
-    tx.emit("client.created", client.id, {"external_ref": external_ref})
-    await tx.flush()
+    tx.emit("client.created", client_id, {"external_ref": external_ref})
+    return await get_client(tx, client_id)
+
+
+async def change_client(
+    tx: Tx, client_id: UUID, *, name: str | None = None, status: ClientStatus | None = None
+) -> Client:
+    """Rename, close or reopen a client; what is None stays. Raises `client_not_found`, `client_has_accounts`."""
+    client = await repository.lock_client(tx, client_id, shared=False)
+    if client is None:
+        raise not_found("client", encode_id(CLIENT, client_id))
+    changed: dict[str, str] = {}
+    if name is not None and name != client.name:
+        client.name = changed["name"] = name
+    if status is not None and status != client.status:
+        check_client_change(status, open_accounts=await repository.open_accounts_of(tx, client_id))
+        client.status = changed["status"] = status.value
+    if changed:
+        tx.emit("client.changed", client.id, changed)
+        await tx.flush()
     return client
+
+
+async def get_client(tx: Tx, client_id: UUID) -> Client:
+    """Raises `client_not_found`."""
+    client = await tx.get(Client, client_id)
+    if client is None:
+        raise not_found("client", encode_id(CLIENT, client_id))
+    return client
+
+
+async def list_clients(tx: Tx, cursor: Cursor, *, external_ref: str | None = None) -> Slice[Client]:
+    """One page of the tenant's clients, newest first; `external_ref` finds one by the tenant's own number."""
+    return cursor.cut(await repository.clients(tx, cursor, external_ref))
 
 
 async def create_account(
@@ -45,12 +82,15 @@ async def create_account(
     """Open a paper account and fund it by a journal entry, both or neither.
 
     `now` is market time, the entry's effective date. A seed that must be repeatable passes `account_id`. Raises what
-    `check_new_account` says, `charge_schedule_not_found` and `client_not_found`.
+    `check_new_account` says, `charge_schedule_not_found`, `client_not_found` and `client_closed`.
     """
     schedule = schedule_named(asked.schedule_name)
     check_new_account(asked, schedule_currency=schedule.currency, key_mode=_mode(tx) or asked.mode)
-    if client_id is not None and await tx.get(Client, client_id) is None:
-        raise not_found("client", encode_id("cli", client_id))
+    if client_id is not None:
+        client = await repository.lock_client(tx, client_id, shared=True)
+        if client is None:
+            raise not_found("client", encode_id(CLIENT, client_id))
+        check_client_open(ClientStatus(client.status))
     account = Account(
         tenant_id=tx.tenant_id,
         id=account_id or uuid7(),
@@ -88,6 +128,6 @@ async def get_account(tx: Tx, account_id: UUID) -> Account:
     return account
 
 
-async def list_accounts(tx: Tx, cursor: Cursor) -> Slice[Account]:
-    """One page of the tenant's accounts that the caller's key may see, newest first."""
-    return cursor.cut(await repository.accounts(tx, cursor, _mode(tx)))
+async def list_accounts(tx: Tx, cursor: Cursor, *, client_id: UUID | None = None) -> Slice[Account]:
+    """One page of the tenant's accounts that the caller's key may see, newest first; of one client if named."""
+    return cursor.cut(await repository.accounts(tx, cursor, _mode(tx), client_id))

@@ -13,7 +13,10 @@ PARTITIONS = 8
 
 
 class EventRow(TenantRow, table=True):
-    """Append-only. `position` is stamped by the follower once no older transaction can still commit."""
+    """Append-only. `position` is stamped by the follower once no older transaction can still commit.
+
+    Who: the credential, the person who answers for it and, under an act-as grant, that grant and the caller's tenant.
+    """
 
     __tablename__ = "events"
     __table_args__ = (
@@ -30,6 +33,9 @@ class EventRow(TenantRow, table=True):
     account_id: UUID | None = None
     data: dict[str, Any] = jsonb()
     actor_key_id: UUID | None = None
+    actor_user_id: UUID | None = None
+    actor_tenant_id: UUID | None = None
+    grant_id: UUID | None = None
     source_ip: str | None = None
     session_id: str | None = None
     request_id: str | None = None

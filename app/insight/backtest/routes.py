@@ -23,6 +23,7 @@ REPORT_POLICY = (
 router = APIRouter(prefix="/v1/backtests", tags=["Backtests"])
 _READ = [Depends(requires("backtests:read"))]
 _WRITE = [Depends(requires("backtests:write"))]
+_CANCEL = [Depends(requires("backtests:write", exits=True))]
 _Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 
@@ -91,7 +92,7 @@ async def retrieve_report(id: str, tx: OpenTx) -> Response:
     return Response(page, media_type="text/html; charset=utf-8", headers=headers)
 
 
-@router.post("/{id}/cancel", summary="Cancel a backtest", dependencies=_WRITE)
+@router.post("/{id}/cancel", summary="Cancel a backtest", dependencies=_CANCEL)
 async def cancel(id: str, tx: OpenTx, at: Annotated[datetime, Depends(now)]) -> BacktestOut:
     """At once while it waits; a running one ends at its next block. A finished one stays as it is."""
     return BacktestOut.of(await service.cancel_backtest(tx, decode_id(PREFIX, id), now=at))

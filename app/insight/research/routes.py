@@ -23,6 +23,7 @@ REPORT_POLICY = (
 router = APIRouter(prefix="/v1/sweeps", tags=["Sweeps"])
 _READ = [Depends(requires("sweeps:read"))]
 _WRITE = [Depends(requires("sweeps:write"))]
+_CANCEL = [Depends(requires("sweeps:write", exits=True))]
 _Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 
@@ -91,7 +92,7 @@ async def retrieve_report(id: str, tx: OpenTx) -> Response:
     return Response(page, media_type="text/html; charset=utf-8", headers=headers)
 
 
-@router.post("/{id}/cancel", summary="Cancel a sweep", dependencies=_WRITE)
+@router.post("/{id}/cancel", summary="Cancel a sweep", dependencies=_CANCEL)
 async def cancel(id: str, tx: OpenTx, at: Annotated[datetime, Depends(now)]) -> SweepOut:
     """At once, with all that runs of it. A finished one stays as it is."""
     return SweepOut.of(await service.cancel_sweep(tx, decode_id(PREFIX, id), now=at))

@@ -10,31 +10,7 @@ from uuid import UUID
 
 from app.kernel.errors import DomainError, Kind, invalid
 from app.kernel.orders import Mode
-
-PERMISSIONS: dict[str, str] = {
-    "tenant:read": "Read the tenant.",
-    "members:read": "List the tenant's members.",
-    "api_keys:read": "List API keys; their secrets are never shown again.",
-    "api_keys:write": "Create and revoke API keys.",
-    "accounts:read": "Read accounts, balances and the ledger's entries.",
-    "accounts:write": "Open accounts and fund paper accounts.",
-    "instruments:read": "Read instruments and trading rules.",
-    "bars:read": "Read bars.",
-    "orders:read": "Read orders and fills.",
-    "orders:write": "Place and cancel orders.",
-    "risk:read": "Read risk limits.",
-    "risk:write": "Set and clear risk limits.",
-    "positions:read": "Read positions.",
-    "strategies:read": "Read strategies and deployments.",
-    "strategies:write": "Create strategies; deploy, pause and stop them.",
-    "backtests:read": "Read backtests, their results and reports.",
-    "backtests:write": "Run and cancel backtests.",
-    "sweeps:read": "Read sweeps, their results and reports.",
-    "sweeps:write": "Run and cancel sweeps.",
-    "performance:read": "Read performance.",
-    "events:read": "Read events.",
-}
-"""Every permission a route may require and a key may carry, with what it allows."""
+from app.platform.tenancy.domain import PERMISSIONS
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base32, lower case
 ID_LENGTH = 12
@@ -57,7 +33,7 @@ class ParsedKey:
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """What the lookup knows of a key."""
+    """What the lookup knows of a key. `user_id`: who made it and answers for it; None for a key of the platform's."""
 
     tenant_id: UUID
     id: UUID
@@ -66,6 +42,7 @@ class StoredKey:
     mode: Mode
     expires_at: datetime | None
     revoked_at: datetime | None
+    user_id: UUID | None = None
 
 
 def encode_base32(data: bytes, length: int) -> str:

@@ -31,7 +31,13 @@ async def find_key(pool: asyncpg.Pool, key_id: str) -> StoredKey | None:
         mode=Mode(row["mode"]),
         expires_at=row["expires_at"],
         revoked_at=row["revoked_at"],
+        user_id=row["user_id"],
     )
+
+
+async def keys_in_force(tx: Tx) -> Sequence[ApiKey]:
+    statement = select(ApiKey).where(cast(Any, ApiKey.tenant_id) == tx.tenant_id)
+    return (await tx.scalars(statement.where(cast(Any, ApiKey.revoked_at).is_(None)))).all()
 
 
 async def keys_used(pool: asyncpg.Pool, tenant_id: UUID, ids: Sequence[UUID], at: datetime) -> None:

@@ -33,7 +33,7 @@ async def list_all(tx: OpenTx, page: Paged) -> Page[ApiKeyOut]:
     return Page.of(found.map(ApiKeyOut.of))
 
 
-@router.delete("/{id}", summary="Revoke an API key", dependencies=[Depends(requires("api_keys:write"))])
+@router.delete("/{id}", summary="Revoke an API key", dependencies=[Depends(requires("api_keys:write", exits=True))])
 async def revoke(id: str, tx: OpenTx, at: Now) -> ApiKeyOut:
     """End a key for ever. Repeating it changes nothing; it stops working within five seconds."""
     return ApiKeyOut.of(await service.revoke_key(tx, decode_id(PREFIX, id), now=at))

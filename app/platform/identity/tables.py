@@ -12,7 +12,8 @@ from app.infra.columns import TenantRow, text_array, utc, utc_now_column
 class ApiKey(TenantRow, table=True):
     """`key_id` is the random public part, unique over all tenants; `secret_hash` is SHA-256 of the entire key.
 
-    A plain hash suffices: the key carries 256 random bits.
+    A plain hash suffices: the key carries 256 random bits. `user_id` is the person who made it, or made the key that
+    made it: it never does more than he may at that moment. Null for a key of the platform's own making.
     """
 
     __tablename__ = "api_keys"
@@ -38,4 +39,5 @@ class ApiKey(TenantRow, table=True):
     revoked_at: datetime | None = utc(nullable=True)
     last_used_at: datetime | None = utc(nullable=True)
     created_by: UUID | None = Field(default=None)
+    user_id: UUID | None = Field(default=None)
     created_at: datetime = utc_now_column()

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlmodel import col, select
+from sqlmodel import col, func, select
 
 from app.custody.accounts.service import get_account
 from app.custody.ledger.service import pay_cash_in_lieu, pay_dividend
@@ -44,6 +44,16 @@ async def list_positions(
     scales = await scales_of(tx, [row.instrument_id for row in page.rows])
     holdings = [await _valued(tx, row, scales[row.instrument_id]) for row in page.rows]
     return Slice(holdings, page.has_more)
+
+
+async def count_open(tx: Tx) -> int:
+    """How many positions of the transaction's tenant are not flat, in both modes."""
+    open_ones = (
+        select(func.count())
+        .select_from(PositionRow)
+        .where(col(PositionRow.tenant_id) == tx.tenant_id, col(PositionRow.quantity) != 0)
+    )
+    return int((await tx.scalars(open_ones)).one())
 
 
 async def _valued(tx: Tx, row: PositionRow, scale: InstrumentScale) -> Holding:

@@ -23,6 +23,7 @@ from app.web.transaction import OpenTx
 router = APIRouter(tags=["Strategies"])
 _READ = [Depends(requires("strategies:read"))]
 _WRITE = [Depends(requires("strategies:write"))]
+_END = [Depends(requires("strategies:write", exits=True))]
 _Now = Annotated[datetime, Depends(now)]
 
 
@@ -79,7 +80,7 @@ async def retrieve_deployment(id: str, tx: OpenTx) -> DeploymentOut:
     return DeploymentOut.of(await service.get_deployment(tx, decode_id("dep", id)))
 
 
-@router.post("/v1/deployments/{id}/pause", summary="Pause a deployment", dependencies=_WRITE)
+@router.post("/v1/deployments/{id}/pause", summary="Pause a deployment", dependencies=_END)
 async def pause(id: str, tx: OpenTx) -> DeploymentOut:
     """No more decisions until it is resumed. Positions and working orders stay."""
     return DeploymentOut.of(await service.set_status(tx, decode_id("dep", id), "paused"))
@@ -91,7 +92,7 @@ async def resume(id: str, tx: OpenTx) -> DeploymentOut:
     return DeploymentOut.of(await service.set_status(tx, decode_id("dep", id), "running"))
 
 
-@router.post("/v1/deployments/{id}/stop", summary="Stop a deployment", dependencies=_WRITE)
+@router.post("/v1/deployments/{id}/stop", summary="Stop a deployment", dependencies=_END)
 async def stop(id: str, tx: OpenTx) -> DeploymentOut:
     """For good: the account is free for another one. Positions and working orders stay."""
     return DeploymentOut.of(await service.set_status(tx, decode_id("dep", id), "stopped"))

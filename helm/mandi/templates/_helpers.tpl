@@ -64,6 +64,14 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- end }}
 
+{{/* What sign-up and login need besides: only the gateway signs cookies and sends mail. */}}
+{{- define "mandi.peopleEnv" -}}
+{{ include "mandi.secretEnv" (dict "name" "MANDI_SECRET_KEY" "secret" .Values.secrets.people "key" "secret-key") }}
+{{ include "mandi.secretEnv" (dict "name" "SMTP_URL" "secret" .Values.secrets.people "key" "smtp-url") }}
+- {name: MANDI_PUBLIC_URL, value: {{ .Values.settings.publicUrl | quote }}}
+- {name: MAIL_FROM, value: {{ .Values.settings.mailFrom | quote }}}
+{{- end }}
+
 {{- define "mandi.placement" -}}
 {{- with .Values.image.pullSecrets }}
 imagePullSecrets: {{ toJson . }}

@@ -21,7 +21,7 @@ from app.kernel.money import Money
 from app.kernel.orders import Mode
 from app.kernel.principal import Principal
 from app.market.data.service import market_time
-from app.web.auth import authenticated
+from app.web.auth import admission, authenticated
 from app.web.context import now
 from app.web.transaction import open_tx
 from tests.integration.custody.conftest import NOW, Books, Urls, make_tenant
@@ -31,6 +31,12 @@ pytestmark = pytest.mark.asyncio
 
 def principal_of(books: Books, mode: Mode = Mode.TEST) -> Principal:
     return Principal(books.tenant_id, uuid7(), mode, frozenset({"accounts:read", "accounts:write"}))
+
+
+class _Everybody:
+    """Admits: who may what is tested with tenancy."""
+
+    async def check(self, *_: object, **__: object) -> None: ...
 
 
 @pytest_asyncio.fixture
@@ -50,7 +56,12 @@ async def client(books: Books) -> AsyncIterator[httpx.AsyncClient]:
     api.include_router(account_routes(LedgerBooks(), market_time))
     api.include_router(balance_router)
     api.add_exception_handler(DomainError, problem)
-    api.dependency_overrides = {authenticated: lambda: caller, open_tx: tx, now: lambda: NOW}
+    api.dependency_overrides = {
+        authenticated: lambda: caller,
+        admission: lambda: _Everybody(),
+        open_tx: tx,
+        now: lambda: NOW,
+    }
     async with httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url="http://test") as http:
         yield http
 

@@ -5,10 +5,12 @@ import secrets
 from collections.abc import Iterator
 from typing import Any
 
+import asyncpg
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import SQLModel
@@ -69,5 +71,43 @@ def test_the_schema_can_be_taken_down_and_made_again(owner_url: str) -> None:
     migrate.migrate(owner_url)
     command.downgrade(migrate.alembic_config(owner_url), "base")
     assert [change[0] for change in asyncio.run(_compare(owner_url)) if change[0] == "remove_table"] == []
+    migrate.migrate(owner_url)
+    assert asyncio.run(_compare(owner_url)) == []
+
+
+async def _as_tenant(url: str, *statements: str) -> list[Any]:
+    """Run statements as the owner within one tenant; what the last one answers."""
+    tenant = "018f0000-0000-7000-8000-000000000001"
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute("select set_config('app.tenant_id', $1, false)", tenant)
+        for statement in statements[:-1]:
+            await connection.execute(statement.replace(":tenant", f"'{tenant}'"))
+        return [tuple(row) for row in await connection.fetch(statements[-1])]
+    finally:
+        await connection.close()
+
+
+def test_roles_removed_members_and_closing_tenants_survive_going_down_and_up(owner_url: str) -> None:
+    migrate.migrate(owner_url)
+    asyncio.run(
+        _as_tenant(
+            owner_url,
+            "insert into tenants (tenant_id, id, slug, name, status) values (:tenant, :tenant, 't', 'T', 'closing')",
+            "insert into roles (tenant_id, id, name, permissions) values (:tenant, :tenant, 'desk', '{orders:read}')",
+            "insert into members (tenant_id, id, email, role, role_id, status) values"
+            " (:tenant, gen_random_uuid(), 'a@example.com', 'custom', :tenant, 'active'),"
+            " (:tenant, gen_random_uuid(), 'b@example.com', 'trader', null, 'removed')",
+            "select 1",
+        )
+    )
+    config = migrate.alembic_config(owner_url)
+    before = ScriptDirectory.from_config(config).get_revision("0006").down_revision
+    command.downgrade(config, str(before))
+    read = "select m.email, m.role, m.status, t.status from members m join tenants t using (tenant_id) order by 1"
+    assert asyncio.run(_as_tenant(owner_url, read)) == [
+        ("a@example.com", "read_only", "active", "suspended"),
+        ("b@example.com", "trader", "suspended", "suspended"),
+    ]
     migrate.migrate(owner_url)
     assert asyncio.run(_compare(owner_url)) == []

@@ -7,7 +7,7 @@ from uuid import UUID
 import asyncpg
 
 from app.kernel.ids import uuid7
-from tests.integration.isolation.catalogue import CROSS_TENANT_INDEXES
+from tests.integration.isolation.catalogue import CROSS_TENANT_INDEXES, PERSON_TABLES
 from tests.integration.isolation.rows import Row, Table, insert, make_row, read_tables
 
 _SET = "select set_config('app.tenant_id', $1, true)"
@@ -48,6 +48,8 @@ async def _seed(
         except asyncpg.UniqueViolationError as error:
             if error.constraint_name not in CROSS_TENANT_INDEXES:
                 report.found.append(f"{table.name}: {error.constraint_name} tells of another tenant's values")
+    if table.name in PERSON_TABLES:
+        await owner.execute("select set_config('app.user_id', $1, true)", row[PERSON_TABLES[table.name]])
     await insert(owner, table, row)
     rows[table.name] = row
 

@@ -19,16 +19,30 @@ GLOBAL_TABLES = frozenset(
         "instrument_rules",
         "instruments",
         "last_prices",
+        "oauth_signing_keys",
         "paper_checkpoints",
         "trading_sessions",
     }
 )
-"""Tables without a tenant, each reviewed: market reference data, and how far each feed was matched."""
+"""Tables without a tenant, each reviewed: market reference data, how far each feed was matched, signing keys."""
+
+PERSON_TABLES = {
+    "login_sessions": "user_id",
+    "mail_requests": "user_id",
+    "mail_tokens": "user_id",
+    "recovery_codes": "user_id",
+    "sign_ups": "id",
+    "users": "id",
+}
+"""Tables without a tenant whose rows belong to a person: the column that names whom. A person works for several tenants
+(decision 0007), so no tenant can own these; forced row-level security compares the column with `app.user_id`."""
 
 CROSS_TENANT_INDEXES = {
     "api_keys_key_id_key": "unique over random key ids: tells nothing about another tenant",
     "deployments_due_idx": "the relay's: deployments that a closed bar waits for, of all tenants",
+    "oauth_clients_client_id_key": "unique over random client ids: tells nothing about another tenant",
     "events_unstamped_idx": "the follower's: events without a position, of all tenants",
+    "invitations_token_hash_key": "unique over random tokens: tells nothing about another tenant",
     "paper_orders_book_idx": "the matcher's: the orders of an instrument that rest, of all tenants",
     "work_items_ready_idx": "the relay's: what waits, of all tenants",
 }
@@ -36,11 +50,17 @@ CROSS_TENANT_INDEXES = {
 
 DEFINER_FUNCTIONS = {
     "identity_api_key": "mandi_lookup",
+    "tenancy_invitation": "mandi_lookup",
+    "people_by_email": "mandi_lookup",
+    "people_by_mail_token": "mandi_lookup",
+    "people_by_session": "mandi_lookup",
+    "oauth_tenant_of_client": "mandi_lookup",
 }
 """SECURITY DEFINER functions, each reviewed, and who owns them. Those of `mandi_ledger` are named by prefix below."""
 
 DEFINER_PREFIXES = {"ledger_": "mandi_ledger"}
 POLICY = "(tenant_id=(SELECT(NULLIF(current_setting('app.tenant_id'::text,true),''::text))::uuidAS\"nullif\"))"
+PERSON_POLICY = POLICY.replace("tenant_id=", "{column}=").replace("app.tenant_id", "app.user_id")
 _PRIVILEGE = re.compile(r"(\w+)(?:\s*\(([^)]*)\))?")
 
 _TABLES = """
@@ -125,7 +145,7 @@ def _table_findings(tables: Iterable[Any]) -> Iterable[str]:
         elif kind == "v":
             if "security_invoker=true" not in row["options"]:
                 yield f"the view {name} runs as its owner: make it WITH (security_invoker=true)"
-        elif not row["tenant"]:
+        elif not row["tenant"] and name not in PERSON_TABLES:
             if name not in GLOBAL_TABLES:
                 yield f"{name} has no tenant_id and is not on the reviewed list of global tables"
         elif not row["part"]:
@@ -137,7 +157,8 @@ def _table_findings(tables: Iterable[Any]) -> Iterable[str]:
 
 def _policy_findings(policies: Iterable[Any], owned: set[str], metadata: MetaData) -> Iterable[str]:
     expected = {(table, "tenant"): "public" for table in owned}
-    for table in owned & set(metadata.tables):
+    expected |= {(table, "person"): "public" for table in PERSON_TABLES}
+    for table in (owned | PERSON_TABLES.keys()) & set(metadata.tables):
         for short in ("dispatch", "lookup"):
             if short in metadata.tables[table].info:
                 expected[(table, short)] = ROLES[short]
@@ -150,7 +171,8 @@ def _policy_findings(policies: Iterable[Any], owned: set[str], metadata: MetaDat
             continue
         if list(row["roles"]) != [expected[key]] or row["command"] != "*" or not row["permissive"]:
             yield f"the policy {row['name']} of {row['table']} applies to {row['roles']}, command {row['command']}"
-        wanted = POLICY if row["name"] == "tenant" else "true"
+        person = PERSON_POLICY.format(column=PERSON_TABLES.get(row["table"]))
+        wanted = {"tenant": POLICY, "person": person}.get(row["name"], "true")
         for clause in ("using", "check"):
             if re.sub(r"\s", "", row[clause] or "") != wanted:
                 yield f"the policy {row['name']} of {row['table']} has another {clause} clause: {row[clause]}"

@@ -12,7 +12,7 @@ import asyncpg
 from app.kernel.ids import uuid7
 
 Row = dict[str, str | None]
-EXAMPLES: dict[tuple[str, str], str] = {}
+EXAMPLES: dict[tuple[str, str], str] = {("act_as_grants", "expires_at"): "2026-01-05T09:45:00Z"}
 """(table, column) → a value, for a check that the search below cannot satisfy (a pattern, for example)."""
 
 _MAX_TRIES = 5_000

@@ -23,6 +23,18 @@ FLAWS = {
         "ALTER POLICY tenant ON members WITH CHECK (true)",
         "tenant of members has another check clause",
     ),
+    "a person's policy that lets all in": (
+        "ALTER POLICY person ON users USING (true)",
+        "person of users has another using clause",
+    ),
+    "a person's table that does not hold its owner": (
+        "ALTER TABLE login_sessions NO FORCE ROW LEVEL SECURITY",
+        "login_sessions does not force",
+    ),
+    "a person's rows for the relay": (
+        "CREATE POLICY dispatch ON users TO mandi_dispatch USING (true) WITH CHECK (true)",
+        "users has the policy dispatch, which no model declares",
+    ),
     "a second policy": (
         "CREATE POLICY friendly ON members FOR SELECT USING (true)",
         "the policy friendly, which no model declares",

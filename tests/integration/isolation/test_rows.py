@@ -33,8 +33,8 @@ FLAWS = {
             " WITH CHECK (true)"
         ),
         (
-            "REVOKE UPDATE ON members FROM mandi_app; GRANT UPDATE (role, status) ON members TO mandi_app;"
-            " DROP POLICY planted ON members"
+            "REVOKE UPDATE ON members FROM mandi_app; DROP POLICY planted ON members;"
+            " GRANT UPDATE (role, role_id, status, user_id) ON members TO mandi_app"
         ),
         "members: moves its own row",
     ),

@@ -122,6 +122,9 @@ def test_the_level_is_the_least_that_speaks(stream: io.StringIO) -> None:
         {"error": ValueError(f"cannot reach redis://:{CANARY}@h")},
         {"seen": {f"sk_test_in1_a_{CANARY}": 1}},
         {"raw": f"Bearer {CANARY}".encode()},
+        {"note": f"whsec_{CANARY}"},
+        {"error": ValueError(f"violates check\nDETAIL:  Failing row contains (1, {CANARY}, (x)).")},
+        {"error": ValueError(f"duplicate key\nDETAIL:  Key (tenant_id, email)=(1, {CANARY}) already exists.")},
     ],
     ids=lambda fields: next(iter(fields)),
 )

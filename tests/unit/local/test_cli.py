@@ -12,7 +12,8 @@ from app.cli import app
 
 VERBS = [
     "up", "down", "status", "doctor", "migrate", "seed", "performance", "orders", "positions", "backtest", "strategies",
-    "charges", "sweep", "daemon", "bench",
+    "charges", "sweep", "daemon", "bench", "mail",
+    "charges", "sweep", "keys", "daemon", "bench",
 ]  # fmt: skip
 
 
@@ -59,6 +60,22 @@ def test_status_and_down_without_a_stack(run: CliRunner) -> None:
     found = json.loads(run.invoke(app, ["status", "--json"]).output)
     assert (found["phase"], found["ready"], found["services"]) == ("stopped", False, [])
     assert run.invoke(app, ["down"]).exit_code == 0
+
+
+def test_captured_mail_is_shown_and_never_in_production(
+    run: CliRunner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert run.invoke(app, ["mail"]).output == "no mail was captured\n"
+    folder = tmp_path / "data" / "mail"
+    folder.mkdir(parents=True)
+    mail = {"at": "2026-01-05T09:15:00+00:00", "to": "a@example.com", "subject": "Hello", "text": "the link\n"}
+    (folder / "1.json").write_text(json.dumps(mail))
+    monkeypatch.setenv("MANDI_DATA_DIR", str(tmp_path / "data"))
+    assert "a@example.com\nHello\n\nthe link" in run.invoke(app, ["mail"]).output
+    assert json.loads(run.invoke(app, ["mail", "--json"]).output) == mail
+    monkeypatch.setenv("MANDI_ENVIRONMENT", "production")
+    refused = run.invoke(app, ["mail"])
+    assert refused.exit_code == 1 and "the link" not in refused.output and "Traceback" not in refused.output
 
 
 def test_deleting_data_is_asked_about(run: CliRunner, tmp_path: Path) -> None:

@@ -1,10 +1,20 @@
--- One event from inside a SQL function of the order path. The caller has set the tenant.
+-- One event from inside a SQL function. The caller has set the tenant. `p_user` answers for the credential `p_key`; under
+-- an act-as grant `p_grant` is that grant and `p_home` the caller's own tenant.
+CREATE OR REPLACE FUNCTION events_append(
+    p_type text, p_subject uuid, p_account uuid, p_data jsonb, p_key uuid, p_source_ip text, p_request_id text,
+    p_user uuid, p_home uuid, p_grant uuid
+) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO events (tenant_id, id, type, subject_id, account_id, data, actor_key_id, source_ip, request_id,
+                        actor_user_id, actor_tenant_id, grant_id)
+    VALUES (current_setting('app.tenant_id')::uuid, uuidv7(), p_type, p_subject, p_account, p_data, p_key, p_source_ip,
+            p_request_id, p_user, p_home, p_grant)
+$$;
+
+-- The same for what the platform does by itself.
 CREATE OR REPLACE FUNCTION events_append(
     p_type text, p_subject uuid, p_account uuid, p_data jsonb, p_key uuid, p_source_ip text, p_request_id text
 ) RETURNS void LANGUAGE sql AS $$
-    INSERT INTO events (tenant_id, id, type, subject_id, account_id, data, actor_key_id, source_ip, request_id)
-    VALUES (current_setting('app.tenant_id')::uuid, uuidv7(), p_type, p_subject, p_account, p_data, p_key, p_source_ip,
-            p_request_id)
+    SELECT events_append(p_type, p_subject, p_account, p_data, p_key, p_source_ip, p_request_id, NULL, NULL, NULL)
 $$;
 
 -- Stamps a dense position per tenant on events that no running transaction can still precede: an event with a lower

@@ -45,7 +45,9 @@ class KeyAuthenticator:
         else:
             stored = check_key(cached, digest, now=now)
         self._used.setdefault(stored.tenant_id, {})[stored.id] = now
-        return Principal(tenant_id=stored.tenant_id, key_id=stored.id, mode=stored.mode, scopes=stored.scopes)
+        return Principal(
+            tenant_id=stored.tenant_id, key_id=stored.id, mode=stored.mode, scopes=stored.scopes, user_id=stored.user_id
+        )
 
     def _remember(self, digest: bytes, stored: StoredKey, until: float) -> None:
         while len(self._verified) >= CACHE_KEYS:

@@ -12,7 +12,6 @@ from app.kernel.orders import Mode
 from app.platform.identity import repository
 from app.platform.identity.domain import (
     ID_LENGTH,
-    PERMISSIONS,
     SECRET_BYTES,
     check_grant,
     encode_base32,
@@ -20,6 +19,7 @@ from app.platform.identity.domain import (
     hash_key,
 )
 from app.platform.identity.tables import ApiKey
+from app.platform.tenancy.service import held
 from app.web.cursors import Cursor, Slice
 
 
@@ -43,14 +43,16 @@ async def create_key(
     now: datetime,
     mode: Mode | None = None,
     expires_at: datetime | None = None,
+    user_id: UUID | None = None,
 ) -> IssuedKey:
     """A new key of the transaction's tenant.
 
-    A caller's key passes on its own mode and at most its own scopes; without a caller (the seed) `mode` is taken as
-    given, `test` by default. Raises `unknown_scope`, `no_scopes`, `scope_not_held`, `expired_already`.
+    A caller's key passes on its own mode, the person who answers for it and at most what both may do; without a caller
+    (the seed) `mode` and `user_id` are taken as given, `test` and nobody by default. Raises `unknown_scope`,
+    `no_scopes`, `scope_not_held`, `expired_already`.
     """
     caller = tx.principal
-    granted = check_grant(scopes, caller.scopes if caller else PERMISSIONS)
+    granted = check_grant(scopes, await held(tx))
     if expires_at is not None and expires_at <= now:
         raise invalid("expired_already", "expires_at must lie in the future.", param="expires_at")
     used_mode = caller.mode if caller else mode or Mode.TEST
@@ -65,6 +67,7 @@ async def create_key(
         mode=used_mode.value,
         expires_at=expires_at,
         created_by=caller.key_id if caller else None,
+        user_id=caller.user_id if caller else user_id,
     )
     tx.add(row)
     tx.emit("api_key.created", row.id, {"name": name, "scopes": granted, "mode": used_mode.value})
@@ -86,3 +89,14 @@ async def revoke_key(tx: Tx, row_id: UUID, *, now: datetime) -> ApiKey:
         row.revoked_at = now
         tx.emit("api_key.revoked", row.id, {"name": row.name})
     return row
+
+
+class TenantKeys:
+    """All keys of a tenant: tenancy's port `Credentials`."""
+
+    async def revoke_all(self, tx: Tx, *, now: datetime) -> int:
+        """End every key of the transaction's tenant for ever; how many there were."""
+        rows = await repository.keys_in_force(tx)
+        for row in rows:
+            await revoke_key(tx, row.id, now=now)
+        return len(rows)

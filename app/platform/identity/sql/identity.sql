@@ -3,10 +3,10 @@
 SET LOCAL ROLE mandi_lookup;
 CREATE OR REPLACE FUNCTION identity_api_key(p_key_id text)
 RETURNS TABLE (tenant_id uuid, id uuid, secret_hash bytea, scopes text[], mode text, expires_at timestamptz,
-               revoked_at timestamptz, tenant_status text)
+               revoked_at timestamptz, tenant_status text, user_id uuid)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
     SELECT k.tenant_id, k.id, k.secret_hash, k.scopes, k.mode, k.expires_at, k.revoked_at,
-           tenancy_status_of(k.tenant_id)
+           tenancy_status_of(k.tenant_id), k.user_id
     FROM api_keys k WHERE k.key_id = p_key_id
 $$;
 REVOKE ALL ON FUNCTION identity_api_key(text) FROM PUBLIC;

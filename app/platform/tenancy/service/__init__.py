@@ -1,12 +1,69 @@
 """What the rest of the system may ask of tenancy."""
 
-from app.platform.tenancy.service.tenants import (
+from app.platform.tenancy.service.acting import end_grant, get_grant, list_grants, open_grant
+from app.platform.tenancy.service.admission import ActiveMember, Admission, active_member
+from app.platform.tenancy.service.approvals import approve, execute, get_approval, list_approvals, propose, reject
+from app.platform.tenancy.service.invitations import (
+    Accepted,
+    accept_invitation,
+    create_invitation,
+    get_invitation,
+    list_invitations,
+    resend_invitation,
+    revoke_invitation,
+)
+from app.platform.tenancy.service.members import (
     add_member,
+    change_role,
+    get_member,
+    list_members,
+    reactivate_member,
+    remove_member,
+    suspend_member,
+)
+from app.platform.tenancy.service.roles import held
+from app.platform.tenancy.service.tenants import (
+    close_tenant,
     create_tenant,
     get_tenant,
-    list_members,
+    list_children,
     set_status,
     tenant_ids,
 )
 
-__all__ = ["add_member", "create_tenant", "get_tenant", "list_members", "set_status", "tenant_ids"]
+__all__ = [
+    "Accepted",
+    "ActiveMember",
+    "Admission",
+    "accept_invitation",
+    "active_member",
+    "add_member",
+    "approve",
+    "change_role",
+    "close_tenant",
+    "create_invitation",
+    "create_tenant",
+    "end_grant",
+    "execute",
+    "get_approval",
+    "get_grant",
+    "get_invitation",
+    "get_member",
+    "get_tenant",
+    "held",
+    "list_approvals",
+    "list_children",
+    "list_grants",
+    "list_invitations",
+    "list_members",
+    "open_grant",
+    "propose",
+    "reactivate_member",
+    "reject",
+    "remove_member",
+    "resend_invitation",
+    "revoke_invitation",
+    "set_status",
+    "suspend_member",
+    "tenant_ids",
+]

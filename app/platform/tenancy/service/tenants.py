@@ -1,25 +1,43 @@
-"""Decides what can be done with a tenant: create it, read it, suspend it, add and list its members."""
+"""Decides what can be done with a tenant: create it, read it, suspend it, close it; and which lie below it.
 
+Closing is not deleting: the tenant stays `closing` for `CLOSING_GRACE`, readable, without keys. The purge that follows
+is a job of the operator's, after `closes_at`: it checks that ledger and records which the law keeps (orders, fills,
+approvals, events) are archived, then deletes the tenant's rows in reverse order of foreign keys, one tenant a
+transaction. Until then `set_status(ACTIVE)` takes it all back, but for the keys.
+"""
+
+from datetime import datetime
 from uuid import UUID
 
 from app.infra.database import Database, Tx
-from app.kernel.errors import conflict, not_found
+from app.kernel.errors import DomainError, Kind, conflict, not_found
 from app.kernel.ids import encode_id, uuid7
 from app.platform.tenancy import repository
-from app.platform.tenancy.domain import Role, TenantStatus, check_slug, normal_email
-from app.platform.tenancy.tables import Member, Tenant
+from app.platform.tenancy.domain import CLOSING_GRACE, TenantStatus, check_slug
+from app.platform.tenancy.ports import Credentials, Holdings, StepUp
+from app.platform.tenancy.service.members import owner_of
+from app.platform.tenancy.tables import ChildTenant, Tenant
 from app.web.cursors import Cursor, Slice
 
 
-async def create_tenant(database: Database, *, slug: str, name: str, tenant_id: UUID | None = None) -> UUID:
-    """A new active tenant, in a transaction of its own; its id. Raises `invalid_slug`.
+async def create_tenant(
+    database: Database, *, slug: str, name: str, tenant_id: UUID | None = None, parent_id: UUID | None = None
+) -> UUID:
+    """A new active tenant, in a transaction of its own; its id. Raises `invalid_slug`, `tenant_not_found` (the parent).
 
     Only the platform's operator does this: no route leads here. A seed that must be repeatable passes `tenant_id`.
+    The parent's list is written first: a child that a crash left out of `tenants` opens to nobody.
     """
     new_id = tenant_id or uuid7()
+    checked = check_slug(slug)
+    if parent_id is not None:
+        async with database.tx(parent_id) as tx:
+            await get_tenant(tx)
+            tx.add(ChildTenant(tenant_id=parent_id, id=new_id, slug=checked, name=name))
+            tx.emit("tenant.child_added", new_id, {"slug": checked, "name": name})
     async with database.tx(new_id) as tx:
-        tx.add(Tenant(id=new_id, tenant_id=new_id, slug=check_slug(slug), name=name))
-        tx.emit("tenant.created", new_id, {"slug": slug, "name": name})
+        tx.add(Tenant(id=new_id, tenant_id=new_id, slug=checked, name=name, parent_id=parent_id))
+        tx.emit("tenant.created", new_id, {"slug": checked, "name": name})
     return new_id
 
 
@@ -31,30 +49,46 @@ async def get_tenant(tx: Tx) -> Tenant:
     return tenant
 
 
+async def list_children(tx: Tx, cursor: Cursor) -> Slice[ChildTenant]:
+    """One page of the tenants below this one, newest first."""
+    return cursor.cut(await repository.children(tx, cursor))
+
+
 async def set_status(tx: Tx, status: TenantStatus) -> Tenant:
     """Suspend or reactivate the transaction's tenant; orders obey at once (`tenancy_status()`)."""
     tenant = await get_tenant(tx)
     if tenant.status != status:
         tenant.status = status
+        tenant.closes_at = None
         tx.emit("tenant.status_changed", tenant.id, {"status": status.value})
     return tenant
 
 
-async def add_member(tx: Tx, *, email: str, role: Role) -> Member:
-    """A new member, without a login yet. Raises `invalid_email`, `member_exists`."""
-    normal = normal_email(email)
-    if await repository.member_by_email(tx, normal) is not None:
-        raise conflict("member_exists", f"{normal!r} is a member already.", param="email")
-    member = Member(tenant_id=tx.tenant_id, email=normal, role=role.value)
-    tx.add(member)
-    tx.emit("member.added", member.id, {"role": role.value})
+async def close_tenant(
+    tx: Tx, *, step_up: StepUp, credentials: Credentials, holdings: Holdings, now: datetime
+) -> Tenant:
+    """Begin to close the tenant, as an owner who has just proved who he is; its keys end with it.
+
+    Raises `owner_needed`, `step_up_needed`, `tenant_holds_positions`. A second time changes nothing.
+    """
+    await owner_of(tx)
+    if tx.principal is None or not await step_up.confirmed(tx.principal, now=now):
+        raise DomainError("step_up_needed", Kind.FORBIDDEN, "Confirm who you are: log in again, then repeat this.")
+    await repository.lock_people(tx)
+    tenant = await get_tenant(tx)
+    if tenant.status == TenantStatus.CLOSING:
+        return tenant
+    held = await holdings.freeze(tx)
+    if held.positions or held.orders:
+        raise conflict(
+            "tenant_holds_positions",
+            f"{held.positions} positions and {held.orders} orders are open: close and cancel them first.",
+        )
+    tenant.status, tenant.closes_at = TenantStatus.CLOSING, now + CLOSING_GRACE
+    ended = await credentials.revoke_all(tx, now=now)
+    tx.emit("tenant.closing", tenant.id, {"closes_at": tenant.closes_at.isoformat(), "keys_revoked": ended})
     await tx.flush()
-    return member
-
-
-async def list_members(tx: Tx, cursor: Cursor) -> Slice[Member]:
-    """One page of the tenant's members, newest first."""
-    return cursor.cut(await repository.members(tx, cursor))
+    return tenant
 
 
 async def tenant_ids(database: Database) -> list[UUID]:

@@ -21,7 +21,7 @@ from app.trading.risk.domain import Finding
 from app.trading.risk.service import rules
 
 _CONTEXT = "select orders_context($1, $2, $3, $4, $5)"
-_WRITE = "select orders_write($1, $2, $3::jsonb, $4::jsonb, $5, $6, $7::jsonb, $8, $9, $10)"
+_WRITE = "select orders_write($1, $2, $3::jsonb, $4::jsonb, $5, $6, $7::jsonb, $8, $9, $10, $11, $12, $13)"
 ATTEMPTS = 8
 """How often a decision is made again because another order or a fill of the account came between."""
 
@@ -138,6 +138,9 @@ async def _write(tx: Tx, order: dict[str, Any], context: Context, decision: Deci
             who.key_id if who else None,
             who.source_ip if who else None,
             who.request_id if who else None,
+            who.user_id if who else None,
+            who.home_tenant_id if who else None,
+            who.grant_id if who else None,
         )
     except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError):
         return None

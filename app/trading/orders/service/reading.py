@@ -3,17 +3,22 @@
 from typing import Any, cast
 from uuid import UUID
 
-from sqlmodel import col, select
+from sqlalchemy import text
+from sqlmodel import col, func, select
 
 from app.infra.database import Tx
 from app.kernel.errors import not_found
 from app.kernel.ids import encode_id
+from app.kernel.orders import TERMINAL
+from app.platform.tenancy.ports import Held
 from app.trading.orders.tables import FillRow, Order
+from app.trading.portfolio.service import count_open
 from app.trading.risk.service import decision_findings
 from app.web.cursors import Cursor, Slice
 
 _Order = cast(Any, Order)
 _Fill = cast(Any, FillRow)
+_TAKE_TURNS = text("SELECT accounts_advance_all(NULL)")
 
 
 async def get_order(tx: Tx, order_id: UUID) -> Order:
@@ -60,3 +65,21 @@ async def list_fills(
 async def order_findings(tx: Tx, order_id: UUID) -> list[dict[str, Any]]:
     """Every rule's figures on this order."""
     return await decision_findings(tx, order_id)
+
+
+class TenantHoldings:
+    """What stands in the way of closing a tenant: tenancy's port `Holdings`."""
+
+    async def freeze(self, tx: Tx) -> Held:
+        """Open positions and orders of the transaction's tenant, in both modes.
+
+        Every account's turn is taken first: an order that was decided before, but not yet written, is decided again
+        after this transaction, when the tenant's new status denies it.
+        """
+        await tx.execute(_TAKE_TURNS)
+        working = (
+            select(func.count())
+            .select_from(Order)
+            .where(col(Order.tenant_id) == tx.tenant_id, col(Order.status).not_in(sorted(TERMINAL)))
+        )
+        return Held(positions=await count_open(tx), orders=int((await tx.scalars(working)).one()))

@@ -49,7 +49,7 @@ END $$;
 -- p_version was read.
 CREATE OR REPLACE FUNCTION orders_write(p_tenant uuid, p_version bigint, p_order jsonb, p_findings jsonb,
                                         p_session_day date, p_equity bigint, p_event jsonb, p_key uuid,
-                                        p_source_ip text, p_request_id text)
+                                        p_source_ip text, p_request_id text, p_user uuid, p_home uuid, p_grant uuid)
 RETURNS timestamptz LANGUAGE plpgsql AS $$
 DECLARE o orders := jsonb_populate_record(NULL::orders, p_order);
 BEGIN
@@ -71,7 +71,8 @@ BEGIN
         END IF;
         PERFORM work_append('execution', 'order.submit', o.account_id, jsonb_build_object('order_id', o.id), 1);
     END IF;
-    PERFORM events_append('order.' || o.status, o.id, o.account_id, p_event, p_key, p_source_ip, p_request_id);
+    PERFORM events_append('order.' || o.status, o.id, o.account_id, p_event, p_key, p_source_ip, p_request_id,
+                          p_user, p_home, p_grant);
     RETURN o.created_at;
 END $$;
 

@@ -11,7 +11,6 @@ from app.kernel.errors import DomainError
 from app.kernel.orders import Mode
 from app.platform.identity.domain import (
     ID_LENGTH,
-    PERMISSIONS,
     StoredKey,
     check_grant,
     check_key,
@@ -20,6 +19,7 @@ from app.platform.identity.domain import (
     hash_key,
     parse_key,
 )
+from app.platform.tenancy.domain import PERMISSIONS
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 KEY = format_key(Mode.TEST, "in1", "0" * ID_LENGTH, bytes(range(32)))

@@ -1,0 +1,189 @@
+"""Decides how keys, clients, grants, codes and tokens are read and locked.
+
+What a grant redeems is read `FOR UPDATE`: of eight who redeem it at once, seven must wait and then see it used.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import delete, func, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+from sqlmodel import select
+
+from app.infra.database import Tx
+from app.kernel.ids import uuid7
+from app.platform.oauth.domain import KeyState
+from app.platform.oauth.tables import (
+    AuthorizationCode,
+    Grant,
+    OAuthClient,
+    RefreshToken,
+    TokenEpoch,
+    UsedAssertion,
+)
+from app.web.cursors import Cursor
+
+_KEYS = """
+SELECT kid, algorithm, state, public_jwk::text AS public_jwk, private_sealed, created_at, retired_at
+FROM oauth_signing_keys WHERE state <> 'gone' ORDER BY created_at, kid
+"""
+_ADD_KEY = """
+INSERT INTO oauth_signing_keys (id, kid, algorithm, state, public_jwk, private_sealed, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+"""
+_MOVE_KEY = """
+UPDATE oauth_signing_keys SET state = $2,
+    private_sealed = CASE WHEN $2 = 'active' THEN private_sealed END,
+    retired_at = CASE WHEN $2 = 'active' THEN NULL ELSE coalesce(retired_at, $3) END
+WHERE kid = $1
+"""
+_LOCK = "SELECT pg_advisory_xact_lock(hashtext('oauth_signing_keys'))"
+_TENANT = "SELECT oauth_tenant_of_client($1)"
+
+_Client = cast(Any, OAuthClient)
+_Code = cast(Any, AuthorizationCode)
+_Grant = cast(Any, Grant)
+_Refresh = cast(Any, RefreshToken)
+_Used = cast(Any, UsedAssertion)
+_Epoch = cast(Any, TokenEpoch)
+
+
+async def signing_keys(source: "asyncpg.Pool | asyncpg.Connection") -> Sequence[asyncpg.Record]:
+    """Every key that is not gone, oldest first."""
+    rows: Sequence[asyncpg.Record] = await source.fetch(_KEYS)
+    return rows
+
+
+async def lock_signing_keys(connection: asyncpg.Connection) -> None:
+    """One rotation at a time, until the transaction ends."""
+    await connection.execute(_LOCK)
+
+
+async def add_signing_key(connection: asyncpg.Connection, row: tuple[object, ...]) -> None:
+    await connection.execute(_ADD_KEY, *row)
+
+
+async def move_signing_key(connection: asyncpg.Connection, kid: str, state: KeyState, *, at: datetime) -> None:
+    """A key that signs no more loses its private part here."""
+    await connection.execute(_MOVE_KEY, kid, state.value, at)
+
+
+async def tenant_of_client(pool: asyncpg.Pool, client_id: str) -> UUID | None:
+    """Whose client this is; revoked ones too."""
+    found: UUID | None = await pool.fetchval(_TENANT, client_id)
+    return found
+
+
+async def clients(tx: Tx, cursor: Cursor) -> Sequence[OAuthClient]:
+    """One row more than the page."""
+    return (await tx.scalars(cursor.apply(select(OAuthClient), _Client.id))).all()
+
+
+# What follows runs inside `AsyncSession.run_sync`, below Authlib.
+
+
+def client_in_force(session: Session, client_id: str) -> OAuthClient | None:
+    found: OAuthClient | None = session.scalars(
+        select(OAuthClient).where(_Client.client_id == client_id, _Client.status == "active")
+    ).one_or_none()
+    return found
+
+
+def use_assertion(
+    session: Session, tenant_id: UUID, client_ref: UUID, jti_hash: bytes, *, expires_at: datetime, now: datetime
+) -> bool:
+    """Whether this is the first use; a second one at the same time waits for the first. Forgets expired ones."""
+    session.execute(delete(UsedAssertion).where(_Used.client_ref == client_ref, _Used.expires_at < now))
+    row = {
+        "tenant_id": tenant_id,
+        "id": uuid7(),
+        "client_ref": client_ref,
+        "jti_hash": jti_hash,
+        "expires_at": expires_at,
+    }
+    written = session.execute(insert(UsedAssertion).values(row).on_conflict_do_nothing().returning(_Used.id))
+    return written.one_or_none() is not None
+
+
+def code_for_update(session: Session, code_hash: bytes, client_ref: UUID) -> AuthorizationCode | None:
+    found: AuthorizationCode | None = session.scalars(
+        select(AuthorizationCode)
+        .where(_Code.code_hash == code_hash, _Code.client_ref == client_ref)
+        .with_for_update(key_share=True)
+    ).one_or_none()
+    return found
+
+
+def refresh_for_update(
+    session: Session, token_hash: bytes, client_ref: UUID
+) -> tuple[RefreshToken, Grant, RefreshToken | None] | None:
+    """The token locked, its grant locked, and its successor."""
+    token = session.scalars(
+        select(RefreshToken).where(_Refresh.token_hash == token_hash).with_for_update(key_share=True)
+    ).one_or_none()
+    if token is None:
+        return None
+    grant = session.scalars(
+        select(Grant)
+        .where(_Grant.id == token.grant_id, _Grant.client_ref == client_ref)
+        .with_for_update(key_share=True)
+    ).one_or_none()
+    if grant is None:
+        return None
+    successor = session.scalars(select(RefreshToken).where(_Refresh.id == token.successor_id)).one_or_none()
+    return token, grant, successor
+
+
+def find_refresh(session: Session, token_hash: bytes) -> tuple[RefreshToken, Grant] | None:
+    """The token and its grant, unlocked."""
+    found = session.execute(
+        select(RefreshToken, Grant)
+        .join(Grant, (_Grant.tenant_id == _Refresh.tenant_id) & (_Grant.id == _Refresh.grant_id))
+        .where(_Refresh.token_hash == token_hash)
+    ).one_or_none()
+    return None if found is None else (found[0], found[1])
+
+
+def revoke_grant(session: Session, grant_id: UUID, *, reason: str, at: datetime) -> None:
+    """End a grant for ever; a second time changes nothing."""
+    session.execute(
+        update(Grant)
+        .where(_Grant.id == grant_id, _Grant.revoked_at.is_(None))
+        .values(revoked_at=at, revoked_reason=reason)
+    )
+
+
+def epochs(session: Session, subjects: Sequence[UUID]) -> dict[UUID, int]:
+    """The present epoch of each subject, 0 where none has begun."""
+    rows = session.execute(select(_Epoch.id, _Epoch.epoch).where(_Epoch.id.in_(subjects))).all()
+    return dict.fromkeys(subjects, 0) | {row[0]: row[1] for row in rows}
+
+
+async def next_epoch(tx: Tx, subject: UUID) -> int:
+    """Begin a new epoch of a subject; the one that ended."""
+    ended = await tx.execute(select(func.oauth_next_epoch(tx.tenant_id, subject)))
+    return int(ended.scalar_one())
+
+
+async def revoke_grants(tx: Tx, *, at: datetime, reason: str, **of: object) -> list[UUID]:
+    """End every grant with these values (`user_id`, `session_id`, `client_ref`); their ids."""
+    where = [getattr(_Grant, name) == value for name, value in of.items()]
+    ended = await tx.execute(
+        update(Grant)
+        .where(_Grant.revoked_at.is_(None), *where)
+        .values(revoked_at=at, revoked_reason=reason)
+        .returning(_Grant.id)
+    )
+    return list(ended.scalars())
+
+
+def has_granted(session: Session, client_ref: UUID, user_id: UUID, scopes: Sequence[str]) -> bool:
+    """Whether the person has a grant to this client in force with all of `scopes`."""
+    rows = session.scalars(
+        select(Grant).where(_Grant.client_ref == client_ref, _Grant.user_id == user_id, _Grant.revoked_at.is_(None))
+    )
+    return any(set(scopes) <= set(row.scopes) for row in rows)

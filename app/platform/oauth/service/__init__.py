@@ -1,0 +1,52 @@
+"""What the rest of the system may ask of the authorization server."""
+
+from app.platform.oauth.service.authentication import BearerAuthenticator, TokenAuthenticator
+from app.platform.oauth.service.authorizing import Answer, Authorizing, Question, Refusal
+from app.platform.oauth.service.clients import (
+    IssuedClient,
+    create_client,
+    get_client,
+    list_clients,
+    revoke_client,
+    rotate_secret,
+)
+from app.platform.oauth.service.ending import end_person_tokens, end_session_tokens, end_tenant_tokens
+from app.platform.oauth.service.grants import person_claims
+from app.platform.oauth.service.login import PeopleLogin
+from app.platform.oauth.service.metadata import metadata_of
+from app.platform.oauth.service.protocol import Reply
+from app.platform.oauth.service.revocations import Revocations
+from app.platform.oauth.service.sealing import LocalSealer, decode_key, derive_key
+from app.platform.oauth.service.server import AuthorizationService
+from app.platform.oauth.service.signing import Keys, Rotated, ensure_keys, rotate_keys
+
+__all__ = [
+    "Answer",
+    "AuthorizationService",
+    "Authorizing",
+    "BearerAuthenticator",
+    "IssuedClient",
+    "Keys",
+    "LocalSealer",
+    "PeopleLogin",
+    "Question",
+    "Refusal",
+    "Reply",
+    "Revocations",
+    "Rotated",
+    "TokenAuthenticator",
+    "create_client",
+    "decode_key",
+    "derive_key",
+    "end_person_tokens",
+    "end_session_tokens",
+    "end_tenant_tokens",
+    "ensure_keys",
+    "get_client",
+    "list_clients",
+    "metadata_of",
+    "person_claims",
+    "revoke_client",
+    "rotate_keys",
+    "rotate_secret",
+]

@@ -1,0 +1,134 @@
+"""Decides how a tenant's applications are registered, listed and ended. A secret leaves this module once."""
+
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
+
+from app.infra.database import Tx
+from app.kernel.errors import conflict, invalid, not_found
+from app.kernel.ids import encode_id
+from app.kernel.orders import Mode
+from app.platform.identity.domain import check_grant, encode_base32
+from app.platform.identity.service import PERMISSIONS
+from app.platform.oauth import repository
+from app.platform.oauth.domain import (
+    CLIENT,
+    IDENTITY_SCOPES,
+    AuthMethod,
+    GrantType,
+    NewClient,
+    check_client,
+    client_mark,
+    hash_secret,
+)
+from app.platform.oauth.tables import OAuthClient
+from app.web.cursors import Cursor, Slice
+
+_ID_LENGTH = 20
+_SECRET_BYTES = 32
+_SECRET_LENGTH = 52
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedClient:
+    """A client with its new secret, to be shown once; None for one that proves itself otherwise."""
+
+    row: OAuthClient
+    secret: str | None = field(repr=False)
+
+
+async def create_client(tx: Tx, client: NewClient, *, mode: Mode = Mode.TEST) -> IssuedClient:
+    """A new client of the transaction's tenant.
+
+    It has the mode of the caller's credential and at most the caller's permissions; without a caller (the seed),
+    `mode` and any. Raises what `check_client` and `check_grant` raise, `invalid_jwks`, `openid_needs_a_person`.
+    """
+    check_client(client)
+    _check_keys(client)
+    caller = tx.principal
+    identity = sorted(set(client.scopes) & IDENTITY_SCOPES.keys())
+    if identity and GrantType.CODE not in client.grant_types:
+        raise invalid(
+            "openid_needs_a_person",
+            f"{identity[0]} is about a person: add authorization_code to grant_types, or drop it.",
+            param="scopes",
+        )
+    permissions = [scope for scope in client.scopes if scope not in IDENTITY_SCOPES]
+    granted = check_grant(permissions, caller.scopes if caller else PERMISSIONS) if permissions or not identity else []
+    secret = _new_secret() if client.auth_method.has_secret else None
+    row = OAuthClient(
+        tenant_id=tx.tenant_id,
+        client_id=f"oc_{encode_base32(secrets.token_bytes(13), _ID_LENGTH)}",
+        name=client.name,
+        auth_method=client.auth_method.value,
+        secret_hash=hash_secret(secret) if secret else None,
+        jwks=dict(client.jwks) if client.jwks is not None else None,
+        grant_types=[grant.value for grant in dict.fromkeys(client.grant_types)],
+        redirect_uris=list(dict.fromkeys(client.redirect_uris)),
+        scopes=sorted([*identity, *granted]),
+        cors_origins=list(dict.fromkeys(client.cors_origins)),
+        mode=(caller.mode if caller else mode).value,
+        created_by=caller.key_id if caller else None,
+    )
+    tx.add(row)
+    tx.emit("oauth_client.created", row.id, {"name": row.name, "scopes": row.scopes, "mode": row.mode})
+    await tx.flush()
+    return IssuedClient(row, secret)
+
+
+def _check_keys(client: NewClient) -> None:
+    if client.jwks is None:
+        return
+    try:
+        KeySet.import_key_set({"keys": client.jwks["keys"]})
+    except (JoseError, ValueError, TypeError, KeyError):
+        raise invalid("invalid_jwks", "A key of jwks cannot be read (RFC 7517).", param="jwks") from None
+
+
+def _new_secret() -> str:
+    return f"cs_{encode_base32(secrets.token_bytes(_SECRET_BYTES), _SECRET_LENGTH)}"
+
+
+async def get_client(tx: Tx, row_id: UUID) -> OAuthClient:
+    """Raises `oauth_client_not_found`."""
+    row = await tx.get(OAuthClient, row_id)
+    if row is None:
+        raise not_found("oauth_client", encode_id(CLIENT, row_id))
+    return row
+
+
+async def list_clients(tx: Tx, cursor: Cursor) -> Slice[OAuthClient]:
+    """One page of the tenant's clients, newest first, revoked ones too."""
+    return cursor.cut(await repository.clients(tx, cursor))
+
+
+async def rotate_secret(tx: Tx, row_id: UUID) -> IssuedClient:
+    """A new secret; the old one ends at the commit. Raises `client_revoked`, `client_has_no_secret`."""
+    row = await get_client(tx, row_id)
+    if row.status != "active":
+        raise conflict("client_revoked", "This client was revoked. Register another one.")
+    if not AuthMethod(row.auth_method).has_secret:
+        raise conflict("client_has_no_secret", f"A client of {row.auth_method} has no secret to rotate.")
+    secret = _new_secret()
+    row.secret_hash = hash_secret(secret)
+    tx.emit("oauth_client.secret_rotated", row.id, {"name": row.name})
+    await tx.flush()
+    return IssuedClient(row, secret)
+
+
+async def revoke_client(tx: Tx, row_id: UUID, *, now: datetime) -> tuple[OAuthClient, list[str]]:
+    """End a client for ever, and all that was granted to it; a second time changes nothing.
+
+    Returns the marks to publish once the transaction is committed. Raises `oauth_client_not_found`.
+    """
+    row = await get_client(tx, row_id)
+    if row.status == "active":
+        row.status = "revoked"
+        row.revoked_at = now
+        await repository.revoke_grants(tx, at=now, reason="client_revoked", client_ref=row.id)
+        tx.emit("oauth_client.revoked", row.id, {"name": row.name})
+    return row, [client_mark(row.id)]

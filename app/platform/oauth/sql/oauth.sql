@@ -1,0 +1,17 @@
+-- The one way to a client's tenant before that is known: takes an exact client id, returns one tenant's. Owned by
+-- mandi_lookup, whose policies see all tenants; made under that role, since replacing a function takes its owner.
+SET LOCAL ROLE mandi_lookup;
+CREATE OR REPLACE FUNCTION oauth_tenant_of_client(p_client_id text) RETURNS uuid
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT c.tenant_id FROM oauth_clients c WHERE c.client_id = p_client_id
+$$;
+REVOKE ALL ON FUNCTION oauth_tenant_of_client(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION oauth_tenant_of_client(text) TO mandi_app;
+RESET ROLE;
+
+-- Begins a new epoch of a subject (the transaction's tenant, or a person in it); the one that ended.
+CREATE OR REPLACE FUNCTION oauth_next_epoch(p_tenant uuid, p_subject uuid) RETURNS bigint LANGUAGE sql AS $$
+    INSERT INTO oauth_token_epochs (tenant_id, id, epoch) VALUES (p_tenant, p_subject, 1)
+    ON CONFLICT (tenant_id, id) DO UPDATE SET epoch = oauth_token_epochs.epoch + 1
+    RETURNING epoch - 1
+$$;

@@ -1,0 +1,1 @@
+"""Data that decisions about people rest on."""

@@ -1,0 +1,33 @@
+-- The only ways to a person before it is known who that is: each takes an exact credential and returns what checking
+-- it needs. Owned by mandi_lookup, whose policies see all people; made under that role, since replacing a function
+-- takes its owner.
+SET LOCAL ROLE mandi_lookup;
+
+CREATE OR REPLACE FUNCTION people_by_email(p_email text)
+RETURNS TABLE (id uuid, password_hash text, status text, second_factor boolean)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT u.id, u.password_hash, u.status, u.totp_confirmed_at IS NOT NULL FROM users u WHERE u.email = p_email
+$$;
+REVOKE ALL ON FUNCTION people_by_email(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION people_by_email(text) TO mandi_app;
+
+CREATE OR REPLACE FUNCTION people_by_session(p_token_hash bytea)
+RETURNS TABLE (id uuid, user_id uuid, pending boolean, auth_time timestamptz, amr text[], last_seen_at timestamptz,
+               expires_at timestamptz, ended_at timestamptz, email text, status text, second_factor boolean)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT s.id, s.user_id, s.pending, s.auth_time, s.amr, s.last_seen_at, s.expires_at, s.ended_at, u.email, u.status,
+           u.totp_confirmed_at IS NOT NULL
+    FROM login_sessions s JOIN users u ON u.id = s.user_id WHERE s.token_hash = p_token_hash
+$$;
+REVOKE ALL ON FUNCTION people_by_session(bytea) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION people_by_session(bytea) TO mandi_app;
+
+CREATE OR REPLACE FUNCTION people_by_mail_token(p_token_hash bytea, p_purpose text)
+RETURNS TABLE (user_id uuid, expires_at timestamptz, used_at timestamptz)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT t.user_id, t.expires_at, t.used_at FROM mail_tokens t
+    WHERE t.token_hash = p_token_hash AND t.purpose = p_purpose
+$$;
+REVOKE ALL ON FUNCTION people_by_mail_token(bytea, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION people_by_mail_token(bytea, text) TO mandi_app;
+RESET ROLE;

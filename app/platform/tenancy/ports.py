@@ -1,0 +1,79 @@
+"""What tenancy needs of mail, logins, plans, keys and trading, all of which lie above it. `main` hands them in."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from app.infra.database import Tx
+from app.kernel.principal import Principal
+
+
+@dataclass(frozen=True, slots=True)
+class InvitationLetter:
+    """What a person who is invited must be told. `token` opens the door: it is in no log, event or representation."""
+
+    email: str
+    tenant_name: str
+    role: str
+    expires_at: datetime
+    token: str = field(repr=False)
+
+
+class Inviter(Protocol):
+    """Sends invitations. The only one who ever sees a raw token."""
+
+    async def invite(self, tx: Tx, letter: InvitationLetter) -> None:
+        """Take the letter in the transaction that makes the invitation: write it down, call no network."""
+        ...
+
+
+class StepUp(Protocol):
+    """Knows how fresh a person's login is."""
+
+    async def confirmed(self, principal: Principal, *, now: datetime) -> bool:
+        """Whether the person behind `principal` has proved within the last minutes who he is."""
+        ...
+
+
+class Credentials(Protocol):
+    """The tenant's keys."""
+
+    async def revoke_all(self, tx: Tx, *, now: datetime) -> int:
+        """End all of them for ever; how many there were."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What stands in the way of closing a tenant."""
+
+    positions: int
+    orders: int
+
+
+class Holdings(Protocol):
+    """What the tenant holds."""
+
+    async def freeze(self, tx: Tx) -> Held:
+        """Count open positions and orders, after making sure that no order decided before can still be written."""
+        ...
+
+
+class Entitlements(Protocol):
+    """What a tenant's plan includes."""
+
+    async def lacking(self, tenant_id: UUID, permissions: Collection[str], *, now: datetime) -> Collection[str]:
+        """Those of `permissions` that the tenant's plan does not include at `now`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What the routes are given."""
+
+    inviter: Inviter
+    step_up: StepUp
+    credentials: Credentials
+    holdings: Holdings

@@ -1,0 +1,34 @@
+"""The task of the platform: a wake-up of the queue `default` drains one shard; so far it sends webhooks."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
+from typing import Any
+
+from app.infra.outbound.client import OutboundClient
+from app.infra.process import App
+from app.infra.redis import REDIS_ERRORS
+from app.infra.work import runner
+from app.infra.work.relay import sent_key
+from app.infra.work.runner import Handler
+from app.platform.notifications.service import handlers
+from workers.main import celery
+from workers.process import current
+
+
+@cache
+def _handlers() -> Mapping[str, Handler]:
+    app = current().app
+    return handlers(app, OutboundClient(loopback=app.settings.environment == "local"))
+
+
+async def _drain(app: App, queue: str, shard: int, holder: str) -> None:
+    with suppress(*REDIS_ERRORS):
+        await app.redis.delete(sent_key(queue, shard))  # from here on, new work needs a new wake-up
+    await runner.drain(app.database.dispatch, _handlers(), queue, shard, holder=holder)
+
+
+@celery.task(queue="default")  # type: ignore[untyped-decorator]
+def drain_default(*, queue: str = "default", shard: int, **_: Any) -> None:
+    process = current()
+    process.run(lambda app: _drain(app, queue, shard, process.holder))
