@@ -15,6 +15,7 @@ from app.custody.ledger.routes import router as balances
 from app.custody.ledger.service import Books
 from app.infra.events.hub import EventHub
 from app.infra.process import on_termination
+from app.infra.rates import Rate, RateStore
 from app.infra.settings import Settings, load_settings
 from app.infra.telemetry import observe_request, setup_telemetry
 from app.insight.analytics.routes import router as performance
@@ -44,10 +45,12 @@ from app.platform.oauth.service import (
     ensure_keys,
 )
 from app.platform.people.routes import router as people
+from app.platform.plans.routes import router as plans
+from app.platform.plans.service import TenantQuotas
 from app.platform.tenancy.ports import Ports
 from app.platform.tenancy.routes import tenancy_routes
 from app.platform.tenancy.service import Admission
-from app.platform.tenancy.service.unwired import EveryPermission, NoMail, NoStepUp
+from app.platform.tenancy.service.unwired import NoMail, NoStepUp
 from app.trading.orders.routes import router as orders
 from app.trading.orders.service.reading import TenantHoldings
 from app.trading.portfolio.routes import router as positions
@@ -58,10 +61,12 @@ from app.web.errors import install_errors
 from app.web.events import render
 from app.web.events import router as events
 from app.web.health import router as health
+from app.web.limits import Limiter
 from app.web.middleware import RequestBoundary
 from app.web.openapi import install_openapi
 from app.web.pages import SESSION_COOKIE, Pages
 from app.web.queries import refuse_unknown_query
+from app.web.sources import SourceBoundary, Sources
 from app.web.stream import router as stream
 from app.web.transaction import tx_requiring
 
@@ -104,6 +109,7 @@ def _routers(settings: Settings) -> list[APIRouter]:
         *trading,
         health,
         *tenancy_routes(Ports(NoMail(), NoStepUp(), TenantKeys(), TenantHoldings())),
+        plans,
         api_keys,
         client_routes(),
         people,
@@ -145,9 +151,10 @@ def create_app(settings: Settings | None = None, *, login: Login | None = None) 
         async with bootstrap(used) as process, open_people(process) as people_process:
             keys = KeyAuthenticator(process.database, cell=used.cell)
             hub = EventHub(process.database, process.redis, render=render)
-            quotes = QuoteBoard(process.database.pool, process.stream, FEED)
+            board = QuoteBoard(process.database.pool, process.stream, FEED)
             authenticator: Authenticator = keys
-            bodies = [keys.run, hub.run, quotes.run, people_process.sender.run]
+            rates, quotas = RateStore(process.redis, processes=used.gateway_processes), TenantQuotas(process.database)
+            bodies = [keys.run, hub.run, board.run, rates.run, quotas.run, people_process.sender.run]
             app.state.oauth = None
             secure = used.public_url.startswith("https://")
             pages = Pages(*TEMPLATES, key=people_process.form_key, secure=secure)
@@ -162,11 +169,13 @@ def create_app(settings: Settings | None = None, *, login: Login | None = None) 
                 database=process.database,
                 redis=process.redis,
                 authenticator=authenticator,
-                admission=Admission(process.database, EveryPermission()),
+                admission=Admission(process.database, quotas),
                 cell=used.cell,
                 clock=process.clock,
                 hub=hub,
-                quotes=quotes,
+                quotes=board,
+                limiter=Limiter(rates, quotas),
+                sources=Sources(rates, Rate(used.anonymous_calls_per_minute, 60)),
             )
             app.state.people = people_process.people
             app.state.pages = pages
@@ -196,6 +205,7 @@ def create_app(settings: Settings | None = None, *, login: Login | None = None) 
         app.include_router(router)
     install_errors(app)
     install_openapi(app)
+    app.add_middleware(SourceBoundary)
     app.add_middleware(RequestBoundary, observe=observe_request)
     return app
 

@@ -33,6 +33,8 @@ class Settings(BaseSettings):
     sealing_key: SecretStr | None = Field(default=None, alias="MANDI_SEALING_KEY")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", alias="LOG_LEVEL")
     database_pool_size: int = Field(default=10, ge=2, le=100, alias="DATABASE_POOL_SIZE")
+    gateway_processes: int = Field(default=4, ge=1, le=1_000, alias="GATEWAY_PROCESSES")
+    anonymous_calls_per_minute: int = Field(default=6_000, ge=1, le=1_000_000, alias="ANONYMOUS_CALLS_PER_MINUTE")
     worker_concurrency: int = Field(default=1, ge=1, le=64, alias="WORKER_CONCURRENCY")
     replay_bars_per_second: float = Field(default=20.0, ge=0, le=100_000, alias="REPLAY_BARS_PER_SECOND")
     otel_endpoint: str | None = Field(default=None, alias="OTEL_EXPORTER_OTLP_ENDPOINT")

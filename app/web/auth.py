@@ -1,13 +1,15 @@
-"""Decides who may call a route: a bearer credential, and the permission that the route declares.
+"""Decides who may call a route, and at which cost: a bearer credential, and the permission that the route declares.
 
 Whoever acts for a tenant below his own says so with the header `Mandi-Act-As`, on every request.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
+from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from app.infra.telemetry import bind_tenant
@@ -15,6 +17,7 @@ from app.kernel.errors import DomainError, Kind
 from app.kernel.ids import decode_id, encode_id
 from app.kernel.principal import Principal
 from app.web.context import Admission, gateway_of, now, request_id_of
+from app.web.limits import EXIT, Costs, usual_cost
 
 ACT_AS = "Mandi-Act-As"
 HOW = "Send the header `Authorization: Bearer sk_test_in1_…`."
@@ -41,15 +44,19 @@ async def authenticated(
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
     act_as: _ActAs = None,
 ) -> Principal:
-    """The caller, once a request. Raises `missing_credential`, or what the authenticator says."""
+    """The caller, once a request. Raises `missing_credential`, what the authenticator says, and what `Limiter` says."""
     if credentials is None:
         raise DomainError("missing_credential", Kind.UNAUTHENTICATED, f"This operation needs an API key. {HOW}")
     gateway = gateway_of(request)
+    cost = cost_of(request.scope["route"].dependant, request.method)
+    if cost.weight:
+        gateway.sources.refuse(request.scope)
     principal = await gateway.authenticator.authenticate(credentials.credentials, now=gateway.clock())
     if act_as is not None:
         grant_id = decode_id("act", act_as, param=ACT_AS)
         principal = await gateway.admission.act_as(principal, grant_id, now=gateway.clock())
     bind_tenant(encode_id("ten", principal.tenant_id))
+    await gateway.limiter.charge(request, principal, cost, now=gateway.clock())
     source_ip = request.client.host if request.client else None
     return replace(principal, source_ip=source_ip, request_id=request_id_of(request))
 
@@ -94,3 +101,18 @@ def requires(*permissions: str, exits: bool = False) -> Requires:
     if not permissions:
         raise ValueError("a route must name at least one permission")
     return Requires(permissions, exits)
+
+
+def cost_of(dependant: Dependant, method: str) -> Costs:
+    """What a route declares with `costs`, nothing for one that only takes risk away, else as its method says."""
+    declared = list(_declared(dependant))
+    stated = next((one for one in declared if isinstance(one, Costs)), None)
+    if stated is None and any(isinstance(one, Requires) and one.exits for one in declared):
+        return EXIT
+    return stated or usual_cost(method)
+
+
+def _declared(dependant: Dependant) -> Iterator[object]:
+    yield dependant.call
+    for inner in dependant.dependencies:
+        yield from _declared(inner)

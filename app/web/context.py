@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 from redis.asyncio import Redis
@@ -12,6 +12,10 @@ from starlette.requests import HTTPConnection
 from app.infra.database import Database
 from app.infra.events.hub import EventHub
 from app.kernel.principal import Principal
+from app.web.limits import Limiter
+
+if TYPE_CHECKING:
+    from app.web.sources import Sources
 
 
 class Authenticator(Protocol):
@@ -61,6 +65,8 @@ class Gateway:
     clock: Callable[[], datetime]
     hub: EventHub
     quotes: Quotes
+    limiter: Limiter
+    sources: "Sources"
 
 
 def gateway_of(connection: HTTPConnection) -> Gateway:

@@ -40,6 +40,7 @@ SUBJECTS = {
     "backtest": "bkt",
     "client": "cli",
     "deployment": "dep",
+    "entitlements": "ten",
     "fill": "fil",
     "invitation": "inv",
     "journal": "jrn",

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
-from app.web.auth import Requires
+from app.web.auth import Requires, cost_of
 from app.web.errors import FieldError, Problem
 
 _RESPONSES = {
@@ -90,7 +90,11 @@ def _complete(app: FastAPI, document: dict[str, Any]) -> None:
         for method in route.methods or ():
             operation = document["paths"].get(route.path_format, {}).get(method.lower())
             if operation is not None:
-                _complete_operation(operation, sorted(permissions_of(route)), path=str(route.path_format))
+                permissions = sorted(permissions_of(route))
+                _complete_operation(operation, permissions, path=str(route.path_format))
+                if permissions:
+                    cost = cost_of(route.dependant, method)
+                    operation["x-cost"] = {"class": cost.cost_class.value, "weight": cost.weight}
 
 
 def _complete_operation(operation: dict[str, Any], permissions: list[str], *, path: str) -> None:

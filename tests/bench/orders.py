@@ -28,6 +28,7 @@ from app.kernel.money import Money
 from app.market.data.service import seed_reference
 from app.market.instruments.service import find_instrument
 from app.platform.identity.service import create_key
+from app.platform.plans.service import assign_plan
 from app.platform.tenancy.domain import PERMISSIONS
 from app.platform.tenancy.service import create_tenant
 from app.trading.risk.service import set_limit
@@ -100,6 +101,7 @@ async def _seed(app: App) -> Market:
     tenant_id = await create_tenant(app.database, slug="bench", name="Bench")
     accounts = []
     async with app.database.tx(tenant_id) as tx:
+        await assign_plan(tx, "broker", reason="the largest rates", now=now)
         key = await create_key(tx, name="bench", scopes=sorted(PERMISSIONS), cell=app.settings.cell, now=now)
         await set_limit(tx, None, "max_open_orders", {"limit": 1_000_000})
         for number in range(ACCOUNTS):

@@ -18,6 +18,8 @@ from app.infra.database import Tx
 from app.kernel.errors import conflict, not_found
 from app.kernel.ids import encode_id, uuid7
 from app.kernel.orders import Mode
+from app.platform.plans.domain import QuotaName
+from app.platform.plans.service import consume
 from app.web.cursors import Cursor, Slice
 
 PREFIX = "acc"
@@ -82,7 +84,7 @@ async def create_account(
     """Open a paper account and fund it by a journal entry, both or neither.
 
     `now` is market time, the entry's effective date. A seed that must be repeatable passes `account_id`. Raises what
-    `check_new_account` says, `charge_schedule_not_found`, `client_not_found` and `client_closed`.
+    `check_new_account` says, `charge_schedule_not_found`, `client_not_found`, `client_closed` and `quota_exceeded`.
     """
     schedule = schedule_named(asked.schedule_name)
     check_new_account(asked, schedule_currency=schedule.currency, key_mode=_mode(tx) or asked.mode)
@@ -91,6 +93,7 @@ async def create_account(
         if client is None:
             raise not_found("client", encode_id(CLIENT, client_id))
         check_client_open(ClientStatus(client.status))
+    await consume(tx, QuotaName.ACCOUNTS)
     account = Account(
         tenant_id=tx.tenant_id,
         id=account_id or uuid7(),

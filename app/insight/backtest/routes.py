@@ -11,6 +11,7 @@ from app.insight.backtest.schemas import BacktestOut, CreateBacktest
 from app.kernel.ids import decode_id
 from app.web.auth import requires
 from app.web.context import now
+from app.web.limits import costs
 from app.web.pagination import Page, Paged
 from app.web.transaction import OpenTx
 
@@ -22,7 +23,7 @@ REPORT_POLICY = (
 
 router = APIRouter(prefix="/v1/backtests", tags=["Backtests"])
 _READ = [Depends(requires("backtests:read"))]
-_WRITE = [Depends(requires("backtests:write"))]
+_WRITE = [Depends(requires("backtests:write")), Depends(costs("backtests"))]
 _CANCEL = [Depends(requires("backtests:write", exits=True))]
 _Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 

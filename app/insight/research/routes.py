@@ -11,6 +11,7 @@ from app.insight.research.schemas import CreateSweep, SweepOut
 from app.kernel.ids import decode_id
 from app.web.auth import requires
 from app.web.context import now
+from app.web.limits import costs
 from app.web.pagination import Page, Paged
 from app.web.transaction import OpenTx
 
@@ -22,7 +23,7 @@ REPORT_POLICY = (
 
 router = APIRouter(prefix="/v1/sweeps", tags=["Sweeps"])
 _READ = [Depends(requires("sweeps:read"))]
-_WRITE = [Depends(requires("sweeps:write"))]
+_WRITE = [Depends(requires("sweeps:write")), Depends(costs("backtests"))]
 _CANCEL = [Depends(requires("sweeps:write", exits=True))]
 _Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 

@@ -173,12 +173,12 @@ class Standing:
 
 
 def may(
-    permission: str, *, scopes: Collection[str], standing: Standing, lacking: Collection[str], exits: bool = False
+    permission: str, *, scopes: Collection[str], standing: Standing, unentitled: DomainError | None, exits: bool = False
 ) -> DomainError | None:
     """None when the caller may do what `permission` allows, else why not.
 
-    The conjunction of the credential's `scopes`, the person's role, the tenant's plan (`lacking`: what it does not
-    include) and the tenant's state, in this order: whoever lacks a scope learns nothing else. `exits`: the operation
+    The conjunction of the credential's `scopes`, the person's role, the tenant's plan (`unentitled`: what it says
+    against it) and the tenant's state, in this order: whoever lacks a scope learns nothing else. `exits`: the operation
     only takes risk or power away; neither plan nor state ever stop it.
     """
     if permission not in scopes:
@@ -194,10 +194,8 @@ def may(
             f"The member who answers for this credential may not {permission}, or is not active. "
             "Ask an owner for another role.",
         )
-    if permission in lacking and not exits:
-        return DomainError(
-            "not_entitled", Kind.FORBIDDEN, f"The tenant's plan does not include {permission}. Choose a larger plan."
-        )
+    if unentitled is not None and not exits:
+        return unentitled
     if standing.tenant_status is not TenantStatus.ACTIVE and not exits and not permission.endswith(":read"):
         return DomainError(
             f"tenant_{standing.tenant_status}",

@@ -1,12 +1,13 @@
 """What tenancy needs of mail, logins, plans, keys and trading, all of which lie above it. `main` hands them in."""
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
 from app.infra.database import Tx
+from app.kernel.errors import DomainError
+from app.kernel.orders import Mode
 from app.kernel.principal import Principal
 
 
@@ -64,8 +65,8 @@ class Holdings(Protocol):
 class Entitlements(Protocol):
     """What a tenant's plan includes."""
 
-    async def lacking(self, tenant_id: UUID, permissions: Collection[str], *, now: datetime) -> Collection[str]:
-        """Those of `permissions` that the tenant's plan does not include at `now`."""
+    async def refusal(self, tenant_id: UUID, permission: str, mode: Mode, *, now: datetime) -> DomainError | None:
+        """None when the tenant's plan includes what `permission` allows in `mode`, else why not, with the remedy."""
         ...
 
 

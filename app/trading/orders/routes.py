@@ -16,11 +16,13 @@ from app.trading.orders.schemas import CreateOrder, FillOut, OrderOut
 from app.trading.orders.tables import Order
 from app.web.auth import requires
 from app.web.context import now
+from app.web.limits import costs
 from app.web.pagination import Page, Paged
 from app.web.transaction import OpenTx
 
 router = APIRouter(tags=["Orders"])
-_WRITE = [Depends(requires("orders:write", exits=True))]  # whether an order enters is decided with the order itself
+_CANCEL = [Depends(requires("orders:write", exits=True))]
+_PLACE = [*_CANCEL, Depends(costs("orders"))]  # whether an order enters is decided with the order itself
 _Filter = Annotated[str | None, Query(max_length=64)]
 _IdempotencyKey = Annotated[
     str | None, Header(alias="Idempotency-Key", max_length=64, description="Used as `client_order_id` by default.")
@@ -32,7 +34,7 @@ async def _shown(tx: Tx, order: Order) -> OrderOut:
     return OrderOut.of(order, scale, await service.order_findings(tx, order.id))
 
 
-@router.post("/v1/orders", summary="Place an order", status_code=201, dependencies=_WRITE)
+@router.post("/v1/orders", summary="Place an order", status_code=201, dependencies=_PLACE)
 async def place(
     body: CreateOrder,
     tx: OpenTx,
@@ -84,7 +86,7 @@ async def retrieve(id: str, tx: OpenTx) -> OrderOut:
     "/v1/orders/{id}/cancel",
     summary="Cancel an order",
     status_code=202,
-    dependencies=_WRITE,
+    dependencies=_CANCEL,
 )
 async def cancel(id: str, tx: OpenTx, at: Annotated[datetime, Depends(now)]) -> OrderOut:
     """Ask for it to be taken back, ahead of everything else that waits in the account. A fill may still come first."""

@@ -21,6 +21,7 @@ GLOBAL_TABLES = frozenset(
         "last_prices",
         "oauth_signing_keys",
         "paper_checkpoints",
+        "plans",
         "trading_sessions",
     }
 )

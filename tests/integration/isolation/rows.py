@@ -1,6 +1,7 @@
 """Makes one valid row for any table, from the catalogue alone: types, keys, checks. Values are text, cast on use."""
 
 import itertools
+import json
 import re
 import secrets
 from dataclasses import dataclass, field
@@ -10,10 +11,14 @@ from uuid import UUID
 import asyncpg
 
 from app.kernel.ids import uuid7
+from tests.factories.plans import TERMS
 
 Row = dict[str, str | None]
-EXAMPLES: dict[tuple[str, str], str] = {("act_as_grants", "expires_at"): "2026-01-05T09:45:00Z"}
-"""(table, column) → a value, for a check that the search below cannot satisfy (a pattern, for example)."""
+EXAMPLES: dict[tuple[str, str], str] = {
+    ("act_as_grants", "expires_at"): "2026-01-05T09:45:00Z",
+    ("plans", "terms"): json.dumps(TERMS),
+}
+"""(table, column) → a value, for a check that the search below cannot satisfy, or a document that is read."""
 
 _MAX_TRIES = 5_000
 _QUOTED = re.compile(r"'((?:[^']|'')*)'")

@@ -15,9 +15,9 @@ from app.infra.database import Database
 from app.kernel.errors import DomainError
 from app.kernel.ids import encode_id, uuid7
 from app.kernel.orders import Mode
+from app.platform.plans.service import TenantQuotas
 from app.platform.tenancy.domain import NOT_DELEGABLE, PERMISSIONS, Role, TenantStatus
 from app.platform.tenancy.service import Admission, create_tenant, end_grant, open_grant, set_status
-from app.platform.tenancy.service.unwired import EveryPermission
 from tests.factories.members import Person, make_person
 from tests.factories.tenants import TenantWithKey, make_key, make_tenant
 from tests.integration.platform.conftest import now
@@ -127,7 +127,7 @@ async def test_both_sides_may_end_it_in_the_same_moment(database: Database, tree
 
 
 async def test_a_grant_ends_with_its_time_and_works_for_its_opener_alone(database: Database, tree: Tree) -> None:
-    admission = Admission(database, EveryPermission())
+    admission = Admission(database, TenantQuotas(database))
     began = now()
     async with database.tx(tree.boss.tenant_id, tree.boss.principal) as tx:
         grant = await open_grant(tx, tree.child.tenant_id, reason=WHY, minutes=30, now=began)

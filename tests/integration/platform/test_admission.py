@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -11,8 +12,10 @@ from app.infra.database import Database
 from app.kernel.ids import uuid7
 from app.kernel.orders import Mode
 from app.kernel.principal import Principal
+from app.platform.plans.service import TenantQuotas
 from app.platform.tenancy.domain import BUILT_IN, Role, TenantStatus
 from app.platform.tenancy.service import Admission, active_member, set_status, suspend_member
+from tests.factories.entitlements import override
 from tests.factories.members import make_person
 from tests.factories.tenants import make_tenant
 from tests.integration.platform.conftest import now
@@ -84,24 +87,21 @@ async def test_a_suspended_tenant_reads_and_exits_and_no_more(
     assert await _code(client, "POST", "/v1/accounts", tenant.headers) == "invalid_request"
 
 
-class _NoAccounts:
-    """A plan without accounts."""
-
-    async def lacking(self, tenant_id: object, permissions: object, *, now: object) -> tuple[str, ...]:
-        return ("accounts:write",)
-
-
 async def test_what_the_plan_lacks_is_refused_but_never_an_exit(database: Database) -> None:
     from app.kernel.errors import DomainError
 
-    tenant = await make_tenant(database)
-    admission = Admission(database, _NoAccounts())
-    caller = Principal(tenant.tenant_id, tenant.key_row, Mode.TEST, frozenset({"accounts:write", "orders:write"}))
+    tenant, having = await make_tenant(database), await make_tenant(database)
+    await override(database, having.tenant_id, "features.live_trading", True)
+    admission = Admission(database, TenantQuotas(database))
+    caller = Principal(tenant.tenant_id, tenant.key_row, Mode.LIVE, frozenset({"accounts:write", "orders:write"}))
     with pytest.raises(DomainError) as refused:
         await admission.check(caller, ("accounts:write",), exits=False, now=now())
-    assert refused.value.code == "not_entitled"
+    assert refused.value.code == "feature_not_in_plan"
+    assert "the plan developer has it" in refused.value.message
     await admission.check(caller, ("accounts:write",), exits=True, now=now())
     await admission.check(caller, ("orders:write",), exits=False, now=now())
+    await admission.check(replace(caller, mode=Mode.TEST), ("accounts:write",), exits=False, now=now())
+    await admission.check(replace(caller, tenant_id=having.tenant_id), ("accounts:write",), exits=False, now=now())
 
 
 async def test_a_persons_permissions_are_those_of_his_role_in_that_tenant_alone(database: Database) -> None:
@@ -118,12 +118,11 @@ async def test_a_persons_permissions_are_those_of_his_role_in_that_tenant_alone(
 
 async def test_a_person_who_is_no_member_may_nothing(database: Database) -> None:
     from app.kernel.errors import DomainError
-    from app.platform.tenancy.service.unwired import EveryPermission
 
     tenant = await make_tenant(database)
     other = await make_person(database, (await make_tenant(database)).tenant_id)
     for user_id in (uuid7(), other.user_id):
         caller = Principal(tenant.tenant_id, uuid7(), Mode.TEST, frozenset({"orders:read"}), user_id=user_id)
         with pytest.raises(DomainError) as refused:
-            await Admission(database, EveryPermission()).check(caller, ("orders:read",), exits=True, now=now())
+            await Admission(database, TenantQuotas(database)).check(caller, ("orders:read",), exits=True, now=now())
         assert refused.value.code == "role_lacks_permission"

@@ -30,6 +30,8 @@ from app.kernel.money import currency_exponent, parse_scaled
 from app.market.data.domain import from_us, interval_length
 from app.market.data.service import Series, find_series, read_times
 from app.market.instruments.service import corporate_actions, rules_at, scales_of
+from app.platform.plans.domain import QuotaName
+from app.platform.plans.service import consume
 from app.trading.strategies.service import build_program, get_strategy, is_intraday, program_document
 
 _DAY_US = 86_400_000_000
@@ -46,23 +48,27 @@ class _History:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A run that was checked: what to run, the program as compiled, the bar times of all its instruments."""
+    """A run that was checked: what to run, the program as compiled, the bar times of all its instruments, its cells
+    (bars × instruments, finer ones among them: what the plan counts)."""
 
     plan: Plan
     program: Program
     currency: str
     bars: int
+    cells: int
 
 
 async def create_backtest(tx: Tx, asked: Asked, data_dir: Path) -> Backtest:
     """Check, pin and queue a backtest. Nothing is written when it is refused.
 
-    Raises what `plan_backtest` raises, and `too_many_backtests` when `MAX_UNFINISHED` of the tenant's wait or run.
+    Raises what `plan_backtest` raises, `too_many_backtests` when `MAX_UNFINISHED` of the tenant's wait or run, and
+    `quota_exceeded` when the plan has fewer cells left this month.
     """
     planned = await plan_backtest(tx, asked, data_dir)
     if await repository.count_unfinished(tx) >= MAX_UNFINISHED:
         reason = f"{MAX_UNFINISHED} backtests of yours wait or run; wait for one of them, or cancel it."
         raise DomainError("too_many_backtests", Kind.LIMITED, reason)
+    await consume(tx, QuotaName.BACKTEST_CELLS, planned.cells)
     return await _queue(tx, asked, planned)
 
 
@@ -86,7 +92,7 @@ async def plan_backtest(tx: Tx, asked: Asked, data_dir: Path) -> Planned:
     _holdable(len(times), len(histories))
     _affordable(program, where, bars=len(times), instruments=len(scales))
     _charged(asked, scales[0].currency, days)
-    finer = await _finer(tx, data_dir, asked, scales, len(times))
+    finer, finer_bars = await _finer(tx, data_dir, asked, scales, len(times))
     plan = Plan(
         program=document,
         parameters=parameters,
@@ -102,7 +108,7 @@ async def plan_backtest(tx: Tx, asked: Asked, data_dir: Path) -> Planned:
         finer_interval=asked.finer_interval,
         finer=finer,
     )
-    return Planned(plan, program, scales[0].currency, len(times))
+    return Planned(plan, program, scales[0].currency, len(times), (len(times) + finer_bars) * len(scales))
 
 
 async def _queue(tx: Tx, asked: Asked, planned: Planned) -> Backtest:
@@ -212,15 +218,18 @@ def _check_finer(asked: Asked) -> None:
 
 async def _finer(
     tx: Tx, data_dir: Path, asked: Asked, scales: Sequence[InstrumentScale], bars: int
-) -> tuple[FinerFile, ...]:
-    """The files of finer bars, in the instruments' order. Raises `bars_not_found`, `no_bars_in_range`, `too_costly`."""
+) -> tuple[tuple[FinerFile, ...], int]:
+    """The files of finer bars, in the instruments' order, and how many bars.
+
+    Raises `bars_not_found`, `no_bars_in_range`, `too_costly`.
+    """
     if asked.finer_interval is None:
-        return ()
+        return (), 0
     histories = await _histories(tx, data_dir, asked, scales, asked.finer_interval)
     _holdable(bars, len(histories), finer=max(len(one.at_us) for one in histories))
     times, _ = await asyncio.to_thread(_timeline, histories)
     _holdable(bars, len(histories), finer=len(times))
-    return tuple(FinerFile(one.series.path, one.series.sha256) for one in histories)
+    return tuple(FinerFile(one.series.path, one.series.sha256) for one in histories), len(times)
 
 
 async def _histories(

@@ -28,6 +28,8 @@ from app.insight.research.service.sweeping import folds_of
 from app.insight.research.tables import Sweep
 from app.kernel.errors import DomainError, Kind, invalid
 from app.kernel.ids import uuid7
+from app.platform.plans.domain import QuotaName
+from app.platform.plans.service import consume
 
 MAX_CHUNKS = 2_000
 _BARS_OF_A_CHUNK = 2_000_000
@@ -50,7 +52,8 @@ async def create_sweep(tx: Tx, asked: AskedSweep, data_dir: Path) -> Seen:
     """Check, pin and queue a sweep. Nothing is written when it is refused.
 
     Raises what `backtest.service.plan_backtest` raises, `invalid_sweep`, `invalid_folds` and `too_costly` naming the
-    field, `too_many_sweeps` when `MAX_UNFINISHED` of the tenant's wait or run.
+    field, `too_many_sweeps` when `MAX_UNFINISHED` of the tenant's wait or run, `quota_exceeded` when the plan has
+    fewer cells left this month.
     """
     check_metric(asked.metric)
     planned = await plan_backtest(tx, asked.run, data_dir)
@@ -69,6 +72,7 @@ async def create_sweep(tx: Tx, asked: AskedSweep, data_dir: Path) -> Seen:
     if await repository.count_unfinished(tx) >= MAX_UNFINISHED:
         reason = f"{MAX_UNFINISHED} sweeps of yours wait or run; wait for one of them, or cancel it."
         raise DomainError("too_many_sweeps", Kind.LIMITED, reason)
+    await consume(tx, QuotaName.BACKTEST_CELLS, count * planned.cells)
     size = max(1, min(MOST, _BARS_OF_A_CHUNK // (planned.bars * instruments)), -(-count // MAX_CHUNKS))
     return Seen(await _queue(tx, asked, planned, search, count=count, size=size), 0)
 

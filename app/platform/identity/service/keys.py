@@ -19,6 +19,8 @@ from app.platform.identity.domain import (
     hash_key,
 )
 from app.platform.identity.tables import ApiKey
+from app.platform.plans.domain import QuotaName
+from app.platform.plans.service import consume, release
 from app.platform.tenancy.service import held
 from app.web.cursors import Cursor, Slice
 
@@ -49,12 +51,13 @@ async def create_key(
 
     A caller's key passes on its own mode, the person who answers for it and at most what both may do; without a caller
     (the seed) `mode` and `user_id` are taken as given, `test` and nobody by default. Raises `unknown_scope`,
-    `no_scopes`, `scope_not_held`, `expired_already`.
+    `no_scopes`, `scope_not_held`, `expired_already`, `quota_exceeded`.
     """
     caller = tx.principal
     granted = check_grant(scopes, await held(tx))
     if expires_at is not None and expires_at <= now:
         raise invalid("expired_already", "expires_at must lie in the future.", param="expires_at")
+    await consume(tx, QuotaName.API_KEYS)
     used_mode = caller.mode if caller else mode or Mode.TEST
     key_id = encode_base32(secrets.token_bytes(8), ID_LENGTH)
     secret = format_key(used_mode, cell, key_id, secrets.token_bytes(SECRET_BYTES))
@@ -85,7 +88,9 @@ async def revoke_key(tx: Tx, row_id: UUID, *, now: datetime) -> ApiKey:
     row = await tx.get(ApiKey, row_id)
     if row is None:
         raise not_found("api_key", encode_id("key", row_id))
+    await tx.session.refresh(row, with_for_update={"key_share": True})  # two may revoke it at once
     if row.revoked_at is None:
+        await release(tx, QuotaName.API_KEYS)
         row.revoked_at = now
         tx.emit("api_key.revoked", row.id, {"name": row.name})
     return row

@@ -32,13 +32,13 @@ class Admission:
 
     async def check(self, principal: Principal, permissions: Sequence[str], *, exits: bool, now: datetime) -> None:
         """Raises the first reason of `domain.may` against any of `permissions`."""
-        if not principal.scopes.issuperset(permissions):  # the answer is known without asking
-            standing, lacking = _UNQUESTIONED, frozenset[str]()
-        else:
-            standing = await self._standing(principal, permissions, exits=exits)
-            lacking = frozenset(await self._entitlements.lacking(principal.tenant_id, permissions, now=now))
+        known = not principal.scopes.issuperset(permissions)  # the answer, without asking
+        standing = _UNQUESTIONED if known else await self._standing(principal, permissions, exits=exits)
         for permission in permissions:
-            refused = may(permission, scopes=principal.scopes, standing=standing, lacking=lacking, exits=exits)
+            unentitled = None
+            if not known and not exits:
+                unentitled = await self._entitlements.refusal(principal.tenant_id, permission, principal.mode, now=now)
+            refused = may(permission, scopes=principal.scopes, standing=standing, unentitled=unentitled, exits=exits)
             if refused is not None:
                 raise refused
 

@@ -1,8 +1,6 @@
 """Stand-ins for ports whose owners are not wired yet, each of which errs on the safe side: no mail, no step-up."""
 
-from collections.abc import Collection
 from datetime import datetime
-from uuid import UUID
 
 import structlog
 
@@ -25,10 +23,3 @@ class NoStepUp:
 
     async def confirmed(self, principal: Principal, *, now: datetime) -> bool:
         return False
-
-
-class EveryPermission:
-    """A plan that includes everything."""
-
-    async def lacking(self, tenant_id: UUID, permissions: Collection[str], *, now: datetime) -> Collection[str]:
-        return ()

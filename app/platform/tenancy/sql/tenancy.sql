@@ -4,9 +4,11 @@ CREATE OR REPLACE FUNCTION tenancy_status_of(p_tenant uuid) RETURNS text LANGUAG
     SELECT t.status FROM tenants t WHERE t.tenant_id = p_tenant
 $$;
 
--- The status of the transaction's tenant: a suspended one may exit, not enter.
+-- Whether the transaction's tenant may enter positions: 'active', or 'suspended', also for one that is past due beyond
+-- its grace. A suspended one may exit, not enter.
 CREATE OR REPLACE FUNCTION tenancy_status() RETURNS text LANGUAGE sql STABLE AS $$
-    SELECT tenancy_status_of(nullif(current_setting('app.tenant_id', true), '')::uuid)
+    SELECT CASE WHEN plans_read_only(t.id) THEN 'suspended' ELSE tenancy_status_of(t.id) END
+    FROM (SELECT nullif(current_setting('app.tenant_id', true), '')::uuid AS id) t
 $$;
 
 -- The one way to an invitation before its tenant is known: takes the hash of an exact token of 256 random bits.
@@ -31,7 +33,7 @@ BEGIN
     FROM members m LEFT JOIN roles r ON r.tenant_id = m.tenant_id AND r.id = m.role_id
     WHERE m.tenant_id = p_home AND m.user_id = p_user;
     PERFORM set_config('app.tenant_id', p_tenant::text, true);
-    tenant_status := tenancy_status();
+    tenant_status := tenancy_status_of(p_tenant);
 END $$;
 
 -- The child that p_user of p_parent may act for at p_now by this grant: null unless both sides still have it open, both

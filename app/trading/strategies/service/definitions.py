@@ -15,6 +15,8 @@ from app.kernel.errors import conflict, invalid, not_found
 from app.kernel.ids import encode_id
 from app.kernel.plugins import discover
 from app.market.instruments.service import scales_of
+from app.platform.plans.domain import QuotaName
+from app.platform.plans.service import consume, release
 from app.trading.strategies.tables import Deployment, Strategy
 from app.web.cursors import Cursor, Slice
 
@@ -117,7 +119,7 @@ async def deploy(
     """Run a strategy on an account, from the next bar of the account's feed on.
 
     `now` is the market's time for a feed that has not begun. Raises `strategy_not_found`, `account_not_found`,
-    `unknown_instrument`, `currency_mismatch`, `account_in_use`.
+    `unknown_instrument`, `currency_mismatch`, `account_in_use`, `quota_exceeded`.
     """
     strategy = await get_strategy(tx, strategy_id)
     account = await get_account(tx, account_id)
@@ -147,6 +149,7 @@ async def deploy(
             "account_in_use", "The account runs a deployment; stop it, or use another account.", param="account_id"
         )
     watermark = await tx.fetchval("select market_watermark($1)", account.feed) or now
+    await consume(tx, QuotaName.DEPLOYMENTS)
     row = Deployment(
         tenant_id=tx.tenant_id,
         strategy_id=strategy_id,
@@ -189,12 +192,16 @@ async def set_status(tx: Tx, deployment_id: UUID, status: str, *, reason: str | 
     Working orders stay as they are: cancel them through the orders. Raises `deployment_stopped`.
     """
     row = await get_deployment(tx, deployment_id)
+    if status == "stopped":  # its place in the quota is given back once, however many stop it at the same time
+        await tx.session.refresh(row, with_for_update={"key_share": True})
     if row.status == "stopped" and status != "stopped":
         raise conflict("deployment_stopped", "The deployment has been stopped; deploy the strategy again.")
     if row.status != status:
         if status == "running":
             row.last_bar = await tx.fetchval("select market_watermark($1)", row.feed) or row.last_bar
             row.failures = 0
+        if status == "stopped":
+            await release(tx, QuotaName.DEPLOYMENTS)
         row.status, row.status_reason = status, reason
         verb = {"running": "resumed"}.get(status, status)
         tx.emit(f"deployment.{verb}", row.id, {"reason": reason} if reason else {}, account_id=row.account_id)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.kernel.errors import DomainError
+from app.kernel.errors import DomainError, Kind
 from app.platform.tenancy.domain import (
     ACTION_FIELDS,
     ACTION_PERMISSION,
@@ -31,6 +31,8 @@ from app.platform.tenancy.domain import (
 TABLE = Path(__file__).with_name("roles.md")
 NAMES = st.sampled_from(sorted(PERMISSIONS))
 SOME = st.frozensets(NAMES)
+NO_PLAN = DomainError("feature_not_in_plan", Kind.FORBIDDEN, "The plan free does not include accounts.")
+PLANS = st.none() | st.just(NO_PLAN)
 STANDINGS = st.builds(Standing, st.sampled_from(TenantStatus), st.none() | SOME)
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 
@@ -67,60 +69,62 @@ def test_no_power_over_people_keys_or_approvals_can_be_delegated() -> None:
     assert powers | {"tenants:act_as", "tenant:delete"} <= NOT_DELEGABLE <= PERMISSIONS.keys()
 
 
-@given(NAMES, SOME, STANDINGS, SOME, st.booleans())
+@given(NAMES, SOME, STANDINGS, PLANS, st.booleans())
 def test_may_is_the_conjunction_of_scope_role_plan_and_state(
-    permission: str, scopes: frozenset[str], standing: Standing, lacking: frozenset[str], exits: bool
+    permission: str, scopes: frozenset[str], standing: Standing, unentitled: DomainError | None, exits: bool
 ) -> None:
     role = standing.role_permissions is None or permission in standing.role_permissions
-    plan = permission not in lacking or exits
+    plan = unentitled is None or exits
     state = standing.tenant_status is TenantStatus.ACTIVE or exits or permission.endswith(":read")
     allowed = permission in scopes and role and plan and state
-    assert (may(permission, scopes=scopes, standing=standing, lacking=lacking, exits=exits) is None) == allowed
+    assert (may(permission, scopes=scopes, standing=standing, unentitled=unentitled, exits=exits) is None) == allowed
 
 
-@given(NAMES, SOME, STANDINGS, SOME, st.booleans(), SOME)
+@given(NAMES, SOME, STANDINGS, PLANS, st.booleans(), SOME)
 def test_taking_anything_away_never_allows_more(
     permission: str,
     scopes: frozenset[str],
     standing: Standing,
-    lacking: frozenset[str],
+    unentitled: DomainError | None,
     exits: bool,
     less: frozenset[str],
 ) -> None:
-    if may(permission, scopes=scopes, standing=standing, lacking=lacking, exits=exits) is None:
+    if may(permission, scopes=scopes, standing=standing, unentitled=unentitled, exits=exits) is None:
         return
     role = None if standing.role_permissions is None else standing.role_permissions - less
     fewer = Standing(TenantStatus.SUSPENDED, role)
-    assert may(permission, scopes=scopes - less, standing=fewer, lacking=lacking | less, exits=exits) is not None
+    assert may(permission, scopes=scopes - less, standing=fewer, unentitled=unentitled, exits=exits) is not None
 
 
-@given(NAMES, SOME, STANDINGS, SOME)
+@given(NAMES, SOME, STANDINGS, PLANS)
 def test_whoever_lacks_the_scope_learns_nothing_else(
-    permission: str, scopes: frozenset[str], standing: Standing, lacking: frozenset[str]
+    permission: str, scopes: frozenset[str], standing: Standing, unentitled: DomainError | None
 ) -> None:
-    refused = may(permission, scopes=scopes - {permission}, standing=standing, lacking=lacking)
+    refused = may(permission, scopes=scopes - {permission}, standing=standing, unentitled=unentitled)
     assert refused is not None and refused.code == "missing_scope"
 
 
-@given(NAMES, STANDINGS, SOME)
-def test_neither_plan_nor_suspension_stop_an_exit(permission: str, standing: Standing, lacking: frozenset[str]) -> None:
+@given(NAMES, STANDINGS, PLANS)
+def test_neither_plan_nor_suspension_stop_an_exit(
+    permission: str, standing: Standing, unentitled: DomainError | None
+) -> None:
     active = Standing(TenantStatus.ACTIVE, standing.role_permissions)
-    wanted = may(permission, scopes={permission}, standing=active, lacking=(), exits=True)
-    refused = may(permission, scopes={permission}, standing=standing, lacking=lacking, exits=True)
+    wanted = may(permission, scopes={permission}, standing=active, unentitled=None, exits=True)
+    refused = may(permission, scopes={permission}, standing=standing, unentitled=unentitled, exits=True)
     assert (refused is None) == (wanted is None)
 
 
 @pytest.mark.parametrize(
-    ("standing", "lacking", "code"),
+    ("standing", "unentitled", "code"),
     [
-        (Standing(TenantStatus.ACTIVE, frozenset()), (), "role_lacks_permission"),
-        (Standing(TenantStatus.ACTIVE), ("accounts:write",), "not_entitled"),
-        (Standing(TenantStatus.SUSPENDED), (), "tenant_suspended"),
-        (Standing(TenantStatus.CLOSING), (), "tenant_closing"),
+        (Standing(TenantStatus.ACTIVE, frozenset()), None, "role_lacks_permission"),
+        (Standing(TenantStatus.ACTIVE), NO_PLAN, "feature_not_in_plan"),
+        (Standing(TenantStatus.SUSPENDED), None, "tenant_suspended"),
+        (Standing(TenantStatus.CLOSING), None, "tenant_closing"),
     ],
 )
-def test_a_refusal_says_which_part_refuses(standing: Standing, lacking: tuple[str, ...], code: str) -> None:
-    refused = may("accounts:write", scopes={"accounts:write"}, standing=standing, lacking=lacking)
+def test_a_refusal_says_which_part_refuses(standing: Standing, unentitled: DomainError | None, code: str) -> None:
+    refused = may("accounts:write", scopes={"accounts:write"}, standing=standing, unentitled=unentitled)
     assert refused is not None and refused.code == code
 
 

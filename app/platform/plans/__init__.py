@@ -1,0 +1,1 @@
+"""Plans: what a tenant may do and how much of it, as versioned data."""

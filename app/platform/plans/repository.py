@@ -1,0 +1,84 @@
+"""Decides how entitlements are read and how usage is counted."""
+
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import text
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import select
+
+from app.infra.database import Tx
+from app.platform.plans.tables import Entitlements, Plan
+
+_ENTITLEMENTS = "SELECT plans_entitlements($1, $2)"
+_ENTITLEMENTS_IN_TX = text("SELECT plans_entitlements(:tenant, CAST(:at AS timestamptz))")
+_COUNT = "SELECT plans_count_usage($1, $2, $3, $4)"
+_CONSUME = text(
+    """
+    INSERT INTO usage_counters AS c (tenant_id, period, name, used) VALUES (:tenant, :period, :name, :amount)
+    ON CONFLICT (tenant_id, period, name) DO UPDATE SET used = c.used + excluded.used
+    WHERE CAST(:limit AS bigint) IS NULL OR c.used + excluded.used <= CAST(:limit AS bigint)
+    RETURNING c.used
+    """
+)
+_RELEASE = text(
+    """
+    UPDATE usage_counters SET used = greatest(0, used - :amount)
+    WHERE tenant_id = :tenant AND period = :period AND name = :name
+    """
+)
+
+
+async def entitlements_document(pool: asyncpg.Pool, tenant_id: UUID, at: datetime) -> str:
+    """What `plans_entitlements` says, outside a transaction."""
+    return str(await pool.fetchval(_ENTITLEMENTS, tenant_id, at))
+
+
+async def own_entitlements_document(tx: Tx, at: datetime | None) -> str:
+    """What `plans_entitlements` says, the transaction's own changes included. `at` None: the database's clock."""
+    await tx.flush()
+    return str((await tx.execute(_ENTITLEMENTS_IN_TX, {"tenant": tx.tenant_id, "at": at})).scalar_one())
+
+
+async def locked_entitlements(tx: Tx) -> Entitlements | None:
+    """The tenant's row, locked for a change."""
+    return await tx.session.get(Entitlements, tx.tenant_id, with_for_update=True, populate_existing=True)
+
+
+async def insert_entitlements(tx: Tx, plan_code: str, plan_version: int, at: datetime) -> None:
+    """The tenant's first row, unless another transaction has just made it."""
+    row = {"plan_code": plan_code, "plan_version": plan_version, "add_ons": {}, "overrides": {}, "version": 0}
+    statement = insert(Entitlements).values(tenant_id=tx.tenant_id, updated_at=at, **row)
+    await tx.execute(statement.on_conflict_do_nothing())
+
+
+async def plan_version(tx: Tx, code: str, version: int | None, at: datetime) -> Plan | None:
+    """This version, or the newest that is valid at `at`."""
+    plans = cast(Any, Plan)
+    statement = select(Plan).where(plans.code == code, plans.valid_from <= at).order_by(plans.version.desc()).limit(1)
+    if version is not None:
+        statement = statement.where(plans.version == version)
+    found: Plan | None = (await tx.scalars(statement)).one_or_none()
+    return found
+
+
+async def count_usage(pool: asyncpg.Pool, tenant_id: UUID, period: str, name: str, more: int) -> int:
+    """Add to a counter, in a transaction of its own; what is used now."""
+    return int(await pool.fetchval(_COUNT, tenant_id, period, name, more))
+
+
+async def consume(tx: Tx, period: str, name: str, amount: int, limit: int | None) -> bool:
+    """Add to a counter unless `limit` would be passed; its row stays locked until the transaction ends."""
+    if limit is not None and amount > limit:
+        return False
+    found = await tx.execute(
+        _CONSUME, {"tenant": tx.tenant_id, "period": period, "name": name, "amount": amount, "limit": limit}
+    )
+    return found.first() is not None
+
+
+async def release(tx: Tx, period: str, name: str, amount: int) -> None:
+    """Take off a counter; never below zero."""
+    await tx.execute(_RELEASE, {"tenant": tx.tenant_id, "period": period, "name": name, "amount": amount})

@@ -1,0 +1,127 @@
+"""Decides what a call costs, and whether its tenant and its credential have that much left.
+
+A route declares its class and weight beside its permission: `dependencies=[Depends(costs("orders"))]`. Without a
+declaration it is a read or a write, by its method. What takes risk away (cancel, pause, stop, revoke; `requires` with
+`exits`) weighs nothing, and nothing here ever refuses it. Headers follow draft-ietf-httpapi-ratelimit-headers-11;
+`web.sources` writes them.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from fastapi import Request
+from starlette.types import Scope
+
+from app.infra.rates import Bucket, RateStore, Verdict
+from app.kernel.costs import CostClass
+from app.kernel.errors import DomainError, Kind
+from app.kernel.principal import Principal
+from app.web.quotas import ClassRates, Quotas
+
+_SAFE = ("GET", "HEAD", "OPTIONS")
+_STATE = "rate_verdict"
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """A marker among a route's dependencies; it does nothing when called."""
+
+    cost_class: CostClass
+    weight: int
+
+    async def __call__(self) -> None:
+        return None
+
+
+def costs(cost_class: str, weight: int = 1) -> Costs:
+    """`Depends(costs("backtests", 5))`. Raises ValueError for a class that does not exist and for a negative weight."""
+    if weight < 0:
+        raise ValueError(f"a call cannot weigh {weight}")
+    return Costs(CostClass(cost_class), weight)
+
+
+EXIT = Costs(CostClass.ORDERS, 0)
+"""What takes risk away: never limited, whatever is exhausted, unpaid or down."""
+
+
+def usual_cost(method: str) -> Costs:
+    """What a route costs that declares nothing."""
+    return Costs(CostClass.READS if method in _SAFE else CostClass.WRITES, 1)
+
+
+class Limiter:
+    """Charges calls to tenants and credentials: one round trip to Redis each, then the month's count in memory."""
+
+    def __init__(self, rates: RateStore, quotas: Quotas) -> None:
+        self.rates = rates
+        self.quotas = quotas
+
+    async def charge(self, request: Request, principal: Principal, cost: Costs, *, now: datetime) -> None:
+        """Raises `rate_limited`, `quota_exceeded`, `read_only`: never for exits."""
+        allowance = await self.quotas.allowance(principal.tenant_id, now=now)
+        verdict = await self.rates.take(
+            buckets_of(principal, cost.cost_class, allowance.rates[cost.cost_class]),
+            cost.weight,
+            open_when_away=cost.cost_class is CostClass.READS,
+        )
+        show(request.scope, verdict)
+        if not verdict.admitted:
+            raise rate_limited(verdict)
+        if cost.weight == 0:
+            return
+        ordering = cost.cost_class is CostClass.ORDERS  # admission lets exits of a read-only tenant pass, no entries
+        if allowance.read_only and not ordering and request.method not in _SAFE:
+            raise DomainError(
+                "read_only",
+                Kind.FORBIDDEN,
+                "The subscription is past due beyond its grace, so the tenant is read-only. Pay the open invoice. "
+                "Meanwhile you may read, cancel orders, and close positions.",
+            )
+        self.quotas.count_call(principal.tenant_id, cost.weight, now=now, refuse=not ordering)
+
+
+def buckets_of(principal: Principal, cost_class: CostClass, rates: ClassRates) -> list[Bucket]:
+    """The tenant's bucket and the credential's. The braces keep both on one node of a Redis cluster."""
+    key = f"rate:{{{principal.tenant_id.hex}}}:{cost_class}"
+    return [
+        Bucket(cost_class.value, key, rates.tenant),
+        Bucket(f"{cost_class}-key", f"{key}:{principal.key_id.hex}", rates.credential),
+    ]
+
+
+def rate_limited(verdict: Verdict) -> DomainError:
+    """The refusal of a verdict, naming the rate that is used up."""
+    used_up = min(zip(verdict.levels, verdict.buckets, strict=True), key=lambda pair: pair[0].remaining)[1]
+    rate = used_up.rate
+    return DomainError(
+        "rate_limited",
+        Kind.LIMITED,
+        f"More calls than {used_up.policy} allows: {rate.quota} in {rate.window_s} s. "
+        f"Wait {seconds(verdict.wait_us)} s (Retry-After), then repeat it.",
+    )
+
+
+def seconds(microseconds: int) -> int:
+    """Whole seconds, rounded up: whoever waits that long does not come too early."""
+    return -(-microseconds // 1_000_000)
+
+
+def show(scope: Scope, verdict: Verdict) -> None:
+    """Note what the answer's headers shall say."""
+    scope.setdefault("state", {})[_STATE] = verdict
+
+
+def shown(scope: Scope) -> Verdict | None:
+    """The verdict noted for this request: None when nobody was charged."""
+    verdict: Verdict | None = scope.get("state", {}).get(_STATE)
+    return verdict
+
+
+def headers_of(verdict: Verdict) -> dict[str, str]:
+    """`RateLimit-Policy`, `RateLimit`, and `Retry-After` with a refusal: lists of structured fields (RFC 9651)."""
+    pairs = [(one.policy, one.rate, left) for one, left in zip(verdict.buckets, verdict.levels, strict=True)]
+    found = {
+        "RateLimit-Policy": ", ".join(f'"{name}";q={rate.quota};w={rate.window_s}' for name, rate, _ in pairs),
+        "RateLimit": ", ".join(f'"{name}";r={left.remaining};t={seconds(left.full_in_us)}' for name, _, left in pairs),
+    }
+    return found if verdict.admitted else found | {"Retry-After": str(max(1, seconds(verdict.wait_us)))}

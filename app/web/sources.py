@@ -1,0 +1,142 @@
+"""Decides how much may be asked from one address without a good credential, before any work is done for it.
+
+A call without a bearer credential is charged to its address first. A call with one is charged afterwards, when nobody
+else was: its credential was not good. An address that has used up its rate is refused by memory alone, before
+its credential is looked up; exits are not, since they might be a neighbour's behind the same address.
+"""
+
+import ipaddress
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import HTTPConnection, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.infra.rates import Bucket, Level, Rate, RateStore, Verdict
+from app.web.context import Gateway, gateway_of, request_id_of
+from app.web.errors import STATUS, problem
+from app.web.limits import headers_of, rate_limited, show, shown
+
+ANONYMOUS = "anonymous"
+REMEMBERED = 10_000
+_UNLIMITED = ("/livez", "/readyz", "/metrics")
+
+
+def source_of(scope: Scope) -> str:
+    """Who is calling: an IPv4 address, or the /64 network that one IPv6 customer is given."""
+    client = scope.get("client")
+    if not client:
+        return "unknown"
+    try:
+        address = ipaddress.ip_address(client[0])
+    except ValueError:
+        return "unknown"
+    if address.version == 4:
+        return str(address)
+    mapped = address.ipv4_mapped
+    return str(mapped or ipaddress.ip_network((address, 64), strict=False))
+
+
+def _bears_credential(scope: Scope) -> bool:
+    """Whether it names a key or token of the API. A client that signs in with Basic does not: hashing is dear."""
+    return Headers(scope=scope).get("authorization", "").partition(" ")[0].lower() in ("bearer", "dpop")
+
+
+class Sources:
+    """What addresses have used up. `rate`: calls without a good credential from one address."""
+
+    def __init__(self, rates: RateStore, rate: Rate, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._rates = rates
+        self._rate = rate
+        self._monotonic = monotonic
+        self._refused: dict[str, float] = {}
+
+    async def charge(self, source: str) -> Verdict:
+        """Count one call of `source`, and remember a refusal for as long as it lasts."""
+        verdict = await self._rates.take([self._bucket(source)], 1)
+        if not verdict.admitted:
+            self._refused[source] = self._monotonic() + verdict.wait_us / 1_000_000
+            while len(self._refused) > REMEMBERED:
+                del self._refused[next(iter(self._refused))]
+        return verdict
+
+    async def take(self, policy: str, source: str, rate: Rate) -> Verdict:
+        """Count one call of `source` against a stricter rate of its own."""
+        return await self._rates.take([Bucket(policy, f"rate:{policy}:{source}", rate)], 1)
+
+    def refused(self, source: str) -> Verdict | None:
+        """The refusal that still holds for `source`, from memory."""
+        until = self._refused.get(source)
+        if until is None:
+            return None
+        wait_us = int((until - self._monotonic()) * 1_000_000)
+        if wait_us <= 0:
+            del self._refused[source]
+            return None
+        full_in_us = self._rate.quota * self._rate.interval_us
+        return Verdict(False, wait_us, (self._bucket(source),), (Level(0, full_in_us),))
+
+    def refuse(self, scope: Scope) -> None:
+        """Raises `rate_limited` when the request's address has used up its rate."""
+        verdict = self.refused(source_of(scope))
+        if verdict is not None:
+            show(scope, verdict)
+            raise rate_limited(verdict)
+
+    def _bucket(self, source: str) -> Bucket:
+        return Bucket(ANONYMOUS, f"rate:{ANONYMOUS}:{source}", self._rate)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitedBySource:
+    """A dependency for public routes whose work is dear, such as checking a password."""
+
+    policy: str
+    rate: Rate
+
+    async def __call__(self, request: Request) -> None:
+        verdict = await gateway_of(request).sources.take(self.policy, source_of(request.scope), self.rate)
+        show(request.scope, verdict)
+        if not verdict.admitted:
+            raise rate_limited(verdict)
+
+
+def limited_by_source(policy: str, quota: int, window_s: int) -> LimitedBySource:
+    """`Depends(limited_by_source("sign-in", 10, 60))`: so many calls of one address, or 429. First in the list."""
+    return LimitedBySource(policy, Rate(quota, window_s))
+
+
+class SourceBoundary:
+    """Plain ASGI, inside `RequestBoundary`: charges addresses, and writes every answer's rate headers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        served: Gateway | None = getattr(scope["app"].state, "gateway", None) if scope["type"] == "http" else None
+        if served is None or scope["path"] in _UNLIMITED:
+            await self._app(scope, receive, send)
+            return
+
+        async def reply(message: Message) -> None:
+            verdict = shown(scope)
+            if message["type"] == "http.response.start" and verdict is not None:
+                MutableHeaders(scope=message).update(headers_of(verdict))
+            await send(message)
+
+        sources, source = served.sources, source_of(scope)
+        anonymous = not _bears_credential(scope)
+        if anonymous:
+            verdict = sources.refused(source) or await sources.charge(source)
+            show(scope, verdict)
+            if not verdict.admitted:
+                error = rate_limited(verdict)
+                request_id = request_id_of(HTTPConnection(scope))
+                answer = problem(STATUS[error.kind], error.code, error.message, request_id=request_id)
+                await answer(scope, receive, reply)
+                return
+        await self._app(scope, receive, reply)
+        if not anonymous and shown(scope) is None:
+            await sources.charge(source)
