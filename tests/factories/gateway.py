@@ -8,6 +8,26 @@ from contextlib import asynccontextmanager, contextmanager
 import uvicorn
 from fastapi import FastAPI
 
+STREAMS = frozenset({"/v1/events/stream"})
+"""Routes whose answers do not end."""
+EXITS = frozenset(
+    {
+        "POST /v1/orders",
+        "POST /v1/orders/{id}/cancel",
+        "POST /v1/deployments/{id}/pause",
+        "POST /v1/deployments/{id}/stop",
+        "POST /v1/backtests/{id}/cancel",
+        "POST /v1/sweeps/{id}/cancel",
+        "DELETE /v1/api_keys/{id}",
+        "DELETE /v1/act_as_grants/{id}",
+        "DELETE /v1/invitations/{id}",
+        "DELETE /v1/members/{id}",
+        "POST /v1/members/{id}/suspend",
+        "POST /v1/approvals/{id}/reject",
+    }
+)
+"""What a suspended tenant may still write, each reviewed: it takes risk or power away, or decides so by itself."""
+
 
 class _Server(uvicorn.Server):
     @contextmanager

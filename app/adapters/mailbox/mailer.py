@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,7 +32,7 @@ class MailboxMailer:
     async def send(self, mail: Mail) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         body = {"at": self._clock().isoformat(), "to": mail.to, "subject": mail.subject, "text": mail.text}
-        name = self._folder / f"{uuid7()}.json"
+        name = self._folder / f"{time.time_ns():020}-{uuid7()}.json"  # ids made in one millisecond do not sort
         with os.fdopen(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             json.dump(body, file)
 

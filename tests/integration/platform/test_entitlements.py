@@ -36,7 +36,7 @@ async def test_a_tenant_without_a_row_is_on_the_free_plan(client: httpx.AsyncCli
     tenant = await make_tenant(database)
     body = (await client.get("/v1/entitlements", headers=tenant.headers)).json()
     assert (body["plan"], body["version"], body["standing"]) == ("free", 0, "good")
-    assert body["features"] == ["paper_trading"]
+    assert body["features"] == ["paper_trading", "webhooks"]
     assert set(body["limits"]) == {"accounts", "api_calls", "api_keys", "backtest_cells", "deployments"}
 
 

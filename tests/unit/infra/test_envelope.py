@@ -77,7 +77,7 @@ def test_no_bit_of_it_can_be_changed(plaintext: bytes, place: Place, data: st.Da
 def test_what_was_never_sealed_is_refused_without_being_repeated(junk: bytes) -> None:
     with pytest.raises(UnsealError) as caught:
         unseal_with(KEY, junk, b"")
-    assert junk.hex() not in str(caught.value) or not junk
+    assert len(junk) < 8 or junk.hex() not in str(caught.value)  # a short one may stand in any sentence
 
 
 def test_the_same_value_is_sealed_to_other_bytes_each_time() -> None:
