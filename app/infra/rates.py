@@ -3,7 +3,8 @@
 A bucket of `quota` calls refills evenly within `window_s`, one call each `interval_us` (the generic cell rate
 algorithm, ITU-T I.371). All it stores is the instant at which it will be full again, so one number per bucket is read
 and written, and every figure is a whole number of microseconds. Redis runs the arithmetic of `draw` as one script over
-all buckets of a call, on its own clock: all of them are drawn from, or none (decision 0010).
+all buckets of a call, on its own clock: all of them are drawn from, or none (decision 0010). What a process is asked
+while it waits for Redis goes there together, call by call, in the next round trip.
 
 While Redis is away, each process keeps its own buckets of `quota // processes`. One failure is enough to stop asking:
 a background probe, no request, finds out when Redis is back.
@@ -19,13 +20,15 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from app.infra.redis import REDIS_ERRORS
+from app.infra.waiting import set_within
 
 DEADLINE_S = 2.0
 """How long the calls that are with Redis when it falls silent wait for it; later ones do not wait at all."""
 
-AT_ONCE = 8
-"""Calls of one process that are with Redis at the same time. Others wait their turn outside the deadline: a busy
-process must not take its own queue for a silent Redis, and let everything through when limits matter most."""
+TOGETHER = 200
+"""Calls in one round trip, at most: the script holds Redis for about 5 µs each. Others wait their turn outside the
+deadline: a busy process must not take its own queue for a silent Redis, and let everything through when limits matter
+most."""
 
 PROBE_S = 0.25
 LOCAL_BUCKETS = 20_000
@@ -104,37 +107,51 @@ def level(full_at: int, rate: Rate, *, now_us: int) -> Level:
 
 
 # `draw` once more, where all processes meet. Numbers stay below 2^53; '%.0f', because Lua prints them in 14 digits.
-# ARGV: the time in µs or 0 for the server's own, the weight, then quota and interval in µs of each key.
+# ARGV: the time in µs or 0 for the server's own, then of each call its weight, how many of KEYS it has, and quota and
+# interval in µs of each. Says of each call its wait, then what remains of each key and when it is full.
 SCRIPT = """
 local now = tonumber(ARGV[1])
 if now == 0 then
     local time = redis.call('TIME')
     now = time[1] * 1000000 + time[2]
 end
-local weight = tonumber(ARGV[2])
-local starts, ends, wait = {}, {}, 0
-for i, key in ipairs(KEYS) do
-    local quota, interval = tonumber(ARGV[2 * i + 1]), tonumber(ARGV[2 * i + 2])
-    starts[i] = math.max(tonumber(redis.call('GET', key) or '0'), now)
-    ends[i] = starts[i] + math.min(weight, quota) * interval
-    if weight > 0 then
-        wait = math.max(wait, ends[i] - now - quota * interval)
+local at, key, said = 2, 0, {}
+while at < #ARGV do
+    local weight, many = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
+    local starts, ends, wait = {}, {}, 0
+    for i = 1, many do
+        local quota, interval = tonumber(ARGV[at + 2 * i]), tonumber(ARGV[at + 2 * i + 1])
+        starts[i] = math.max(tonumber(redis.call('GET', KEYS[key + i]) or '0'), now)
+        ends[i] = starts[i] + math.min(weight, quota) * interval
+        if weight > 0 then
+            wait = math.max(wait, ends[i] - now - quota * interval)
+        end
     end
-end
-local said = {wait}
-for i, key in ipairs(KEYS) do
-    local quota, interval = tonumber(ARGV[2 * i + 1]), tonumber(ARGV[2 * i + 2])
-    local full = starts[i]
-    if weight > 0 and wait == 0 then
-        full = ends[i]
-        redis.call('SET', key, string.format('%.0f', full), 'PX', math.ceil((full - now) / 1000))
+    said[#said + 1] = wait
+    for i = 1, many do
+        local quota, interval = tonumber(ARGV[at + 2 * i]), tonumber(ARGV[at + 2 * i + 1])
+        local full = starts[i]
+        if weight > 0 and wait == 0 then
+            full = ends[i]
+            redis.call('SET', KEYS[key + i], string.format('%.0f', full), 'PX', math.ceil((full - now) / 1000))
+        end
+        said[#said + 1] = math.max(0, math.floor((quota * interval - (full - now)) / interval))
+        said[#said + 1] = full - now
     end
-    said[2 * i] = math.max(0, math.floor((quota * interval - (full - now)) / interval))
-    said[2 * i + 1] = full - now
+    at, key = at + 2 + 2 * many, key + many
 end
 return said
 """
 _PROBE = Bucket("probe", "rate:probe", Rate(1_000, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call that waits for its verdict: None when Redis gives none."""
+
+    buckets: tuple[Bucket, ...]
+    weight: int
+    verdict: "asyncio.Future[Verdict | None]"
 
 
 class RateStore:
@@ -151,7 +168,8 @@ class RateStore:
         self._script = redis.register_script(SCRIPT)
         self._processes = processes
         self._most = local_buckets
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._waiting: list[_Call] = []
+        self._asking: asyncio.Task[None] | None = None
         self._monotonic = monotonic
         self._full_at: dict[str, int] = {}
         self.away = False
@@ -167,23 +185,49 @@ class RateStore:
         `open_when_away`: while Redis is away the local buckets are shown but refuse nobody.
         """
         if not self.away:
-            async with self._turns:
-                try:
-                    if not self.away:
-                        return await self._ask(buckets, weight)
-                except (RedisError, TimeoutError, *REDIS_ERRORS) as error:
-                    self._lost(error)
+            call = _Call(tuple(buckets), weight, asyncio.get_running_loop().create_future())
+            self._waiting.append(call)
+            if self._asking is None:
+                self._asking = asyncio.create_task(self._ask_for_all())
+            found = await call.verdict
+            if found is not None:
+                return found
         verdict = self._take_locally(buckets, weight)
         if open_when_away and not verdict.admitted:
             return Verdict(True, 0, verdict.buckets, verdict.levels)
         return verdict
 
-    async def _ask(self, buckets: Sequence[Bucket], weight: int) -> Verdict:
-        figures = [figure for one in buckets for figure in (one.rate.quota, one.rate.interval_us)]
+    async def _ask_for_all(self) -> None:
+        """Round trips until nobody waits. A caller that went away has its call counted, as if it had stayed."""
+        while self._waiting:
+            calls, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
+            verdicts: Sequence[Verdict | None] = [None] * len(calls)
+            if not self.away:
+                try:
+                    verdicts = await self._ask([(one.buckets, one.weight) for one in calls])
+                except Exception as error:  # whatever it is, nobody may wait for ever
+                    self._lost(error)
+            for one, verdict in zip(calls, verdicts, strict=True):
+                if not one.verdict.done():
+                    one.verdict.set_result(verdict)
+        self._asking = None
+
+    async def _ask(self, calls: Sequence[tuple[tuple[Bucket, ...], int]]) -> list[Verdict]:
+        keys, args = [], [0]
+        for buckets, weight in calls:
+            args += (weight, len(buckets))
+            for one in buckets:
+                keys.append(one.key)
+                args += (one.rate.quota, one.rate.interval_us)
         async with asyncio.timeout(DEADLINE_S):
-            said: list[int] = await self._script(keys=[one.key for one in buckets], args=[0, weight, *figures])
-        levels = [Level(said[at], said[at + 1]) for at in range(1, len(said), 2)]
-        return Verdict(said[0] == 0, said[0], tuple(buckets), tuple(levels))
+            said: list[int] = await self._script(keys=keys, args=args)
+        verdicts, at = [], 0
+        for buckets, _ in calls:
+            end = at + 1 + 2 * len(buckets)
+            levels = [Level(said[place], said[place + 1]) for place in range(at + 1, end, 2)]
+            verdicts.append(Verdict(said[at] == 0, said[at], buckets, tuple(levels)))
+            at = end
+        return verdicts
 
     def _take_locally(self, buckets: Sequence[Bucket], weight: int) -> Verdict:
         now_us = int(self._monotonic() * _SECOND_US)
@@ -207,7 +251,7 @@ class RateStore:
         if not self.away:
             return
         try:
-            await self._ask([_PROBE], 1)
+            await self._ask([((_PROBE,), 1)])
         except (RedisError, TimeoutError, *REDIS_ERRORS):
             return
         self.away = False
@@ -218,8 +262,4 @@ class RateStore:
         """Until `stop`: probe every `PROBE_S` while Redis is away."""
         while not stop.is_set():
             await self.probe()
-            try:
-                async with asyncio.timeout(PROBE_S):
-                    await stop.wait()
-            except TimeoutError:
-                pass
+            await set_within(stop, PROBE_S)

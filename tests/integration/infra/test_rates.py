@@ -62,18 +62,35 @@ async def test_a_call_that_one_bucket_refuses_is_not_taken_from_the_other(redis:
     assert [one.remaining for one in last.levels] == [97, 0]
 
 
-async def test_a_call_asks_redis_once(redis: Redis) -> None:
+async def _trips(redis: Redis) -> int:
+    stats: dict[str, dict[str, int]] = await redis.info("commandstats")
+    return sum(stats.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("evalsha", "eval", "script|load"))
+
+
+async def test_a_call_asks_redis_once_and_many_at_once_ask_together(redis: Redis) -> None:
     store, pair = RateStore(redis, processes=1), [bucket(100), bucket(100)]
     await store.take(pair, 1)  # the first of all loads the script
-
-    async def calls() -> int:
-        stats: dict[str, dict[str, int]] = await redis.info("commandstats")
-        return sum(stats.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("evalsha", "eval", "script|load"))
-
-    before = await calls()
+    before = await _trips(redis)
     for _ in range(5):
         await store.take(pair, 1)
-    assert await calls() == before + 5
+    assert await _trips(redis) == before + 5
+    lone = bucket(3)
+    verdicts = await asyncio.gather(*(store.take(one, 2) for one in ([lone], pair, [lone], pair)))
+    assert [one.admitted for one in verdicts] == [True, True, False, True]
+    assert [one.levels[-1].remaining for one in verdicts] == [1, 92, 1, 90]
+    assert await _trips(redis) == before + 6
+
+
+async def test_a_caller_that_goes_away_leaves_the_others_their_verdicts(redis: Redis) -> None:
+    store, one = RateStore(redis, processes=1), bucket(100)
+    callers = [asyncio.create_task(store.take([one], 1)) for _ in range(20)]
+    await asyncio.sleep(0)
+    for caller in callers[:10]:
+        caller.cancel()
+    found = await asyncio.gather(*callers, return_exceptions=True)
+    assert sum(isinstance(verdict, asyncio.CancelledError) for verdict in found) == 10
+    assert all(verdict.admitted for verdict in found if not isinstance(verdict, BaseException))
+    assert (await store.take([one], 1)).levels[0].remaining == 79
 
 
 async def test_a_bucket_that_is_full_again_leaves_no_key(redis: Redis) -> None:
@@ -107,7 +124,7 @@ async def _compare(url: str, rates: list[Rate], steps: list[tuple[int, int]]) ->
         levels = [level(full, rate, now_us=now) for full, rate in zip(full_at, rates, strict=True)]
         for key in keys:
             await client.persist(key)
-        said = await script(keys=keys, args=[now, weight, *figures])
+        said = await script(keys=keys, args=[now, weight, len(rates), *figures])
         assert said == [wait, *(figure for one in levels for figure in (one.remaining, one.full_in_us))]
         for key, full in zip(keys, full_at, strict=True):
             if weight and not wait:
