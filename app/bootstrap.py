@@ -94,6 +94,7 @@ async def open_people(process: App) -> AsyncIterator[PeopleProcess]:
         throttle=Throttle(settings.redis_url.get_secret_value()),
         sealer=process.sealer.platform,
         device_key=derive_key(secret, "people/devices"),
+        letter_key=derive_key(secret, "people/letters"),
     )
     sender = MailSender(people, mailer, public_url=settings.public_url, clock=process.clock)
     try:

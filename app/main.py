@@ -44,10 +44,11 @@ from app.platform.oauth.service import (
     ensure_keys,
 )
 from app.platform.people.routes import router as people
+from app.platform.people.service import InvitationMail
 from app.platform.tenancy.ports import Ports
 from app.platform.tenancy.routes import tenancy_routes
 from app.platform.tenancy.service import Admission
-from app.platform.tenancy.service.unwired import EveryPermission, NoMail, NoStepUp
+from app.platform.tenancy.service.unwired import EveryPermission
 from app.trading.orders.routes import router as orders
 from app.trading.orders.service.reading import TenantHoldings
 from app.trading.portfolio.routes import router as positions
@@ -103,7 +104,7 @@ def _routers(settings: Settings) -> list[APIRouter]:
     return [
         *trading,
         health,
-        *tenancy_routes(Ports(NoMail(), NoStepUp(), TenantKeys(), TenantHoldings())),
+        *tenancy_routes(),
         api_keys,
         client_routes(),
         people,
@@ -168,6 +169,7 @@ def create_app(settings: Settings | None = None, *, login: Login | None = None) 
                 hub=hub,
                 quotes=quotes,
             )
+            app.state.tenancy = Ports(InvitationMail(people_process.people), TenantKeys(), TenantHoldings())
             app.state.people = people_process.people
             app.state.pages = pages
             stop, loop = asyncio.Event(), asyncio.get_running_loop()

@@ -47,7 +47,7 @@ async def make_client(
     """A new client of a tenant."""
     asked = NewClient("test", method, grants, scopes, redirect_uris=redirect_uris, jwks=jwks)
     async with database.tx(tenant_id) as tx:
-        return await create_client(tx, asked, mode=mode)
+        return await create_client(tx, asked, now=datetime.now(UTC), mode=mode)
 
 
 def basic(client: IssuedClient, secret: str | None = None) -> dict[str, str]:

@@ -235,6 +235,7 @@ class AccessToken:
     user_epoch: int = 0
     grant_id: UUID | None = None
     session_id: str | None = None
+    auth_time: datetime | None = None
 
     def marks(self) -> tuple[str, ...]:
         """Every mark that would end this token, were it on the denylist."""
@@ -302,6 +303,9 @@ def read_access_token(
             user_epoch=_number(claims.get("user_epoch", 0)),
             grant_id=None if claims.get("grant") is None else UUID(claims["grant"]),
             session_id=None if claims.get("sid") is None else _text(claims["sid"]),
+            auth_time=None
+            if claims.get("auth_time") is None
+            else datetime.fromtimestamp(_number(claims["auth_time"]), UTC),
         )
     except (KeyError, ValueError, TypeError, AttributeError, OverflowError, OSError, DomainError):
         raise refused_token() from None

@@ -1,4 +1,4 @@
-"""What tenancy needs of mail, logins, plans, keys and trading, all of which lie above it. `main` hands them in."""
+"""What tenancy needs of mail, plans, keys and trading, all of which lie above it. `main` hands them in."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -7,7 +7,6 @@ from typing import Protocol
 from uuid import UUID
 
 from app.infra.database import Tx
-from app.kernel.principal import Principal
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +16,7 @@ class InvitationLetter:
     email: str
     tenant_name: str
     role: str
+    sent_at: datetime
     expires_at: datetime
     token: str = field(repr=False)
 
@@ -26,14 +26,6 @@ class Inviter(Protocol):
 
     async def invite(self, tx: Tx, letter: InvitationLetter) -> None:
         """Take the letter in the transaction that makes the invitation: write it down, call no network."""
-        ...
-
-
-class StepUp(Protocol):
-    """Knows how fresh a person's login is."""
-
-    async def confirmed(self, principal: Principal, *, now: datetime) -> bool:
-        """Whether the person behind `principal` has proved within the last minutes who he is."""
         ...
 
 
@@ -74,6 +66,5 @@ class Ports:
     """What the routes are given."""
 
     inviter: Inviter
-    step_up: StepUp
     credentials: Credentials
     holdings: Holdings

@@ -43,6 +43,7 @@ async def people(app: App, app_settings: Settings, hasher: CountingHasher) -> As
         throttle=Throttle(app_settings.redis_url.get_secret_value()),
         sealer=app.sealer.platform,
         device_key=bytes(32),
+        letter_key=bytes(32),
     )
     yield opened
     await opened.close()

@@ -113,12 +113,13 @@ class CodeGrant(AuthorizationCodeGrant):  # type: ignore[misc]
             user_id=row.user_id,
             session_id=row.session_id,
             scopes=list(scopes),
+            auth_time=row.auth_time,
             created_at=exchange.now,
         )
         exchange.session.add(grant)
         exchange.session.flush()
         row.grant_id = grant.id
-        server.subject = Subject(row.user_id, grant.id, row.session_id)
+        server.subject = Subject(row.user_id, grant.id, row.session_id, row.auth_time)
         if self.client.check_grant_type("refresh_token"):
             server.refresh, _ = add_refresh(exchange, grant)
         return person
@@ -204,7 +205,7 @@ class Refresh(RefreshTokenGrant):  # type: ignore[misc]
         if person is None or not scopes:
             raise InvalidGrantError("The person no longer has what was granted.")
         self.request.payload.data["scope"] = " ".join(scopes)
-        server.subject = Subject(grant.user_id, grant.id, grant.session_id)
+        server.subject = Subject(grant.user_id, grant.id, grant.session_id, grant.auth_time)
         server.refresh, refresh_token.successor_id = add_refresh(server.exchange, grant)
         return person
 

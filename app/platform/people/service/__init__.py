@@ -11,6 +11,7 @@ from app.platform.people.service.accounts import (
     sign_up,
 )
 from app.platform.people.service.hashing import Hasher
+from app.platform.people.service.invitations import InvitationMail, accept
 from app.platform.people.service.login import confirm_identity, give_code, log_in
 from app.platform.people.service.mail import MailSender
 from app.platform.people.service.people import People, Visitor
@@ -33,6 +34,7 @@ from app.platform.people.service.throttle import Throttle
 
 __all__ = [
     "Hasher",
+    "InvitationMail",
     "Login",
     "Mail",
     "MailSender",
@@ -43,6 +45,7 @@ __all__ = [
     "Session",
     "Throttle",
     "Visitor",
+    "accept",
     "ask_for_reset",
     "begin_totp",
     "change_password",

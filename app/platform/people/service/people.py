@@ -31,13 +31,17 @@ class Visitor:
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Everything the services need, for the life of a process. `device_key` signs device cookies."""
+    """Everything the services need, for the life of a process.
+
+    `device_key` signs device cookies, `letter_key` seals what waits to be mailed.
+    """
 
     database: Database
     hasher: Hasher
     throttle: Throttle
     sealer: Sealer
     device_key: bytes = field(repr=False)
+    letter_key: bytes = field(repr=False)
     mail_due: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def close(self) -> None:

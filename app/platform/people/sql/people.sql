@@ -31,3 +31,14 @@ $$;
 REVOKE ALL ON FUNCTION people_by_mail_token(bytea, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION people_by_mail_token(bytea, text) TO mandi_app;
 RESET ROLE;
+
+-- A request for an invitation's mail, in the transaction of the tenant that invites. The row is no tenant's: it belongs
+-- to nobody but itself, and the transaction is nobody's again afterwards.
+CREATE OR REPLACE FUNCTION people_request_letter(p_id uuid, p_email text, p_letter bytea, p_now timestamptz) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('app.user_id', p_id::text, true);
+    INSERT INTO mail_requests (id, user_id, purpose, email, letter, attempts, available_at, created_at)
+    VALUES (p_id, p_id, 'invitation', p_email, p_letter, 0, p_now, p_now);
+    PERFORM set_config('app.user_id', '', true);
+END $$;
