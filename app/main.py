@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from app.platform.oauth.service import (
     AuthorizationService,
     Authorizing,
     BearerAuthenticator,
+    Endings,
     Keys,
     LocalSealer,
     PeopleLogin,
@@ -119,7 +120,7 @@ def _routers(settings: Settings) -> list[APIRouter]:
     ]  # tried in turn
 
 
-async def _open_oauth(process: App, login: Login) -> tuple[OAuth, TokenAuthenticator] | None:
+async def _open_oauth(process: App, login: Login, revocations: Revocations) -> tuple[OAuth, TokenAuthenticator] | None:
     """The authorization server, where issuer and sealing key are set."""
     settings = process.settings
     if settings.issuer is None or settings.sealing_key is None:
@@ -127,7 +128,7 @@ async def _open_oauth(process: App, login: Login) -> tuple[OAuth, TokenAuthentic
     sealing_key = decode_key(settings.sealing_key.get_secret_value())
     database, sealer = process.database, LocalSealer(sealing_key)
     await ensure_keys(database.reference, sealer, now=process.clock())
-    keys, revocations = Keys(database.pool, sealer), Revocations(process.redis)
+    keys = Keys(database.pool, sealer)
     tokens = TokenAuthenticator(keys, revocations, issuer=settings.issuer)
     server = AuthorizationService(database, keys, revocations, tokens, issuer=settings.issuer, login=login)
     authorizing = Authorizing(server, proof_key=derive_key(sealing_key, b"mandi oauth consent"))
@@ -143,21 +144,23 @@ def create_app(settings: Settings | None = None, *, login: Login | None = None) 
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with bootstrap(used) as process, open_people(process) as people_process:
+        async with bootstrap(used) as process, AsyncExitStack() as opening:
+            revocations = Revocations(process.redis)
+            endings = Endings(revocations)
+            people_process = await opening.enter_async_context(open_people(process, endings))
             keys = KeyAuthenticator(process.database, cell=used.cell)
             hub = EventHub(process.database, process.redis, render=render)
             quotes = QuoteBoard(process.database.pool, process.stream, FEED)
             authenticator: Authenticator = keys
-            bodies = [keys.run, hub.run, quotes.run, people_process.sender.run]
+            bodies = [keys.run, hub.run, quotes.run, people_process.sender.run, revocations.run]
             app.state.oauth = None
             secure = used.public_url.startswith("https://")
             pages = Pages(*TEMPLATES, key=people_process.form_key, secure=secure)
             cookie = pages.cookie_name(SESSION_COOKIE)
             doors = login or PeopleLogin(people_process.people, cookie=cookie, clock=process.clock)
-            if (opened := await _open_oauth(process, doors)) is not None:
+            if (opened := await _open_oauth(process, doors, revocations)) is not None:
                 app.state.oauth, tokens = opened
                 authenticator = BearerAuthenticator(keys, tokens)
-                bodies.append(app.state.oauth.revocations.run)
             app.state.app = process
             app.state.gateway = Gateway(
                 database=process.database,
@@ -169,7 +172,7 @@ def create_app(settings: Settings | None = None, *, login: Login | None = None) 
                 hub=hub,
                 quotes=quotes,
             )
-            app.state.tenancy = Ports(InvitationMail(people_process.people), TenantKeys(), TenantHoldings())
+            app.state.tenancy = Ports(InvitationMail(people_process.people), TenantKeys(), endings, TenantHoldings())
             app.state.people = people_process.people
             app.state.pages = pages
             stop, loop = asyncio.Event(), asyncio.get_running_loop()

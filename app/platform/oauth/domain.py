@@ -248,6 +248,8 @@ class AccessToken:
             found.append(epoch_mark(self.user_id, self.user_epoch, within=self.tenant_id))
         if self.grant_id is not None:
             found.append(grant_mark(self.grant_id))
+        if self.session_id is not None:
+            found.append(session_mark(self.session_id))
         return tuple(found)
 
 
@@ -257,6 +259,11 @@ def token_mark(jti: str) -> str:
 
 def grant_mark(grant_id: UUID) -> str:
     return f"grant:{grant_id}"
+
+
+def session_mark(session_id: str) -> str:
+    """Ends every token that came of one login, in all tenants."""
+    return f"session:{session_id}"
 
 
 def client_mark(client_ref: UUID) -> str:

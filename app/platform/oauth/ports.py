@@ -56,8 +56,18 @@ class Login(Protocol):
         """The signed-in person behind a request."""
         ...
 
-    def login_url(self, next_url: str) -> str:
-        """Where to send a browser to sign in (again), and back to `next_url`: a path of ours with its query."""
+    def login_url(self, next_url: str, *, again: bool) -> str:
+        """Where to send a browser to sign in, and back to `next_url`: a path of ours with its query.
+
+        `again`: somebody is signed in, and proves once more that it is them; their session stays the same.
+        """
+        ...
+
+    async def stands(self, tx: Tx, user_id: UUID, session_id: str) -> bool:
+        """Whether the person did not end the session since: signed out, or by a new password.
+
+        Asked at every exchange of a code or refresh token, through `tx`. A session that only ran out stands.
+        """
         ...
 
     async def person_of(self, tx: Tx, user_id: UUID) -> Person | None:

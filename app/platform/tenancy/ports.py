@@ -1,4 +1,4 @@
-"""What tenancy needs of mail, plans, keys and trading, all of which lie above it. `main` hands them in."""
+"""What tenancy needs of mail, plans, keys, tokens and trading, all of which lie above it. `main` hands them in."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -37,6 +37,14 @@ class Credentials(Protocol):
         ...
 
 
+class Tokens(Protocol):
+    """What applications hold in the name of the tenant's people."""
+
+    async def end_person(self, tx: Tx, user_id: UUID, *, now: datetime) -> None:
+        """End all of it for a person in the transaction's tenant, for ever, once the transaction is committed."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Held:
     """What stands in the way of closing a tenant."""
@@ -67,4 +75,5 @@ class Ports:
 
     inviter: Inviter
     credentials: Credentials
+    tokens: Tokens
     holdings: Holdings

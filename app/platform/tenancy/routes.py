@@ -111,9 +111,10 @@ def _member_routes() -> APIRouter:
         return MemberOut.of(member)
 
     @router.post("/{id}/suspend", summary="Suspend a member", dependencies=take_away)
-    async def suspend_member(id: str, tx: OpenTx) -> MemberOut:
-        """At once the member, and every key that he made, may do nothing."""
-        return MemberOut.of(await service.suspend_member(tx, decode_id(MEMBER, id)))
+    async def suspend_member(id: str, tx: OpenTx, at: Now, above: Above) -> MemberOut:
+        """At once the member, and every key that he made, may do nothing; applications lose what he granted them."""
+        member = await service.suspend_member(tx, decode_id(MEMBER, id), tokens=above.tokens, now=at)
+        return MemberOut.of(member)
 
     @router.post("/{id}/reactivate", summary="Reactivate a member", dependencies=write)
     async def reactivate_member(id: str, tx: OpenTx) -> MemberOut:
@@ -121,9 +122,9 @@ def _member_routes() -> APIRouter:
         return MemberOut.of(await service.reactivate_member(tx, decode_id(MEMBER, id)))
 
     @router.delete("/{id}", summary="Remove a member", status_code=204, dependencies=take_away)
-    async def remove_member(id: str, tx: OpenTx) -> Response:
+    async def remove_member(id: str, tx: OpenTx, at: Now, above: Above) -> Response:
         """The keys that he made work no more. To take him back, invite him again."""
-        await service.remove_member(tx, decode_id(MEMBER, id))
+        await service.remove_member(tx, decode_id(MEMBER, id), tokens=above.tokens, now=at)
         return Response(status_code=204)
 
     return router

@@ -10,7 +10,7 @@ from app.platform.oauth.service.clients import (
     revoke_client,
     rotate_secret,
 )
-from app.platform.oauth.service.ending import end_person_tokens, end_session_tokens, end_tenant_tokens
+from app.platform.oauth.service.ending import Endings, end_person_tokens, end_tenant_tokens
 from app.platform.oauth.service.grants import person_claims
 from app.platform.oauth.service.login import PeopleLogin
 from app.platform.oauth.service.metadata import metadata_of
@@ -25,6 +25,7 @@ __all__ = [
     "AuthorizationService",
     "Authorizing",
     "BearerAuthenticator",
+    "Endings",
     "IssuedClient",
     "Keys",
     "LocalSealer",
@@ -39,7 +40,6 @@ __all__ = [
     "decode_key",
     "derive_key",
     "end_person_tokens",
-    "end_session_tokens",
     "end_tenant_tokens",
     "ensure_keys",
     "get_client",

@@ -1,7 +1,7 @@
 """What the rest of the system may ask of people."""
 
 from app.platform.people.domain import Person, Session, require_recent
-from app.platform.people.ports import Mail, Mailer, Sealer
+from app.platform.people.ports import Endings, Mail, Mailer, Sealer
 from app.platform.people.service.accounts import (
     ask_for_reset,
     change_password,
@@ -28,11 +28,13 @@ from app.platform.people.service.sessions import (
     list_sessions,
     log_out,
     pending_user,
+    session_stands,
     session_user,
 )
 from app.platform.people.service.throttle import Throttle
 
 __all__ = [
+    "Endings",
     "Hasher",
     "InvitationMail",
     "Login",
@@ -64,6 +66,7 @@ __all__ = [
     "remove_totp",
     "require_recent",
     "reset_password",
+    "session_stands",
     "session_user",
     "sign_up",
 ]
