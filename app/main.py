@@ -14,8 +14,9 @@ from app.custody.accounts.routes import account_routes, client_routes
 from app.custody.ledger.routes import router as balances
 from app.custody.ledger.service import Books
 from app.infra.events.hub import EventHub
+from app.infra.keys import deployment_secret, derive_key
 from app.infra.process import on_termination
-from app.infra.settings import Settings, load_settings
+from app.infra.settings import Settings, SettingsError, load_settings
 from app.infra.telemetry import observe_request, setup_telemetry
 from app.insight.analytics.routes import router as performance
 from app.insight.backtest.routes import router as backtests
@@ -36,12 +37,9 @@ from app.platform.oauth.service import (
     BearerAuthenticator,
     Endings,
     Keys,
-    LocalSealer,
     PeopleLogin,
     Revocations,
     TokenAuthenticator,
-    decode_key,
-    derive_key,
     ensure_keys,
 )
 from app.platform.people.routes import router as people
@@ -121,17 +119,18 @@ def _routers(settings: Settings) -> list[APIRouter]:
 
 
 async def _open_oauth(process: App, login: Login, revocations: Revocations) -> tuple[OAuth, TokenAuthenticator] | None:
-    """The authorization server, where issuer and sealing key are set."""
+    """The authorization server, where an issuer is set. Raises `SettingsError` where nobody keeps its keys."""
     settings = process.settings
-    if settings.issuer is None or settings.sealing_key is None:
+    if settings.issuer is None:
         return None
-    sealing_key = decode_key(settings.sealing_key.get_secret_value())
-    database, sealer = process.database, LocalSealer(sealing_key)
+    if settings.environment == "production" and settings.kms_key_arn is None:
+        raise SettingsError("MANDI_ISSUER: takes MANDI_KMS_KEY_ARN in production, which protects the signing keys")
+    database, sealer = process.database, process.sealer.platform
     await ensure_keys(database.reference, sealer, now=process.clock())
     keys = Keys(database.pool, sealer)
     tokens = TokenAuthenticator(keys, revocations, issuer=settings.issuer)
     server = AuthorizationService(database, keys, revocations, tokens, issuer=settings.issuer, login=login)
-    authorizing = Authorizing(server, proof_key=derive_key(sealing_key, b"mandi oauth consent"))
+    authorizing = Authorizing(server, proof_key=derive_key(deployment_secret(settings), "oauth/consent"))
     return OAuth(server, authorizing, revocations), tokens
 
 

@@ -1,4 +1,4 @@
-"""What the authorization server needs of others: a place to seal private keys, and people who have signed in."""
+"""What the authorization server needs of others: people who have signed in."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,18 +7,6 @@ from typing import Protocol
 from uuid import UUID
 
 from app.infra.database import Tx
-
-
-class Sealer(Protocol):
-    """Encrypts what the database may store and not read."""
-
-    def seal(self, plaintext: bytes, associated: bytes) -> bytes:
-        """Ciphertext that opens only with the same `associated` data: it cannot be moved to another row."""
-        ...
-
-    def unseal(self, sealed: bytes, associated: bytes) -> bytes:
-        """The plaintext. Raises `ValueError` when the key, the data or `associated` differ."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ def oauth_of(request: Request) -> OAuth:
         raise DomainError(
             "oauth_not_configured",
             Kind.UNAVAILABLE,
-            "This deployment has no authorization server: set MANDI_ISSUER and MANDI_SEALING_KEY. API keys work.",
+            "This deployment has no authorization server: set MANDI_ISSUER. API keys work.",
         )
     return found
 

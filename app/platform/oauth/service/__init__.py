@@ -16,7 +16,6 @@ from app.platform.oauth.service.login import PeopleLogin
 from app.platform.oauth.service.metadata import metadata_of
 from app.platform.oauth.service.protocol import Reply
 from app.platform.oauth.service.revocations import Revocations
-from app.platform.oauth.service.sealing import LocalSealer, decode_key, derive_key
 from app.platform.oauth.service.server import AuthorizationService
 from app.platform.oauth.service.signing import Keys, Rotated, ensure_keys, rotate_keys
 
@@ -28,7 +27,6 @@ __all__ = [
     "Endings",
     "IssuedClient",
     "Keys",
-    "LocalSealer",
     "PeopleLogin",
     "Question",
     "Refusal",
@@ -37,8 +35,6 @@ __all__ = [
     "Rotated",
     "TokenAuthenticator",
     "create_client",
-    "decode_key",
-    "derive_key",
     "end_person_tokens",
     "end_tenant_tokens",
     "ensure_keys",
