@@ -3,6 +3,7 @@
 Whoever acts for a tenant below his own says so with the header `Mandi-Act-As`, on every request.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated
@@ -14,7 +15,7 @@ from app.infra.telemetry import bind_tenant
 from app.kernel.errors import DomainError, Kind
 from app.kernel.ids import decode_id, encode_id
 from app.kernel.principal import Principal
-from app.web.context import Admission, gateway_of, now, request_id_of
+from app.web.context import Admission, Gateway, gateway_of, now, request_id_of
 
 ACT_AS = "Mandi-Act-As"
 HOW = "Send the header `Authorization: Bearer sk_test_in1_…`."
@@ -25,7 +26,7 @@ _bearer = HTTPBearer(
 )
 
 
-_ActAs = Annotated[
+ActAs = Annotated[
     str | None,
     Header(alias=ACT_AS, max_length=64, description="An act-as grant: this request is of the tenant that it names."),
 ]
@@ -39,19 +40,30 @@ async def admission(request: Request) -> Admission:
 async def authenticated(
     request: Request,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-    act_as: _ActAs = None,
+    act_as: ActAs = None,
 ) -> Principal:
     """The caller, once a request. Raises `missing_credential`, or what the authenticator says."""
     if credentials is None:
         raise DomainError("missing_credential", Kind.UNAUTHENTICATED, f"This operation needs an API key. {HOW}")
-    gateway = gateway_of(request)
-    principal = await gateway.authenticator.authenticate(credentials.credentials, now=gateway.clock())
-    if act_as is not None:
-        grant_id = decode_id("act", act_as, param=ACT_AS)
-        principal = await gateway.admission.act_as(principal, grant_id, now=gateway.clock())
+    principal = await identified(gateway_of(request), credentials.credentials, act_as)
     bind_tenant(encode_id("ten", principal.tenant_id))
     source_ip = request.client.host if request.client else None
     return replace(principal, source_ip=source_ip, request_id=request_id_of(request))
+
+
+async def identified(gateway: Gateway, credential: str, act_as: str | None) -> Principal:
+    """Whose credential it is, in the place of the tenant that the grant `act_as` names. Raises what refuses either."""
+    principal = await gateway.authenticator.authenticate(credential, now=gateway.clock())
+    if act_as is None:
+        return principal
+    return await gateway.admission.act_as(principal, decode_id("act", act_as, param=ACT_AS), now=gateway.clock())
+
+
+async def admitted(gateway: Gateway, credential: str, permissions: Collection[str], *, act_as: str | None) -> Principal:
+    """What a route that `requires` these permissions decides of its caller: streams ask it again and again."""
+    principal = await identified(gateway, credential, act_as)
+    await gateway.admission.check(principal, tuple(permissions), exits=False, now=gateway.clock())
+    return principal
 
 
 async def _credential(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> str:
