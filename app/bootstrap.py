@@ -17,7 +17,7 @@ from app.infra.process import App
 from app.infra.redis import open_redis
 from app.infra.settings import Settings, SettingsError
 from app.infra.work.relay import Poker
-from app.platform.people.service import Hasher, Mailer, MailSender, People, Throttle
+from app.platform.people.service import Endings, Hasher, Mailer, MailSender, People, Throttle
 
 __all__ = ["App", "PeopleProcess", "bootstrap", "import_tables", "open_people", "utc_clock"]
 
@@ -81,7 +81,7 @@ class PeopleProcess:
 
 
 @asynccontextmanager
-async def open_people(process: App) -> AsyncIterator[PeopleProcess]:
+async def open_people(process: App, endings: Endings) -> AsyncIterator[PeopleProcess]:
     """Open what sign-up and login need: for the gateway alone. Raises `SettingsError` for an unsafe production."""
     settings = process.settings
     if settings.environment == "production" and not settings.public_url.startswith("https://"):
@@ -93,7 +93,9 @@ async def open_people(process: App) -> AsyncIterator[PeopleProcess]:
         hasher=Hasher(),
         throttle=Throttle(settings.redis_url.get_secret_value()),
         sealer=process.sealer.platform,
+        endings=endings,
         device_key=derive_key(secret, "people/devices"),
+        letter_key=derive_key(secret, "people/letters"),
     )
     sender = MailSender(people, mailer, public_url=settings.public_url, clock=process.clock)
     try:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ from app.custody.accounts.routes import account_routes, client_routes
 from app.custody.ledger.routes import router as balances
 from app.custody.ledger.service import Books
 from app.infra.events.hub import EventHub
+from app.infra.keys import deployment_secret, derive_key
 from app.infra.process import on_termination
 from app.infra.rates import Rate, RateStore
-from app.infra.settings import Settings, load_settings
+from app.infra.settings import Settings, SettingsError, load_settings
 from app.infra.telemetry import observe_request, setup_telemetry
 from app.insight.analytics.routes import router as performance
 from app.insight.backtest.routes import router as backtests
@@ -35,22 +36,20 @@ from app.platform.oauth.service import (
     AuthorizationService,
     Authorizing,
     BearerAuthenticator,
+    Endings,
     Keys,
-    LocalSealer,
     PeopleLogin,
     Revocations,
     TokenAuthenticator,
-    decode_key,
-    derive_key,
     ensure_keys,
 )
 from app.platform.people.routes import router as people
+from app.platform.people.service import InvitationMail
 from app.platform.plans.routes import router as plans
 from app.platform.plans.service import TenantQuotas
 from app.platform.tenancy.ports import Ports
 from app.platform.tenancy.routes import tenancy_routes
 from app.platform.tenancy.service import Admission
-from app.platform.tenancy.service.unwired import NoMail, NoStepUp
 from app.trading.orders.routes import router as orders
 from app.trading.orders.service.reading import TenantHoldings
 from app.trading.portfolio.routes import router as positions
@@ -108,7 +107,7 @@ def _routers(settings: Settings) -> list[APIRouter]:
     return [
         *trading,
         health,
-        *tenancy_routes(Ports(NoMail(), NoStepUp(), TenantKeys(), TenantHoldings())),
+        *tenancy_routes(),
         plans,
         api_keys,
         client_routes(),
@@ -124,19 +123,65 @@ def _routers(settings: Settings) -> list[APIRouter]:
     ]  # tried in turn
 
 
-async def _open_oauth(process: App, login: Login) -> tuple[OAuth, TokenAuthenticator] | None:
-    """The authorization server, where issuer and sealing key are set."""
+async def _open_oauth(process: App, login: Login, revocations: Revocations) -> tuple[OAuth, TokenAuthenticator] | None:
+    """The authorization server, where an issuer is set. Raises `SettingsError` where nobody keeps its keys."""
     settings = process.settings
-    if settings.issuer is None or settings.sealing_key is None:
+    if settings.issuer is None:
         return None
-    sealing_key = decode_key(settings.sealing_key.get_secret_value())
-    database, sealer = process.database, LocalSealer(sealing_key)
+    if settings.environment == "production" and settings.kms_key_arn is None:
+        raise SettingsError("MANDI_ISSUER: takes MANDI_KMS_KEY_ARN in production, which protects the signing keys")
+    database, sealer = process.database, process.sealer.platform
     await ensure_keys(database.reference, sealer, now=process.clock())
-    keys, revocations = Keys(database.pool, sealer), Revocations(process.redis)
+    keys = Keys(database.pool, sealer)
     tokens = TokenAuthenticator(keys, revocations, issuer=settings.issuer)
     server = AuthorizationService(database, keys, revocations, tokens, issuer=settings.issuer, login=login)
-    authorizing = Authorizing(server, proof_key=derive_key(sealing_key, b"mandi oauth consent"))
+    authorizing = Authorizing(server, proof_key=derive_key(deployment_secret(settings), "oauth/consent"))
     return OAuth(server, authorizing, revocations), tokens
+
+
+@asynccontextmanager
+async def _open(app: FastAPI, settings: Settings, login: Login | None) -> AsyncIterator[None]:
+    """Everything that requests reach through `app.state`, and what runs beside them."""
+    async with bootstrap(settings) as process, AsyncExitStack() as opening:
+        database, revocations = process.database, Revocations(process.redis)
+        endings = Endings(revocations)
+        people_process = await opening.enter_async_context(open_people(process, endings))
+        keys = KeyAuthenticator(database, cell=settings.cell)
+        hub = EventHub(database, process.redis, render=render)
+        board = QuoteBoard(database.pool, process.stream, FEED)
+        rates, quotas = RateStore(process.redis, processes=settings.gateway_processes), TenantQuotas(database)
+        pages = Pages(*TEMPLATES, key=people_process.form_key, secure=settings.public_url.startswith("https://"))
+        cookie = pages.cookie_name(SESSION_COOKIE)
+        doors = login or PeopleLogin(people_process.people, cookie=cookie, clock=process.clock)
+        authenticator: Authenticator = keys
+        app.state.oauth = None
+        if (opened := await _open_oauth(process, doors, revocations)) is not None:
+            app.state.oauth, tokens = opened
+            authenticator = BearerAuthenticator(keys, tokens)
+        app.state.app, app.state.people, app.state.pages = process, people_process.people, pages
+        app.state.tenancy = Ports(InvitationMail(people_process.people), TenantKeys(), endings, TenantHoldings())
+        app.state.gateway = Gateway(
+            database=database,
+            redis=process.redis,
+            authenticator=authenticator,
+            admission=Admission(database, quotas),
+            cell=settings.cell,
+            clock=process.clock,
+            hub=hub,
+            quotes=board,
+            limiter=Limiter(rates, quotas),
+            sources=Sources(rates, Rate(settings.anonymous_calls_per_minute, 60)),
+        )
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        bodies = [keys.run, hub.run, board.run, rates.run, quotas.run, people_process.sender.run, revocations.run]
+        background = [asyncio.create_task(run(stop)) for run in bodies]
+        try:
+            with on_termination(partial(loop.call_soon_threadsafe, hub.close)):
+                yield
+        finally:
+            hub.close()
+            stop.set()
+            await asyncio.gather(*background)
 
 
 def create_app(settings: Settings | None = None, *, login: Login | None = None) -> FastAPI:
@@ -145,50 +190,6 @@ def create_app(settings: Settings | None = None, *, login: Login | None = None) 
     `login`: where people sign in, by default with us.
     """
     used = settings or load_settings()
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with bootstrap(used) as process, open_people(process) as people_process:
-            keys = KeyAuthenticator(process.database, cell=used.cell)
-            hub = EventHub(process.database, process.redis, render=render)
-            board = QuoteBoard(process.database.pool, process.stream, FEED)
-            authenticator: Authenticator = keys
-            rates, quotas = RateStore(process.redis, processes=used.gateway_processes), TenantQuotas(process.database)
-            bodies = [keys.run, hub.run, board.run, rates.run, quotas.run, people_process.sender.run]
-            app.state.oauth = None
-            secure = used.public_url.startswith("https://")
-            pages = Pages(*TEMPLATES, key=people_process.form_key, secure=secure)
-            cookie = pages.cookie_name(SESSION_COOKIE)
-            doors = login or PeopleLogin(people_process.people, cookie=cookie, clock=process.clock)
-            if (opened := await _open_oauth(process, doors)) is not None:
-                app.state.oauth, tokens = opened
-                authenticator = BearerAuthenticator(keys, tokens)
-                bodies.append(app.state.oauth.revocations.run)
-            app.state.app = process
-            app.state.gateway = Gateway(
-                database=process.database,
-                redis=process.redis,
-                authenticator=authenticator,
-                admission=Admission(process.database, quotas),
-                cell=used.cell,
-                clock=process.clock,
-                hub=hub,
-                quotes=board,
-                limiter=Limiter(rates, quotas),
-                sources=Sources(rates, Rate(used.anonymous_calls_per_minute, 60)),
-            )
-            app.state.people = people_process.people
-            app.state.pages = pages
-            stop, loop = asyncio.Event(), asyncio.get_running_loop()
-            background = [asyncio.create_task(run(stop)) for run in bodies]
-            try:
-                with on_termination(partial(loop.call_soon_threadsafe, hub.close)):
-                    yield
-            finally:
-                hub.close()
-                stop.set()
-                await asyncio.gather(*background)
-
     app = FastAPI(
         title="Mandi",
         version="1",
@@ -196,7 +197,7 @@ def create_app(settings: Settings | None = None, *, login: Login | None = None) 
         description=DESCRIPTION,
         openapi_tags=TAGS,
         redoc_url=None,
-        lifespan=lifespan,
+        lifespan=lambda app: _open(app, used, login),
         dependencies=[Depends(refuse_unknown_query)],
         # `infra.telemetry` owns providers and logs; a span for each dependency would cost more than the dependencies
         telemetry={"auto_configure": False, "logs": False, "metrics": False, "operation_spans": False},

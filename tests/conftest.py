@@ -4,7 +4,6 @@ Every test makes fresh tenants and cleans nothing. What connects is opened for e
 """
 
 import asyncio
-import base64
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
@@ -64,7 +63,6 @@ def app_settings(
             "MANDI_DATA_DIR": tmp_path_factory.mktemp("data"),
             "MANDI_ENVIRONMENT": "local",
             "MANDI_ISSUER": "https://issuer.example",
-            "MANDI_SEALING_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         }
     )
 

@@ -1,7 +1,7 @@
 """Decides what a transaction is: a tenant, one unit of writing, and no way to commit by hand (rules 4–6)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from typing import Any, TypeVar
@@ -72,6 +72,7 @@ class Tx:
         self._sessions = sessions
         self._session: AsyncSession | None = None
         self.woken: set[tuple[str, int]] = set()
+        self.told: list[Callable[[], Awaitable[object]]] = []
         self._pool = pool
 
     @property
@@ -155,6 +156,13 @@ class Tx:
         """Poke the relay for this tenant's shard of `queue` once the transaction is committed."""
         self.woken.add((queue, shard_of(self.tenant_id)))
 
+    def tell(self, work: Callable[[], Awaitable[object]]) -> None:
+        """Call `work` once the transaction is committed, before the request is answered; never when it is not.
+
+        For what Redis or this process must hear of. `work` raises nothing: what was committed stays.
+        """
+        self.told.append(work)
+
     async def fetch(self, sql: str, *arguments: object) -> Sequence[asyncpg.Record]:
         rows: Sequence[asyncpg.Record] = await self._pool.fetch(sql, *arguments)
         return rows
@@ -227,6 +235,8 @@ class Database:
                 await asyncio.shield(tx._session.close())
         for queue, shard in tx.woken:
             self._on_commit(queue, shard)
+        for work in tx.told:
+            await work()
 
     @asynccontextmanager
     async def person(self, user_id: UUID) -> AsyncIterator[PersonTx]:

@@ -8,7 +8,6 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _ISSUER = re.compile(r"https://[a-z0-9.-]+(:[0-9]{1,5})?|http://(localhost|127\.0\.0\.1)(:[0-9]{1,5})?", re.ASCII)
-_KEY = re.compile(r"[A-Za-z0-9_-]{43}=?", re.ASCII)
 
 
 class SettingsError(Exception):
@@ -30,7 +29,6 @@ class Settings(BaseSettings):
     environment: Literal["local", "production"] = Field(default="production", alias="MANDI_ENVIRONMENT")
     cell: str = Field(default="in1", alias="MANDI_CELL", pattern=r"^[a-z]{2}[0-9]{1,2}$")
     issuer: str | None = Field(default=None, alias="MANDI_ISSUER")
-    sealing_key: SecretStr | None = Field(default=None, alias="MANDI_SEALING_KEY")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", alias="LOG_LEVEL")
     database_pool_size: int = Field(default=10, ge=2, le=100, alias="DATABASE_POOL_SIZE")
     gateway_processes: int = Field(default=4, ge=1, le=1_000, alias="GATEWAY_PROCESSES")
@@ -88,13 +86,6 @@ class Settings(BaseSettings):
     def _is_issuer(cls, value: str | None) -> str | None:
         if value is not None and not _ISSUER.fullmatch(value):
             raise ValueError("must be https://host without a path or a final slash (http only for 127.0.0.1)")
-        return value
-
-    @field_validator("sealing_key")
-    @classmethod
-    def _is_key(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not _KEY.fullmatch(value.get_secret_value()):
-            raise ValueError("must be 32 bytes in base64url: 43 characters")
         return value
 
     @property

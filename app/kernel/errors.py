@@ -28,6 +28,19 @@ class DomainError(Exception):
         self.param = param
 
 
+class StepUpError(DomainError):
+    """The caller proved who they are too long ago for this (RFC 9470): more than `max_age_s` seconds have passed."""
+
+    def __init__(self, max_age_s: int) -> None:
+        super().__init__(
+            "insufficient_user_authentication",
+            Kind.UNAUTHENTICATED,
+            f"This needs a login of the last {max_age_s} seconds: ask the authorization endpoint with "
+            f"max_age={max_age_s}, then repeat it with the new access token.",
+        )
+        self.max_age_s = max_age_s
+
+
 def invalid(code: str, message: str, *, param: str | None = None) -> DomainError:
     """The caller's input is wrong by its form or by a fixed fact; nothing was written."""
     return DomainError(code, Kind.INVALID, message, param=param)

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -11,7 +11,6 @@ from app.local.terminal import explained
 
 if TYPE_CHECKING:
     from app.bootstrap import App
-    from app.infra.crypto.rotation import Rotation
 
 secrets = typer.Typer(no_args_is_help=True, help="Keys that protect stored secrets.")
 
@@ -25,7 +24,7 @@ def rotate_kek() -> None:
     from app.infra.crypto.rotation import rotate_key_encryption
     from app.kernel.ids import encode_id
 
-    done = _run(lambda app: rotate_key_encryption(app.database, app.sealer.keys))
+    done = run_with_app(lambda app: rotate_key_encryption(app.database, app.sealer.keys))
     begun = "a new key-encryption key" if done.began else "a rotation begun earlier was continued"
     typer.echo(f"{begun}: {done.changed} data keys wrapped anew")
     if done.failed:
@@ -47,19 +46,22 @@ def rotate_tenant(
 
     with explained():
         tenant_id = PLATFORM if tenant == "platform" else decode_id("ten", tenant)
-    done = _run(lambda app: rotation.rotate_tenant(app.database, app.sealer.keys, tenant_id))
+    done = run_with_app(lambda app: rotation.rotate_tenant(app.database, app.sealer.keys, tenant_id))
     begun = "a new data key" if done.began else "a rotation begun earlier was continued"
     typer.echo(f"{begun}: {done.changed} values sealed anew")
 
 
-def _run(work: "Callable[[App], Awaitable[Rotation]]") -> "Rotation":
-    """`work` in the configured (or the local stack's) environment."""
+Done = TypeVar("Done")
+
+
+def run_with_app(work: "Callable[[App], Awaitable[Done]]") -> Done:
+    """`work` in the configured (or the local stack's) environment; failures are explained."""
     from app.bootstrap import bootstrap
     from app.infra.settings import load_settings
     from app.local.environment import configured
     from app.local.home import Home
 
-    async def with_app() -> "Rotation":
+    async def with_app() -> Done:
         async with bootstrap(load_settings()) as app:
             return await work(app)
 

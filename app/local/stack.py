@@ -174,7 +174,8 @@ class Stack:
     def _processes(self, kernels: "subprocess.Popen[str]") -> None:
         port = pick_port(self.options.port, "the API", self._say)
         self.url = f"http://{LOOPBACK}:{port}"
-        public = {"MANDI_PUBLIC_URL": self._base.get("MANDI_PUBLIC_URL", self.url)}  # mailed links begin with it
+        named = ("MANDI_PUBLIC_URL", "MANDI_ISSUER")  # mailed links begin with it; tokens say who made them
+        public = {name: self._base.get(name, self.url) for name in named}
         environ = process_environment(self._base, public | self.settings)
         for name in PROCESSES:
             if name == "worker":  # the first that computes

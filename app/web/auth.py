@@ -3,7 +3,7 @@
 Whoever acts for a tenant below his own says so with the header `Mandi-Act-As`, on every request.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated
@@ -16,7 +16,7 @@ from app.infra.telemetry import bind_tenant
 from app.kernel.errors import DomainError, Kind
 from app.kernel.ids import decode_id, encode_id
 from app.kernel.principal import Principal
-from app.web.context import Admission, gateway_of, now, request_id_of
+from app.web.context import Admission, Gateway, gateway_of, now, request_id_of
 from app.web.limits import EXIT, Costs, usual_cost
 
 ACT_AS = "Mandi-Act-As"
@@ -28,7 +28,7 @@ _bearer = HTTPBearer(
 )
 
 
-_ActAs = Annotated[
+ActAs = Annotated[
     str | None,
     Header(alias=ACT_AS, max_length=64, description="An act-as grant: this request is of the tenant that it names."),
 ]
@@ -42,7 +42,7 @@ async def admission(request: Request) -> Admission:
 async def authenticated(
     request: Request,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-    act_as: _ActAs = None,
+    act_as: ActAs = None,
 ) -> Principal:
     """The caller, once a request. Raises `missing_credential`, what the authenticator says, and what `Limiter` says."""
     if credentials is None:
@@ -51,14 +51,26 @@ async def authenticated(
     cost = cost_of(request.scope["route"].dependant, request.method)
     if cost.weight:
         gateway.sources.refuse(request.scope)
-    principal = await gateway.authenticator.authenticate(credentials.credentials, now=gateway.clock())
-    if act_as is not None:
-        grant_id = decode_id("act", act_as, param=ACT_AS)
-        principal = await gateway.admission.act_as(principal, grant_id, now=gateway.clock())
+    principal = await identified(gateway, credentials.credentials, act_as)
     bind_tenant(encode_id("ten", principal.tenant_id))
     await gateway.limiter.charge(request, principal, cost, now=gateway.clock())
     source_ip = request.client.host if request.client else None
     return replace(principal, source_ip=source_ip, request_id=request_id_of(request))
+
+
+async def identified(gateway: Gateway, credential: str, act_as: str | None) -> Principal:
+    """Whose credential it is, in the place of the tenant that the grant `act_as` names. Raises what refuses either."""
+    principal = await gateway.authenticator.authenticate(credential, now=gateway.clock())
+    if act_as is None:
+        return principal
+    return await gateway.admission.act_as(principal, decode_id("act", act_as, param=ACT_AS), now=gateway.clock())
+
+
+async def admitted(gateway: Gateway, credential: str, permissions: Collection[str], *, act_as: str | None) -> Principal:
+    """What a route that `requires` these permissions decides of its caller: streams ask it again and again."""
+    principal = await identified(gateway, credential, act_as)
+    await gateway.admission.check(principal, tuple(permissions), exits=False, now=gateway.clock())
+    return principal
 
 
 async def _credential(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> str:

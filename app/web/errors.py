@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
-from app.kernel.errors import DomainError, Kind
+from app.kernel.errors import DomainError, Kind, StepUpError
 from app.web.context import request_id_of
 from app.web.models import ApiModel
 
@@ -115,7 +115,7 @@ def problem(
     )
     sent = dict(headers or {})
     if status == 401:
-        sent["WWW-Authenticate"] = 'Bearer realm="mandi"'
+        sent.setdefault("WWW-Authenticate", 'Bearer realm="mandi"')
     return JSONResponse(body.model_dump(mode="json"), status, headers=sent, media_type="application/problem+json")
 
 
@@ -163,7 +163,15 @@ def unexpected(error: Exception, request_id: str) -> JSONResponse:
 
 async def _on_domain_error(request: Request, error: DomainError) -> JSONResponse:
     status = STATUS[error.kind]
-    return problem(status, error.code, error.message, request_id=request_id_of(request), param=error.param)
+    headers = {"WWW-Authenticate": _step_up(error)} if isinstance(error, StepUpError) else None
+    request_id = request_id_of(request)
+    return problem(status, error.code, error.message, request_id=request_id, param=error.param, headers=headers)
+
+
+def _step_up(error: StepUpError) -> str:
+    """The challenge of RFC 9470: a client that knows it sends the person to log in, with this `max_age`."""
+    said = "A more recent login is needed"
+    return f'Bearer realm="mandi", error="{error.code}", error_description="{said}", max_age={error.max_age_s}'
 
 
 async def _on_validation_error(request: Request, error: RequestValidationError) -> JSONResponse:

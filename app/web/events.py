@@ -1,10 +1,11 @@
 """`/v1/events`: what happened, in the tenant's own order, as a list and as a stream. An event appears once its position
 is settled."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from fnmatch import fnmatchcase
+from functools import partial
 from time import monotonic
 from typing import Annotated, Any, cast
 
@@ -19,18 +20,19 @@ from app.infra.events.tables import EventRow
 from app.kernel.errors import DomainError, invalid
 from app.kernel.ids import decode_id, encode_id
 from app.kernel.principal import Principal
-from app.web.auth import Credential, requires
-from app.web.context import Gateway, gateway_of
+from app.web.auth import ActAs, Credential, admitted, requires
+from app.web.context import gateway_of
 from app.web.cursors import Cursor
 from app.web.models import ApiModel
 from app.web.pagination import Page, Paged
 from app.web.transaction import OpenTx
 
 PREFIX = "evt"
+NEEDS = "events:read"
 HEARTBEAT_SECONDS = 5.0
 RECONNECT_MS = 2_000
 CHECK_SECONDS = 1.0
-"""How often a stream asks whether its credential is still good."""
+"""How often a stream asks whether its caller would still be let in."""
 
 SUBJECTS = {
     "account": "acc",
@@ -145,8 +147,9 @@ def wanted(event: Told, patterns: Sequence[str]) -> bool:
 )
 async def stream_events(
     request: Request,
-    principal: Annotated[Principal, Depends(requires("events:read"))],
+    principal: Annotated[Principal, Depends(requires(NEEDS))],
     credential: Credential,
+    act_as: ActAs = None,
     since: Annotated[
         int | None,
         Query(ge=0, description="The last position that you have; what follows is sent. By default, from now on."),
@@ -166,12 +169,13 @@ async def stream_events(
         raise invalid("unknown_position", f"The last event has position {head}; send one up to it.", param=param)
     followed = gateway.hub.follow(principal.tenant_id, since=after, idle=HEARTBEAT_SECONDS)
     await anext(followed)  # refuses here, while there can be an error answer
-    body = _frames(gateway, followed, credential, patterns)
+    ask = partial(admitted, gateway, credential, (NEEDS,), act_as=act_as)
+    body = _frames(followed, ask, patterns)
     return StreamingResponse(body, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
 async def _frames(
-    gateway: Gateway, followed: AsyncGenerator[Sequence[Told]], credential: str, patterns: Sequence[str]
+    followed: AsyncGenerator[Sequence[Told]], ask: Callable[[], Awaitable[Principal]], patterns: Sequence[str]
 ) -> AsyncIterator[bytes]:
     yield b"retry: %d\n\n" % RECONNECT_MS
     check_at = monotonic() + CHECK_SECONDS
@@ -180,7 +184,7 @@ async def _frames(
             if monotonic() >= check_at:
                 check_at = monotonic() + CHECK_SECONDS
                 try:
-                    await gateway.authenticator.authenticate(credential, now=gateway.clock())
+                    await ask()
                 except DomainError as error:
                     yield b'event: stream.ended\ndata: {"code": "%s"}\n\n' % error.code.encode()
                     return
@@ -194,7 +198,7 @@ async def _frames(
             yield b"".join(frames)
 
 
-@router.get("", summary="List events", dependencies=[Depends(requires("events:read"))])
+@router.get("", summary="List events", dependencies=[Depends(requires(NEEDS))])
 async def list_events(
     tx: OpenTx,
     page: Paged,

@@ -1,9 +1,11 @@
 """`/v1/stream`: one WebSocket for quotes and for a tenant's own orders.
 
 The client speaks JSON texts with an `op`: auth, subscribe, unsubscribe, ping. The server answers with JSON texts that
-have a `type`. Quotes are coalesced: a client that reads slowly gets the last price, not a backlog. Orders are never
-left out: one that cannot be told within `SEND_SECONDS` ends the connection (1013), and the client comes back with the
-last position that it has.
+have a `type`. `auth` takes a token and, to act for another tenant, the `act_as` grant; both may come as headers.
+
+Quotes are coalesced: a client that reads slowly gets the last price, not a backlog. Orders are never left out: one that
+cannot be told within `SEND_SECONDS` ends the connection (1013), and the client comes back with the last position that
+it has.
 """
 
 import asyncio
@@ -21,6 +23,7 @@ from app.kernel.errors import DomainError, Kind, invalid
 from app.kernel.ids import decode_id, encode_id
 from app.kernel.principal import Principal
 from app.kernel.times import format_time
+from app.web.auth import ACT_AS, admitted
 from app.web.context import Gateway, gateway_of
 from app.web.models import ApiModel
 
@@ -29,7 +32,7 @@ NEEDS = {"orders": "orders:read", "quotes": "bars:read"}
 AUTH_SECONDS = 10.0
 HEARTBEAT_SECONDS = 15.0
 CHECK_SECONDS = 1.0
-"""How often a connection asks whether its credential is still good, and whether the process ends."""
+"""How often a connection asks whether its caller would still be let in, and whether the process ends."""
 
 QUOTE_SECONDS = 0.25
 SEND_SECONDS = 10.0
@@ -46,6 +49,7 @@ class Asked(ApiModel):
 
     op: str
     token: str | None = None
+    act_as: str | None = None
     channel: str | None = None
     instruments: list[str] | None = None
     since: int | None = None
@@ -79,6 +83,7 @@ class _Stream:
     def __init__(self, socket: WebSocket, gateway: Gateway) -> None:
         self._socket, self._gateway, self._quotes = socket, gateway, gateway.quotes
         self._credential = socket.headers.get("authorization", "").removeprefix("Bearer ").strip()
+        self._act_as = socket.headers.get(ACT_AS)
         self._sending = asyncio.Lock()
         self._watched: dict[UUID, None] = {}
         self._seen = 0
@@ -105,13 +110,19 @@ class _Stream:
                     asked = _parsed(await self._socket.receive_text())
                 if asked.op != "auth" or not asked.token:
                     raise invalid("missing_credential", 'Send {"op": "auth", "token": "sk_…"} first.', param="token")
-                self._credential = asked.token
-            return await self._gateway.authenticator.authenticate(self._credential, now=self._gateway.clock())
+                self._credential, self._act_as = asked.token, asked.act_as
+            return await self._admitted()
         except TimeoutError:
             raise _End(POLICY, "not_authenticated") from None
         except (DomainError, ValidationError, ValueError) as error:
             await self._refuse(error)
             raise _End(POLICY, "not_authenticated") from None
+
+    async def _admitted(self, *needed: str) -> Principal:
+        """The caller, when he may do what is `needed` and what he subscribed to: as for any other request."""
+        subscribed = [*(["quotes"] if self._watched else []), *(["orders"] if self._orders else [])]
+        permissions = {*needed, *(NEEDS[channel] for channel in subscribed)}
+        return await admitted(self._gateway, self._credential, permissions, act_as=self._act_as)
 
     async def _listen(self, principal: Principal, tasks: asyncio.TaskGroup) -> None:
         while True:
@@ -130,9 +141,8 @@ class _Stream:
         if asked.op not in ("subscribe", "unsubscribe") or asked.channel not in NEEDS:
             reason = "Send op subscribe, unsubscribe or ping; channel is orders or quotes."
             raise invalid("unknown_operation", reason, param="op" if asked.channel in NEEDS else "channel")
-        needed = NEEDS[asked.channel]
-        if needed not in principal.scopes:
-            raise DomainError("missing_scope", Kind.FORBIDDEN, f"The key lacks the scope {needed}.", param="channel")
+        if asked.op == "subscribe":
+            await self._admitted(NEEDS[asked.channel])
         if asked.channel == "quotes":
             await self._change_watched(asked)
         elif self._orders is not None:
@@ -188,18 +198,19 @@ class _Stream:
         due = monotonic() + HEARTBEAT_SECONDS
         while not self._gateway.hub.closed:
             await asyncio.sleep(CHECK_SECONDS)
-            await self._check_credential()
+            await self._check_caller()
             if monotonic() >= due:
                 due += HEARTBEAT_SECONDS
                 await self._send({"type": "heartbeat", "at": format_time(self._gateway.clock())})
         raise _End(GOING_AWAY, "shutting_down")
 
-    async def _check_credential(self) -> None:
+    async def _check_caller(self) -> None:
         try:
-            await self._gateway.authenticator.authenticate(self._credential, now=self._gateway.clock())
+            await self._admitted()
         except DomainError as error:
             await self._refuse(error)
-            raise _End(POLICY, "not_authenticated") from None
+            known = error.kind is not Kind.UNAUTHENTICATED
+            raise _End(POLICY, "not_permitted" if known else "not_authenticated") from None
 
     async def _refuse(self, error: Exception) -> None:
         code, detail, param = "invalid_request", "Send a JSON object with op and what belongs to it.", None

@@ -1,6 +1,6 @@
 """People of a tenant, each with a key that he made: what a login will be, for tests of who may what."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -36,8 +36,13 @@ class Person:
 
     @property
     def principal(self) -> Principal:
-        """As services see him."""
+        """As services see his key."""
         return Principal(self.tenant_id, self.key_id, self.mode, frozenset(PERMISSIONS), user_id=self.user_id)
+
+    @property
+    def present(self) -> Principal:
+        """As services see him when he has just logged in."""
+        return replace(self.principal, auth_time=datetime.now(UTC))
 
 
 async def make_person(

@@ -47,7 +47,7 @@ async def make_client(
     """A new client of a tenant."""
     asked = NewClient("test", method, grants, scopes, redirect_uris=redirect_uris, jwks=jwks)
     async with database.tx(tenant_id) as tx:
-        return await create_client(tx, asked, mode=mode)
+        return await create_client(tx, asked, now=datetime.now(UTC), mode=mode)
 
 
 def basic(client: IssuedClient, secret: str | None = None) -> dict[str, str]:
@@ -114,8 +114,11 @@ class Door:
     async def session_of(self, request: Asking) -> Session | None:
         return self.sessions.get(request.cookies.get("test_session", ""))
 
-    def login_url(self, next_url: str) -> str:
+    def login_url(self, next_url: str, *, again: bool) -> str:
         return f"/test-login?{urlencode({'next': next_url})}"
+
+    async def stands(self, tx: Tx, user_id: UUID, session_id: str) -> bool:
+        return any((one.id, one.user_id) == (session_id, user_id) for one in self.sessions.values())
 
     async def person_of(self, tx: Tx, user_id: UUID) -> Person | None:
         return self.people.get(user_id) if user_id in self.members.get(tx.tenant_id, set()) else None

@@ -13,7 +13,7 @@ from app.platform.people.ports import Mail
 from app.platform.people.service import People, Person, create_person
 
 _FIELD = re.compile(r'name="form_token" value="([0-9a-f]{64})"')
-_LINK = re.compile(r"https?://\S+/(?:verify|reset)\?token=([\w-]+)")
+_LINK = re.compile(r"https?://\S+/(?:verify|reset|invitation)\?token=([\w-]+)")
 
 
 @dataclass

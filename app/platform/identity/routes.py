@@ -19,7 +19,9 @@ Now = Annotated[datetime, Depends(now)]
 
 @router.post("", summary="Create an API key", status_code=201, dependencies=[Depends(requires("api_keys:write"))])
 async def create(body: CreateApiKey, request: Request, tx: OpenTx, at: Now) -> NewApiKeyOut:
-    """A key with at most your own key's scopes. The answer is the only place that ever shows its secret."""
+    """A key with at most your own key's scopes. The answer is the only place that ever shows its secret.
+
+    With an access token, the login behind it must be of the last ten minutes. A live key needs such a token."""
     issued = await service.create_key(
         tx, name=body.name, scopes=body.scopes, cell=gateway_of(request).cell, now=at, expires_at=body.expires_at
     )

@@ -235,6 +235,7 @@ class AccessToken:
     user_epoch: int = 0
     grant_id: UUID | None = None
     session_id: str | None = None
+    auth_time: datetime | None = None
 
     def marks(self) -> tuple[str, ...]:
         """Every mark that would end this token, were it on the denylist."""
@@ -247,6 +248,8 @@ class AccessToken:
             found.append(epoch_mark(self.user_id, self.user_epoch, within=self.tenant_id))
         if self.grant_id is not None:
             found.append(grant_mark(self.grant_id))
+        if self.session_id is not None:
+            found.append(session_mark(self.session_id))
         return tuple(found)
 
 
@@ -256,6 +259,11 @@ def token_mark(jti: str) -> str:
 
 def grant_mark(grant_id: UUID) -> str:
     return f"grant:{grant_id}"
+
+
+def session_mark(session_id: str) -> str:
+    """Ends every token that came of one login, in all tenants."""
+    return f"session:{session_id}"
 
 
 def client_mark(client_ref: UUID) -> str:
@@ -302,6 +310,9 @@ def read_access_token(
             user_epoch=_number(claims.get("user_epoch", 0)),
             grant_id=None if claims.get("grant") is None else UUID(claims["grant"]),
             session_id=None if claims.get("sid") is None else _text(claims["sid"]),
+            auth_time=None
+            if claims.get("auth_time") is None
+            else datetime.fromtimestamp(_number(claims["auth_time"]), UTC),
         )
     except (KeyError, ValueError, TypeError, AttributeError, OverflowError, OSError, DomainError):
         raise refused_token() from None

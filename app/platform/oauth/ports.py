@@ -1,4 +1,4 @@
-"""What the authorization server needs of others: a place to seal private keys, and people who have signed in."""
+"""What the authorization server needs of others: people who have signed in."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,18 +7,6 @@ from typing import Protocol
 from uuid import UUID
 
 from app.infra.database import Tx
-
-
-class Sealer(Protocol):
-    """Encrypts what the database may store and not read."""
-
-    def seal(self, plaintext: bytes, associated: bytes) -> bytes:
-        """Ciphertext that opens only with the same `associated` data: it cannot be moved to another row."""
-        ...
-
-    def unseal(self, sealed: bytes, associated: bytes) -> bytes:
-        """The plaintext. Raises `ValueError` when the key, the data or `associated` differ."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +44,18 @@ class Login(Protocol):
         """The signed-in person behind a request."""
         ...
 
-    def login_url(self, next_url: str) -> str:
-        """Where to send a browser to sign in (again), and back to `next_url`: a path of ours with its query."""
+    def login_url(self, next_url: str, *, again: bool) -> str:
+        """Where to send a browser to sign in, and back to `next_url`: a path of ours with its query.
+
+        `again`: somebody is signed in, and proves once more that it is them; their session stays the same.
+        """
+        ...
+
+    async def stands(self, tx: Tx, user_id: UUID, session_id: str) -> bool:
+        """Whether the person did not end the session since: signed out, or by a new password.
+
+        Asked at every exchange of a code or refresh token, through `tx`. A session that only ran out stands.
+        """
         ...
 
     async def person_of(self, tx: Tx, user_id: UUID) -> Person | None:

@@ -51,7 +51,7 @@ def oauth_of(request: Request) -> OAuth:
         raise DomainError(
             "oauth_not_configured",
             Kind.UNAVAILABLE,
-            "This deployment has no authorization server: set MANDI_ISSUER and MANDI_SEALING_KEY. API keys work.",
+            "This deployment has no authorization server: set MANDI_ISSUER. API keys work.",
         )
     return found
 
@@ -72,9 +72,9 @@ Caller = Annotated[Principal, Depends(authenticated)]
 @clients.post(
     "", summary="Register an OAuth client", status_code=201, dependencies=[Depends(requires("oauth_clients:write"))]
 )
-async def create(body: CreateOAuthClient, tx: OpenTx) -> NewOAuthClientOut:
+async def create(body: CreateOAuthClient, tx: OpenTx, at: Now) -> NewOAuthClientOut:
     """An application with at most your own scopes. The answer is the only place that ever shows its secret."""
-    return _new(await service.create_client(tx, body.asked()))
+    return _new(await service.create_client(tx, body.asked(), now=at))
 
 
 @clients.get("", summary="List OAuth clients", dependencies=[Depends(requires("oauth_clients:read"))])
@@ -93,9 +93,9 @@ async def retrieve(id: str, tx: OpenTx) -> OAuthClientOut:
 @clients.post(
     "/{id}/secret", summary="Rotate a client's secret", dependencies=[Depends(requires("oauth_clients:write"))]
 )
-async def rotate(id: str, tx: OpenTx) -> NewOAuthClientOut:
+async def rotate(id: str, tx: OpenTx, at: Now) -> NewOAuthClientOut:
     """A new secret, shown this once. The old one ends now; tokens that it got live on for their five minutes."""
-    return _new(await service.rotate_secret(tx, decode_id(CLIENT, id)))
+    return _new(await service.rotate_secret(tx, decode_id(CLIENT, id), now=at))
 
 
 @clients.delete("/{id}", summary="Revoke an OAuth client")

@@ -110,6 +110,7 @@ class Grant(TenantRow, table=True):
     user_id: UUID
     session_id: str
     scopes: list[str] = text_array()
+    auth_time: datetime = utc()
     created_at: datetime = utc()
     revoked_at: datetime | None = utc(nullable=True)
     revoked_reason: str | None = Field(default=None)

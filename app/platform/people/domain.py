@@ -14,6 +14,7 @@ from uuid import UUID
 import pyotp
 
 from app.kernel.errors import DomainError, Kind, invalid
+from app.platform.tenancy.domain import RECENT_LOGIN
 
 MIN_PASSWORD = 12
 MAX_PASSWORD = 128
@@ -22,7 +23,7 @@ IDLE = timedelta(hours=12)
 ABSOLUTE = timedelta(days=7)
 SECOND_FACTOR_WAIT = timedelta(minutes=10)
 SEEN_EVERY = timedelta(minutes=1)
-RECENT_SECONDS = 600
+RECENT_SECONDS = int(RECENT_LOGIN.total_seconds())
 """How long a proof of identity counts as fresh for what is dangerous: keys, second factors, live mode."""
 
 SIGN_UP_VALID = timedelta(hours=24)

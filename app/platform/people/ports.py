@@ -1,7 +1,9 @@
-"""What people need of the outside: mail, and a place to seal secrets."""
+"""What people need of others: mail, a place to seal secrets, and who must hear of a login's end."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
+from uuid import UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,14 @@ class Mailer(Protocol):
 
     async def send(self, mail: Mail) -> None:
         """Hand `mail` to the next server. Raises whatever failed."""
+        ...
+
+
+class Endings(Protocol):
+    """Whoever gave out something that ends with a login."""
+
+    async def sessions_ended(self, session_ids: Sequence[UUID]) -> None:
+        """These logins were ended by their person; that is committed. Raises nothing."""
         ...
 
 

@@ -14,7 +14,7 @@ _BY_MAIL_TOKEN = "SELECT * FROM people_by_mail_token($1, $2)"  # noqa: S105  # a
 _LEASE_MAIL = """
 UPDATE mail_requests SET attempts = attempts + 1, available_at = $1 + least(attempts + 1, 60) * interval '1 minute'
 WHERE id = (SELECT id FROM mail_requests WHERE available_at <= $1 ORDER BY available_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-RETURNING id, user_id, purpose, email, attempts
+RETURNING id, user_id, purpose, email, letter, attempts
 """
 
 

@@ -1,4 +1,4 @@
-"""`/login`, `/signup`, `/verify`, `/forgot`, `/reset`, `/logout`: pages for everybody. `/account/…`: the person's own.
+"""`/login`, `/signup`, `/verify`, `/forgot`, `/reset`, `/invitation`, `/logout`: for all. `/account/…`: a person's own.
 
 Pages work without scripts. Whoever is sent away for a fresh proof comes back to where it was asked for.
 """
@@ -81,11 +81,9 @@ async def _insider(request: Request, at: datetime) -> tuple[Person, Session]:
 
 @pages.get("/login")
 async def login_page(request: Request, next: str = "", email: str = "", done: str = "") -> Response:
-    said = {"reset": "The password is set. Log in with it.", "out": "You are logged out."}.get(done)
     going = local_path(next, default=HOME)
-    return pages_of(request).show(
-        request, "login.html", leads_out=going != HOME, next=going, email=email[:254], message=None, done=said
-    )
+    facts: dict[str, Any] = {"next": going, "email": email[:254], "message": None, "done": done}
+    return pages_of(request).show(request, "login.html", leads_out=going != HOME, **facts)
 
 
 @pages.post("/login")
@@ -101,14 +99,18 @@ async def log_in(request: Request, form: Form, at: Now) -> Response:
             replaces=_token(request),
         )
     except DomainError as error:
-        return _again(request, "login.html", error, leads_out=going != HOME, next=going, email=email[:254], done=None)
+        return _again(request, "login.html", error, leads_out=going != HOME, next=going, email=email[:254], done="")
     if login.pending:
         return _logged_in(request, _to("/login/code", going), login)
     return _logged_in(request, see_other(going), login)
 
 
 def _to(path: str, going: str) -> Response:
-    return see_other(path if going == HOME else f"{path}?{urlencode({'next': going})}")
+    return see_other(path if going == HOME else _with_next(path, going))
+
+
+def _with_next(path: str, going: str) -> str:
+    return f"{path}?{urlencode({'next': going})}"
 
 
 @pages.get("/login/code")
@@ -216,6 +218,25 @@ async def log_out(request: Request, form: Form, at: Now) -> Response:
     return response
 
 
+@pages.get("/invitation")
+async def invitation_page(request: Request, at: Now, token: str = "") -> Response:
+    found = await service.session_user(_people(request), _token(request), now=at)
+    login = _with_next("/login", f"/invitation?{urlencode({'token': token[:100]})}")
+    facts: dict[str, Any] = {"email": found[0].email if found else None, "token": token[:100], "login": login}
+    return pages_of(request).show(request, "invitation.html", message=None, **facts)
+
+
+@pages.post("/invitation")
+async def accept_invitation(request: Request, form: Form, at: Now) -> Response:
+    person, _ = await _insider(request, at)
+    token = form.get("token", "")
+    try:
+        await service.accept(_people(request), person, token, now=at)
+    except DomainError as error:
+        return _again(request, "invitation.html", error, token=token[:100], login="", email=person.email)
+    return see_other(f"{HOME}?done=joined")
+
+
 # --- the person's own ------------------------------------------------------------------------------------------------
 
 
@@ -233,7 +254,7 @@ own = APIRouter(prefix="/account", route_class=AccountRoute, include_in_schema=F
 
 
 async def _security(
-    request: Request, at: datetime, *, status: int = 200, message: str | None = None, done: str | None = None
+    request: Request, at: datetime, *, status: int = 200, message: str | None = None, done: str = ""
 ) -> Response:
     people = _people(request)
     person, session = await _insider(request, at)
@@ -253,8 +274,7 @@ async def _security(
 
 @own.get("/security")
 async def security_page(request: Request, at: Now, done: str = "") -> Response:
-    said = {"password": "The password is changed; your other logins have ended.", "off": "The authenticator is off."}
-    return await _security(request, at, done=said.get(done))
+    return await _security(request, at, done=done)
 
 
 @own.post("/security/password")

@@ -139,13 +139,14 @@ class MailRequest(SQLModel, table=True):
     """A mail to be made and sent: written the same way for addresses with and without an account.
 
     `user_id` is the person's to be for a sign-up, else random. The role `dispatch` sends: it finds out who has the
-    address, makes the token, and deletes the row.
+    address, makes the token, and deletes the row. An invitation's `letter` is sealed: it holds the token already.
     """
 
     __tablename__ = "mail_requests"
     __table_args__ = (
         Index("mail_requests_due_idx", "available_at"),
-        CheckConstraint("purpose IN ('sign_up', 'password_reset', 'security_changed')", name="purpose"),
+        CheckConstraint("purpose IN ('sign_up', 'password_reset', 'security_changed', 'invitation')", name="purpose"),
+        CheckConstraint("(letter IS NOT NULL) = (purpose = 'invitation')", name="letter"),
         CheckConstraint("email = lower(email)", name="email"),
         {"info": {"app": "INSERT", "dispatch": "SELECT, UPDATE (available_at, attempts), DELETE"}},
     )
@@ -154,6 +155,7 @@ class MailRequest(SQLModel, table=True):
     user_id: UUID
     purpose: str
     email: str
+    letter: bytes | None = Field(default=None, repr=False)
     attempts: int = bigint(default=0)
     available_at: datetime = utc()
     created_at: datetime = utc()

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from app.kernel.errors import DomainError, Kind, conflict, invalid
+from app.kernel.errors import DomainError, Kind, StepUpError, conflict, invalid
+from app.kernel.orders import Mode
 
 PERMISSIONS: dict[str, str] = {
     "tenant:read": "Read the tenant.",
@@ -130,6 +131,9 @@ NOT_DELEGABLE = frozenset(
     }
 )
 """What nobody may do for another tenant: it would outlive the grant, or hand it on."""
+
+RECENT_LOGIN = timedelta(minutes=10)
+"""How old a person's proof of identity may be for what is dangerous: new credentials, approvals, live mode, closing."""
 
 ACT_AS_MAX = timedelta(hours=1)
 INVITATION_LIFE = timedelta(days=7)
@@ -255,6 +259,31 @@ def check_payload(action: Action, payload: Mapping[str, str]) -> None:
             f"{action} takes a payload of exactly {', '.join(fields)}, together at most {MAX_PAYLOAD} characters.",
             param="payload",
         )
+
+
+def check_recent_login(auth_time: datetime | None, *, now: datetime) -> None:
+    """`auth_time`: when the person behind the credential last proved who they are.
+
+    Raises `login_needed` where nobody did, `insufficient_user_authentication` (RFC 9470) where it is too long ago.
+    """
+    if auth_time is None:
+        raise DomainError(
+            "login_needed",
+            Kind.FORBIDDEN,
+            "A person does this who has just logged in: use an access token of a login; no API key will do.",
+        )
+    if now - auth_time > RECENT_LOGIN:
+        raise StepUpError(int(RECENT_LOGIN.total_seconds()))
+
+
+def check_new_credential(auth_time: datetime | None, mode: Mode, *, now: datetime) -> None:
+    """Whether the caller may make a credential of `mode` that outlives his own.
+
+    A person has logged in recently. A key may make another for the test mode, with no more than it has; never a live
+    one. Raises what `check_recent_login` says.
+    """
+    if auth_time is not None or mode is Mode.LIVE:
+        check_recent_login(auth_time, now=now)
 
 
 def check_act_as(reason: str, minutes: int) -> timedelta:

@@ -1,4 +1,4 @@
-"""What tenancy needs of mail, logins, plans, keys and trading, all of which lie above it. `main` hands them in."""
+"""What tenancy needs of mail, plans, keys, tokens and trading, all of which lie above it. `main` hands them in."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -8,7 +8,6 @@ from uuid import UUID
 from app.infra.database import Tx
 from app.kernel.errors import DomainError
 from app.kernel.orders import Mode
-from app.kernel.principal import Principal
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +17,7 @@ class InvitationLetter:
     email: str
     tenant_name: str
     role: str
+    sent_at: datetime
     expires_at: datetime
     token: str = field(repr=False)
 
@@ -30,19 +30,19 @@ class Inviter(Protocol):
         ...
 
 
-class StepUp(Protocol):
-    """Knows how fresh a person's login is."""
-
-    async def confirmed(self, principal: Principal, *, now: datetime) -> bool:
-        """Whether the person behind `principal` has proved within the last minutes who he is."""
-        ...
-
-
 class Credentials(Protocol):
     """The tenant's keys."""
 
     async def revoke_all(self, tx: Tx, *, now: datetime) -> int:
         """End all of them for ever; how many there were."""
+        ...
+
+
+class Tokens(Protocol):
+    """What applications hold in the name of the tenant's people."""
+
+    async def end_person(self, tx: Tx, user_id: UUID, *, now: datetime) -> None:
+        """End all of it for a person in the transaction's tenant, for ever, once the transaction is committed."""
         ...
 
 
@@ -75,6 +75,6 @@ class Ports:
     """What the routes are given."""
 
     inviter: Inviter
-    step_up: StepUp
     credentials: Credentials
+    tokens: Tokens
     holdings: Holdings

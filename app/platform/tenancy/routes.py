@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from app.kernel.ids import decode_id
 from app.platform.tenancy import service
@@ -39,6 +39,15 @@ from app.web.transaction import OpenTx
 Now = Annotated[datetime, Depends(now)]
 
 
+async def _ports_of(request: Request) -> Ports:
+    """What lies above tenancy, as `main` put it on the app."""
+    ports: Ports = request.app.state.tenancy
+    return ports
+
+
+Above = Annotated[Ports, Depends(_ports_of)]
+
+
 def _needs(permission: str, *, exits: bool = False) -> list[Any]:
     return [Depends(requires(permission, exits=exits))]
 
@@ -47,19 +56,19 @@ def _approval(approval_id: str | None) -> UUID | None:
     return None if approval_id is None else decode_id(APPROVAL, approval_id, param="approval_id")
 
 
-def tenancy_routes(ports: Ports) -> list[APIRouter]:
-    """The routes. Mail, logins, keys and trading lie above tenancy."""
+def tenancy_routes() -> list[APIRouter]:
+    """The routes, in the order of the reference."""
     return [
-        _tenant_routes(ports),
+        _tenant_routes(),
         _member_routes(),
         _role_routes(),
-        _invitation_routes(ports),
+        _invitation_routes(),
         _approval_routes(),
         _tree(),
     ]
 
 
-def _tenant_routes(ports: Ports) -> APIRouter:
+def _tenant_routes() -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["Tenant"])
 
     @router.get("/tenant", summary="Retrieve the tenant", dependencies=_needs("tenant:read"))
@@ -68,12 +77,10 @@ def _tenant_routes(ports: Ports) -> APIRouter:
         return TenantOut.of(await service.get_tenant(tx))
 
     @router.delete("/tenant", summary="Close the tenant", status_code=202, dependencies=_needs("tenant:delete"))
-    async def close_tenant(tx: OpenTx, at: Now) -> TenantOut:
+    async def close_tenant(tx: OpenTx, at: Now, above: Above) -> TenantOut:
         """Begin to close it: its keys end now, it stays readable for thirty days and is purged after `closes_at`.
         An owner in person does this, just after logging in; not while there are open positions or orders."""
-        closing = await service.close_tenant(
-            tx, step_up=ports.step_up, credentials=ports.credentials, holdings=ports.holdings, now=at
-        )
+        closing = await service.close_tenant(tx, credentials=above.credentials, holdings=above.holdings, now=at)
         return TenantOut.of(closing)
 
     return router
@@ -104,9 +111,10 @@ def _member_routes() -> APIRouter:
         return MemberOut.of(member)
 
     @router.post("/{id}/suspend", summary="Suspend a member", dependencies=take_away)
-    async def suspend_member(id: str, tx: OpenTx) -> MemberOut:
-        """At once the member, and every key that he made, may do nothing."""
-        return MemberOut.of(await service.suspend_member(tx, decode_id(MEMBER, id)))
+    async def suspend_member(id: str, tx: OpenTx, at: Now, above: Above) -> MemberOut:
+        """At once the member, and every key that he made, may do nothing; applications lose what he granted them."""
+        member = await service.suspend_member(tx, decode_id(MEMBER, id), tokens=above.tokens, now=at)
+        return MemberOut.of(member)
 
     @router.post("/{id}/reactivate", summary="Reactivate a member", dependencies=write)
     async def reactivate_member(id: str, tx: OpenTx) -> MemberOut:
@@ -114,9 +122,9 @@ def _member_routes() -> APIRouter:
         return MemberOut.of(await service.reactivate_member(tx, decode_id(MEMBER, id)))
 
     @router.delete("/{id}", summary="Remove a member", status_code=204, dependencies=take_away)
-    async def remove_member(id: str, tx: OpenTx) -> Response:
+    async def remove_member(id: str, tx: OpenTx, at: Now, above: Above) -> Response:
         """The keys that he made work no more. To take him back, invite him again."""
-        await service.remove_member(tx, decode_id(MEMBER, id))
+        await service.remove_member(tx, decode_id(MEMBER, id), tokens=above.tokens, now=at)
         return Response(status_code=204)
 
     return router
@@ -154,15 +162,15 @@ def _role_routes() -> APIRouter:
     return router
 
 
-def _invitation_routes(ports: Ports) -> APIRouter:
+def _invitation_routes() -> APIRouter:
     router = APIRouter(prefix="/v1/invitations", tags=["Tenant"])
     write = _needs("invitations:write")
 
     @router.post("", summary="Invite a person", status_code=201, dependencies=write)
-    async def create_invitation(body: CreateInvitation, tx: OpenTx, at: Now) -> InvitationOut:
+    async def create_invitation(body: CreateInvitation, tx: OpenTx, at: Now, above: Above) -> InvitationOut:
         """Mail a link that makes its reader a member, within seven days, once. You must have all that the role
         permits."""
-        row = await service.create_invitation(tx, email=body.email, role=body.role, inviter=ports.inviter, now=at)
+        row = await service.create_invitation(tx, email=body.email, role=body.role, inviter=above.inviter, now=at)
         return InvitationOut.of(row)
 
     @router.get("", summary="List invitations", dependencies=_needs("invitations:read"))
@@ -171,9 +179,9 @@ def _invitation_routes(ports: Ports) -> APIRouter:
         return Page.of((await service.list_invitations(tx, page.cursor(INVITATION))).map(InvitationOut.of))
 
     @router.post("/{id}/resend", summary="Send an invitation again", dependencies=write)
-    async def resend_invitation(id: str, tx: OpenTx, at: Now) -> InvitationOut:
+    async def resend_invitation(id: str, tx: OpenTx, at: Now, above: Above) -> InvitationOut:
         """A new link for another seven days; the one sent before opens nothing any more."""
-        row = await service.resend_invitation(tx, decode_id(INVITATION, id), inviter=ports.inviter, now=at)
+        row = await service.resend_invitation(tx, decode_id(INVITATION, id), inviter=above.inviter, now=at)
         return InvitationOut.of(row)
 
     @router.delete("/{id}", summary="Revoke an invitation", dependencies=_needs("invitations:write", exits=True))

@@ -66,6 +66,8 @@ def test_a_stack_comes_up_survives_a_kill_and_leaves_no_process(home: Home) -> N
             text = worker_env.read_bytes()
             assert b"APP_DATABASE_URL=" in text
             assert b"MIGRATE_DATABASE_URL=" not in text, "only the migration may own tables"
+            served = Path(f"/proc/{pids['gateway']}/environ").read_bytes().split(b"\0")
+            assert f"MANDI_ISSUER={stack.url}".encode() in served, "tokens say who made them"
         for name in ("worker", "postgres"):
             pid = pids[name]
             assert pid is not None

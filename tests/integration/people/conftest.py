@@ -12,6 +12,7 @@ from app.infra.process import App
 from app.infra.settings import Settings
 from app.main import create_app
 from app.platform.people.service import Hasher, MailSender, People, Throttle
+from tests.factories.endings import Heard
 from tests.factories.people import Browser, Mailbox
 
 
@@ -42,7 +43,9 @@ async def people(app: App, app_settings: Settings, hasher: CountingHasher) -> As
         hasher=hasher,
         throttle=Throttle(app_settings.redis_url.get_secret_value()),
         sealer=app.sealer.platform,
+        endings=Heard(),
         device_key=bytes(32),
+        letter_key=bytes(32),
     )
     yield opened
     await opened.close()

@@ -14,6 +14,7 @@ from app.adapters.smtp.mailer import SmtpMailer
 from app.bootstrap import App, bootstrap, open_people
 from app.infra.settings import Settings, SettingsError
 from app.platform.people.ports import Mail
+from tests.factories.endings import Heard
 
 pytestmark = pytest.mark.asyncio
 
@@ -102,9 +103,9 @@ async def test_production_does_not_start_without_mail_secret_and_https(
 
 async def _open(process: App, said: str | None) -> None:
     if said is None:
-        async with open_people(process) as opened:
+        async with open_people(process, Heard()) as opened:
             assert "k" * 32 not in repr(opened)
         return
     with pytest.raises(SettingsError, match=said):
-        async with open_people(process):
+        async with open_people(process, Heard()):
             pass

@@ -9,6 +9,7 @@ from uuid import UUID
 import httpx
 import pytest
 import pytest_asyncio
+from fastapi import FastAPI
 from sqlalchemy import text
 
 from app.infra.database import Database
@@ -18,6 +19,7 @@ from app.kernel.orders import Mode
 from app.platform.plans.service import TenantQuotas
 from app.platform.tenancy.domain import NOT_DELEGABLE, PERMISSIONS, Role, TenantStatus
 from app.platform.tenancy.service import Admission, create_tenant, end_grant, open_grant, set_status
+from tests.factories.logins import logged_in
 from tests.factories.members import Person, make_person
 from tests.factories.tenants import TenantWithKey, make_key, make_tenant
 from tests.integration.platform.conftest import now
@@ -225,24 +227,32 @@ async def test_neither_a_suspended_parent_nor_a_suspended_child_is_a_way_round(
     assert (await client.get("/v1/clients", headers=acting)).json()["code"] == "grant_not_in_force"
 
 
-async def test_acting_with_a_live_key_takes_a_second_person(client: httpx.AsyncClient, database: Database) -> None:
+async def test_acting_live_takes_a_recent_login_and_a_second_person(
+    client: httpx.AsyncClient, gateway_app: FastAPI, database: Database
+) -> None:
     parent = await make_tenant(database)
     child_id = await create_tenant(database, slug="below", name="Below", parent_id=parent.tenant_id)
     maker = await make_person(database, parent.tenant_id, mode=Mode.LIVE)
     checker = await make_person(database, parent.tenant_id, mode=Mode.LIVE)
     tenant = encode_id("ten", child_id)
     body: dict[str, Any] = {"tenant_id": tenant, "reason": WHY, "minutes": 5}
-    alone = await client.post("/v1/act_as_grants", headers=maker.headers, json=body)
+    by_key = await client.post("/v1/act_as_grants", headers=maker.headers, json=body)
+    assert (by_key.status_code, by_key.json()["code"]) == (403, "login_needed")
+    stale = await logged_in(gateway_app, database, maker, ago=timedelta(minutes=11))
+    late = await client.post("/v1/act_as_grants", headers=stale, json=body)
+    assert (late.status_code, late.json()["code"]) == (401, "insufficient_user_authentication")
+    here = await logged_in(gateway_app, database, maker)
+    alone = await client.post("/v1/act_as_grants", headers=here, json=body)
     assert (alone.status_code, alone.json()["code"]) == (409, "approval_needed")
     proposal = {"action": "tenant.act_as_live", "payload": {"tenant_id": tenant, "reason": WHY}}
     approval = (await client.post("/v1/approvals", headers=maker.headers, json=proposal)).json()["id"]
-    await client.post(f"/v1/approvals/{approval}/approve", headers=checker.headers)
+    await client.post(f"/v1/approvals/{approval}/approve", headers=await logged_in(gateway_app, database, checker))
     other = body | {"approval_id": approval, "reason": "another reason"}
-    mismatch = await client.post("/v1/act_as_grants", headers=maker.headers, json=other)
+    mismatch = await client.post("/v1/act_as_grants", headers=here, json=other)
     assert mismatch.json()["code"] == "approval_mismatch"
-    opened = await client.post("/v1/act_as_grants", headers=maker.headers, json=body | {"approval_id": approval})
+    opened = await client.post("/v1/act_as_grants", headers=here, json=body | {"approval_id": approval})
     assert (opened.status_code, opened.json()["mode"]) == (201, "live"), opened.text
-    again = await client.post("/v1/act_as_grants", headers=maker.headers, json=body | {"approval_id": approval})
+    again = await client.post("/v1/act_as_grants", headers=here, json=body | {"approval_id": approval})
     assert again.json()["code"] == "approval_not_granted"
 
 

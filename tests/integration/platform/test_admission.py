@@ -15,6 +15,7 @@ from app.kernel.principal import Principal
 from app.platform.plans.service import TenantQuotas
 from app.platform.tenancy.domain import BUILT_IN, Role, TenantStatus
 from app.platform.tenancy.service import Admission, active_member, set_status, suspend_member
+from tests.factories.endings import Heard
 from tests.factories.entitlements import override
 from tests.factories.gateway import EXITS, STREAMS
 from tests.factories.members import make_person
@@ -101,7 +102,7 @@ async def test_a_persons_permissions_are_those_of_his_role_in_that_tenant_alone(
     async with database.tx(one.tenant_id) as tx:
         member = await active_member(tx, person.user_id)
         assert member is not None and member.permissions == BUILT_IN[Role.ANALYST]
-        await suspend_member(tx, person.member_id)
+        await suspend_member(tx, person.member_id, tokens=Heard(), now=now())
         assert await active_member(tx, person.user_id) is None
 
 

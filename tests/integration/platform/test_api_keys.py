@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from app.infra.database import Database
 from app.infra.settings import Settings
@@ -13,6 +14,8 @@ from app.kernel.errors import DomainError
 from app.kernel.orders import Mode
 from app.platform.identity.service import KeyAuthenticator
 from app.platform.identity.service.authentication import CACHE_SECONDS
+from tests.factories.logins import logged_in
+from tests.factories.members import make_person
 from tests.factories.tenants import make_key, make_tenant
 
 pytestmark = pytest.mark.asyncio
@@ -159,11 +162,35 @@ async def test_a_key_grants_only_what_it_holds(client: httpx.AsyncClient, databa
     assert (unknown.status_code, unknown.json()["param"]) == (422, "scopes")
 
 
-async def test_a_key_passes_on_its_own_mode(client: httpx.AsyncClient, database: Database) -> None:
+async def test_no_key_makes_a_live_key_only_a_person_who_just_logged_in(
+    client: httpx.AsyncClient, gateway_app: FastAPI, database: Database
+) -> None:
     tenant = await make_tenant(database, mode=Mode.LIVE)
-    made = await client.post("/v1/api_keys", headers=tenant.headers, json={"name": "x", "scopes": ["tenant:read"]})
-    assert made.json()["mode"] == "live"
+    owner = await make_person(database, tenant.tenant_id, mode=Mode.LIVE)
+    body = {"name": "x", "scopes": ["tenant:read"]}
+    for headers in (tenant.headers, owner.headers):
+        by_key = await client.post("/v1/api_keys", headers=headers, json=body)
+        assert (by_key.status_code, by_key.json()["code"]) == (403, "login_needed")
+    stale = await logged_in(gateway_app, database, owner, ago=timedelta(minutes=11))
+    late = await client.post("/v1/api_keys", headers=stale, json=body)
+    assert (late.status_code, late.json()["code"]) == (401, "insufficient_user_authentication")
+    assert "max_age=600" in late.headers["WWW-Authenticate"]
+    made = await client.post("/v1/api_keys", headers=await logged_in(gateway_app, database, owner), json=body)
+    assert (made.status_code, made.json()["mode"]) == (201, "live"), made.text
     assert made.json()["secret"].startswith("sk_live_in1_")
+
+
+async def test_a_test_token_makes_a_lasting_key_only_just_after_the_login(
+    client: httpx.AsyncClient, gateway_app: FastAPI, database: Database
+) -> None:
+    tenant = await make_tenant(database)
+    owner = await make_person(database, tenant.tenant_id)
+    body = {"name": "x", "scopes": ["tenant:read"]}
+    stale = await logged_in(gateway_app, database, owner, ago=timedelta(minutes=11))
+    assert (await client.post("/v1/api_keys", headers=stale, json=body)).status_code == 401
+    fresh = await logged_in(gateway_app, database, owner)
+    assert (await client.post("/v1/api_keys", headers=fresh, json=body)).json()["mode"] == "test"
+    assert (await client.post("/v1/api_keys", headers=owner.headers, json=body)).json()["mode"] == "test"
 
 
 async def test_revoking_through_the_api_is_final_and_repeatable(client: httpx.AsyncClient, database: Database) -> None:

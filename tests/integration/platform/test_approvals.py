@@ -7,12 +7,14 @@ from uuid import UUID
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from app.infra.database import Database, Tx
 from app.kernel.errors import DomainError
 from app.kernel.ids import encode_id, uuid7
 from app.platform.tenancy.domain import APPROVAL_LIFE, Action, Role
 from app.platform.tenancy.service import approve, execute, get_approval, propose, reject
+from tests.factories.logins import logged_in
 from tests.factories.members import Person, make_person
 from tests.factories.tenants import make_tenant
 from tests.integration.platform.conftest import now
@@ -28,7 +30,7 @@ async def _two(database: Database, role: Role = Role.OWNER) -> tuple[Person, Per
 
 async def _run(database: Database, who: Person, act: Callable[[Tx], Awaitable[object]]) -> str:
     try:
-        async with database.tx(who.tenant_id, who.principal) as tx:
+        async with database.tx(who.tenant_id, who.present) as tx:
             await act(tx)
     except DomainError as error:
         return error.code
@@ -136,7 +138,26 @@ async def test_a_key_without_a_person_can_neither_make_nor_check(client: httpx.A
     assert (checked.status_code, checked.json()["code"]) == (403, "approval_needs_person")
 
 
-async def test_an_owner_is_made_by_two_people(client: httpx.AsyncClient, database: Database) -> None:
+async def test_whoever_approves_has_just_logged_in(
+    client: httpx.AsyncClient, gateway_app: FastAPI, database: Database
+) -> None:
+    maker, checker = await _two(database)
+    path = f"/v1/approvals/{encode_id('apr', await _proposed(database, maker))}/approve"
+    by_key = await client.post(path, headers=checker.headers)
+    assert (by_key.status_code, by_key.json()["code"]) == (403, "login_needed")
+    stale = await logged_in(gateway_app, database, checker, ago=timedelta(minutes=11))
+    late = await client.post(path, headers=stale)
+    assert (late.status_code, late.json()["code"]) == (401, "insufficient_user_authentication")
+    challenge = late.headers["WWW-Authenticate"]
+    assert challenge.startswith("Bearer ") and 'error="insufficient_user_authentication"' in challenge
+    assert challenge.endswith("max_age=600")
+    fresh = await logged_in(gateway_app, database, checker)
+    assert (await client.post(path, headers=fresh)).json()["status"] == "approved"
+
+
+async def test_an_owner_is_made_by_two_people(
+    client: httpx.AsyncClient, gateway_app: FastAPI, database: Database
+) -> None:
     maker, checker = await _two(database, Role.ADMIN)
     member = f"/v1/members/{checker.member}"
     alone = await client.patch(member, headers=maker.headers, json={"role": "owner"})
@@ -146,9 +167,9 @@ async def test_an_owner_is_made_by_two_people(client: httpx.AsyncClient, databas
     made = await client.post("/v1/approvals", headers=maker.headers, json=body)
     assert (made.status_code, made.json()["status"]) == (201, "pending"), made.text
     path = f"/v1/approvals/{made.json()['id']}"
-    own = await client.post(f"{path}/approve", headers=maker.headers)
+    own = await client.post(f"{path}/approve", headers=await logged_in(gateway_app, database, maker))
     assert (own.status_code, own.json()["code"]) == (403, "maker_cannot_check")
-    agreed = await client.post(f"{path}/approve", headers=checker.headers)
+    agreed = await client.post(f"{path}/approve", headers=await logged_in(gateway_app, database, checker))
     assert (agreed.status_code, agreed.json()["status"]) == (200, "approved")
     change = {"role": "owner", "approval_id": made.json()["id"]}
     elsewhere = await client.patch(f"/v1/members/{maker.member}", headers=maker.headers, json=change)

@@ -10,6 +10,7 @@ from app.kernel.errors import DomainError
 from app.kernel.ids import encode_id, uuid7
 from app.platform.tenancy.domain import BUILT_IN, Role
 from app.platform.tenancy.service import change_role, remove_member, suspend_member
+from tests.factories.endings import Heard
 from tests.factories.members import Person, make_person
 from tests.factories.tenants import make_tenant
 from tests.integration.platform.conftest import now
@@ -101,9 +102,9 @@ async def test_of_two_owners_who_end_each_other_at_once_one_stays(database: Data
                     if way == "demote":
                         await change_role(tx, target.member_id, "trader", now=now())
                     elif way == "suspend":
-                        await suspend_member(tx, target.member_id)
+                        await suspend_member(tx, target.member_id, tokens=Heard(), now=now())
                     else:
-                        await remove_member(tx, target.member_id)
+                        await remove_member(tx, target.member_id, tokens=Heard(), now=now())
                     await asyncio.sleep(0.02)
             except DomainError as error:
                 return error.code

@@ -1,13 +1,17 @@
 """OAuth clients through the API: registered with at most one's own scopes, their secret shown once, ended for ever."""
 
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import text
 
 from app.infra.database import Database
 from app.kernel.orders import Mode
+from tests.factories.logins import logged_in
+from tests.factories.members import make_person
 from tests.factories.oauth import new_key, public_set
 from tests.factories.tenants import make_key, make_tenant
 
@@ -73,15 +77,30 @@ async def test_a_rotated_secret_replaces_the_old_one(client: httpx.AsyncClient, 
     assert (late.status_code, late.json()["code"]) == (409, "client_revoked")
 
 
-async def test_nobody_grants_what_they_lack_nor_another_mode(client: httpx.AsyncClient, database: Database) -> None:
-    tenant = await make_tenant(database, mode=Mode.LIVE)
-    weak = await make_key(database, tenant.tenant_id, scopes=["oauth_clients:write", "orders:read"], mode=Mode.LIVE)
+async def test_nobody_grants_what_they_lack(client: httpx.AsyncClient, database: Database) -> None:
+    tenant = await make_tenant(database)
+    weak = await make_key(database, tenant.tenant_id, scopes=["oauth_clients:write", "orders:read"])
     refused = await client.post(
         "/v1/oauth_clients", json=ROBOT | {"scopes": ["orders:read", "orders:write"]}, headers=weak.headers
     )
     assert (refused.status_code, refused.json()["code"]) == (403, "scope_not_held")
-    made = await client.post("/v1/oauth_clients", json=ROBOT, headers=weak.headers)
-    assert made.json()["mode"] == "live"
+
+
+async def test_a_live_client_is_made_by_a_person_who_just_logged_in(
+    client: httpx.AsyncClient, gateway_app: FastAPI, database: Database
+) -> None:
+    tenant = await make_tenant(database, mode=Mode.LIVE)
+    owner = await make_person(database, tenant.tenant_id, mode=Mode.LIVE)
+    by_key = await client.post("/v1/oauth_clients", json=ROBOT, headers=owner.headers)
+    assert (by_key.status_code, by_key.json()["code"]) == (403, "login_needed")
+    fresh = await logged_in(gateway_app, database, owner)
+    made = (await client.post("/v1/oauth_clients", json=ROBOT, headers=fresh)).json()
+    assert made["mode"] == "live"
+    path = f"/v1/oauth_clients/{made['id']}/secret"
+    assert (await client.post(path, headers=owner.headers)).json()["code"] == "login_needed"
+    stale = await logged_in(gateway_app, database, owner, ago=timedelta(minutes=11))
+    assert (await client.post(path, headers=stale)).status_code == 401
+    assert (await client.post(path, headers=fresh)).status_code == 200
 
 
 async def test_another_tenants_client_does_not_exist(client: httpx.AsyncClient, database: Database) -> None:

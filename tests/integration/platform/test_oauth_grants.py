@@ -1,6 +1,7 @@
 """What people granted: codes and refresh tokens that work once, id tokens, and how all of it ends."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,8 +10,8 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 from sqlalchemy import text
 
-from app.platform.oauth.domain import AuthMethod
-from app.platform.oauth.service import end_person_tokens, end_session_tokens
+from app.platform.oauth.domain import AuthMethod, session_mark
+from app.platform.oauth.service import end_person_tokens
 from tests.factories.oauth import CALLBACK, ISSUER, Browser, basic, bearer, redeem, refresh
 from tests.factories.oauth_scene import HELD, Scene
 
@@ -179,7 +180,8 @@ async def test_a_person_or_session_can_be_ended_by_itself(scene: Scene) -> None:
         now = datetime.now(UTC)
         async with scene.database.tx(scene.tenant_id) as tx:
             if what == "session":
-                marks = await end_session_tokens(tx, session.id, now=now)
+                marks = [session_mark(session.id)]
+                session = scene.door.sessions[mine.cookie or ""] = replace(session, id="another")
             else:
                 marks = await end_person_tokens(tx, session.user_id, now=now)
         await scene.app.state.oauth.revocations.publish(marks)

@@ -1,7 +1,6 @@
 """Signing keys: made once, published before they sign and after, encrypted at rest, and gone when they should be."""
 
 import asyncio
-import base64
 import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -15,11 +14,14 @@ from authlib.oauth2.rfc8414 import AuthorizationServerMetadata
 from joserfc.jwk import KeySet
 from typer.testing import CliRunner
 
+from app.bootstrap import App
+from app.infra.crypto.envelope import UnsealError
+from app.infra.crypto.sealer import PlatformSealer
 from app.infra.database import Database
 from app.infra.settings import Settings
 from app.kernel.errors import DomainError
 from app.platform.oauth.domain import ALGORITHMS, PUBLISHED_AHEAD, RETIRING
-from app.platform.oauth.service import Keys, LocalSealer, ensure_keys, rotate_keys
+from app.platform.oauth.service import Keys, ensure_keys, rotate_keys
 from app.platform.oauth.service.signing import RING_SECONDS
 
 pytestmark = pytest.mark.asyncio
@@ -52,8 +54,9 @@ async def empty(database_urls: dict[str, str]) -> AsyncIterator[asyncpg.Pool]:
     await pool.close()
 
 
-def _sealer() -> LocalSealer:
-    return LocalSealer(secrets.token_bytes(32))
+@pytest.fixture
+def sealer(app: App) -> PlatformSealer:
+    return app.sealer.platform
 
 
 async def _states(pool: asyncpg.Pool) -> dict[str, list[str]]:
@@ -61,14 +64,13 @@ async def _states(pool: asyncpg.Pool) -> dict[str, list[str]]:
     return {one: [row["state"] for row in rows if row["algorithm"] == one] for one in ALGORITHMS}
 
 
-async def test_eight_gateways_make_one_set_of_first_keys(empty: asyncpg.Pool) -> None:
-    sealer = _sealer()
+async def test_eight_gateways_make_one_set_of_first_keys(empty: asyncpg.Pool, sealer: PlatformSealer) -> None:
     await asyncio.gather(*[ensure_keys(empty, sealer, now=NOW) for _ in range(8)])
     assert await _states(empty) == {"ES256": ["active", "next"], "RS256": ["active", "next"]}
 
 
-async def test_a_key_is_published_before_it_signs_and_after(empty: asyncpg.Pool) -> None:
-    sealer, clock = _sealer(), Clock()
+async def test_a_key_is_published_before_it_signs_and_after(empty: asyncpg.Pool, sealer: PlatformSealer) -> None:
+    clock = Clock()
     await ensure_keys(empty, sealer, now=NOW)
     keys = Keys(empty, sealer, monotonic=clock)
     first = await keys.ring(now=NOW)
@@ -93,8 +95,8 @@ async def test_a_key_is_published_before_it_signs_and_after(empty: asyncpg.Pool)
     assert await _states(empty) == {one: ["gone", "retiring", "active", "next"] for one in ALGORITHMS}
 
 
-async def test_a_compromised_key_is_gone_at_once(empty: asyncpg.Pool) -> None:
-    sealer, clock = _sealer(), Clock()
+async def test_a_compromised_key_is_gone_at_once(empty: asyncpg.Pool, sealer: PlatformSealer) -> None:
+    clock = Clock()
     await ensure_keys(empty, sealer, now=NOW)
     keys = Keys(empty, sealer, monotonic=clock)
     old = (await keys.ring(now=NOW)).signer("ES256")
@@ -104,8 +106,7 @@ async def test_a_compromised_key_is_gone_at_once(empty: asyncpg.Pool) -> None:
     assert await _states(empty) == {one: ["gone", "active", "next"] for one in ALGORITHMS}
 
 
-async def test_only_the_active_key_signs_and_every_token_names_it(empty: asyncpg.Pool) -> None:
-    sealer = _sealer()
+async def test_only_the_active_key_signs_and_every_token_names_it(empty: asyncpg.Pool, sealer: PlatformSealer) -> None:
     await ensure_keys(empty, sealer, now=NOW)
     ring = await Keys(empty, sealer).ring(now=NOW)
     published = KeySet.import_key_set({"keys": [dict(one) for one in ring.published]})
@@ -118,8 +119,7 @@ async def test_only_the_active_key_signs_and_every_token_names_it(empty: asyncpg
             assert jwt.decode(token, published, algorithms=[algorithm]).header["kid"] in active
 
 
-async def test_private_keys_rest_sealed_and_bound_to_their_row(empty: asyncpg.Pool) -> None:
-    sealer = _sealer()
+async def test_private_keys_rest_sealed_and_bound_to_their_row(empty: asyncpg.Pool, sealer: PlatformSealer) -> None:
     await ensure_keys(empty, sealer, now=NOW)
     await rotate_keys(empty, sealer, now=LATER)
     rows = await empty.fetch("select kid, state, private_sealed, public_jwk::text as jwk from oauth_signing_keys")
@@ -128,11 +128,8 @@ async def test_private_keys_rest_sealed_and_bound_to_their_row(empty: asyncpg.Po
         assert (row["private_sealed"] is None) == (row["state"] == "retiring")
         assert b"PRIVATE KEY" not in (row["private_sealed"] or b"")
     one, other = [row for row in rows if row["state"] == "active"]
-    with pytest.raises(ValueError, match="sealed under another key"):
-        sealer.unseal(one["private_sealed"], f"oauth_signing_keys:{other['kid']}".encode())
-    with pytest.raises(ValueError, match="sealed under another key"):
-        await Keys(empty, _sealer()).ring(now=NOW)
-    assert repr(sealer) == "LocalSealer(…)"
+    with pytest.raises(UnsealError):
+        await sealer.unseal(one["private_sealed"], context=f"oauth_signing_keys:{other['kid']}".encode())
     assert "PRIVATE" not in repr(await Keys(empty, sealer).ring(now=LATER))
 
 
@@ -180,13 +177,20 @@ async def test_without_issuer_there_is_no_authorization_server(app_settings: Set
         assert (await http.get("/v1/tenant", headers=tenant.headers)).status_code == 200
 
 
+def _set_environment(monkeypatch: pytest.MonkeyPatch, app_settings: Settings) -> None:
+    for field, info in Settings.model_fields.items():
+        given = getattr(app_settings, field)
+        if given is not None:
+            text = given.get_secret_value() if hasattr(given, "get_secret_value") else str(given)
+            monkeypatch.setenv(str(info.alias), text)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
         ("MANDI_ISSUER", "http://api.example.com"),
         ("MANDI_ISSUER", "https://api.example.com/"),
         ("MANDI_ISSUER", "https://api.example.com/path"),
-        ("MANDI_SEALING_KEY", "short"),
     ],
 )
 async def test_a_wrong_setting_is_named_without_its_value(
@@ -194,26 +198,22 @@ async def test_a_wrong_setting_is_named_without_its_value(
 ) -> None:
     from app.infra.settings import SettingsError, load_settings
 
-    for field, info in Settings.model_fields.items():
-        given = getattr(app_settings, field)
-        if given is not None:
-            text = given.get_secret_value() if hasattr(given, "get_secret_value") else str(given)
-            monkeypatch.setenv(str(info.alias), text)
+    _set_environment(monkeypatch, app_settings)
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=name) as error:
         load_settings()
-    assert value not in str(error.value) or value == "short"
+    assert value not in str(error.value)
 
 
 async def test_the_command_rotates_and_says_when_it_is_too_early(
-    monkeypatch: pytest.MonkeyPatch, empty: asyncpg.Pool, database_urls: dict[str, str]
+    monkeypatch: pytest.MonkeyPatch, app_settings: Settings, empty: asyncpg.Pool, database_urls: dict[str, str]
 ) -> None:
     from app.cli import app
 
     path = await empty.fetchval("show search_path")
     schema = path.partition(",")[0].strip()
+    _set_environment(monkeypatch, app_settings)
     monkeypatch.setenv("REFERENCE_DATABASE_URL", database_urls["mandi_reference"] + f"?search_path={schema}%2Cpublic")
-    monkeypatch.setenv("MANDI_SEALING_KEY", base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
     run = CliRunner()
     first = await asyncio.to_thread(run.invoke, app, ["keys", "rotate"])
     assert first.exit_code == 0, first.output
@@ -224,7 +224,23 @@ async def test_the_command_rotates_and_says_when_it_is_too_early(
     forced = await asyncio.to_thread(run.invoke, app, ["keys", "rotate", "--compromised"])
     assert forced.exit_code == 0
     assert await _states(empty) == {one: ["gone", "active", "next"] for one in ALGORITHMS}
-    monkeypatch.delenv("MANDI_SEALING_KEY")
-    missing = await asyncio.to_thread(run.invoke, app, ["keys", "rotate"])
-    assert missing.exit_code == 1
-    assert "MANDI_SEALING_KEY" in missing.output
+
+
+async def test_production_without_a_key_service_offers_no_tokens(app_settings: Settings) -> None:
+    from pydantic import SecretStr
+
+    from app.infra.settings import SettingsError
+    from app.main import create_app
+
+    bare = app_settings.model_copy(
+        update={
+            "environment": "production",
+            "public_url": "https://mandi.example",
+            "secret_key": SecretStr("k" * 32),
+            "smtp_url": SecretStr("smtps://mail.example"),
+        }
+    )
+    app = create_app(bare)
+    with pytest.raises(SettingsError, match="MANDI_KMS_KEY_ARN"):
+        async with app.router.lifespan_context(app):
+            pass

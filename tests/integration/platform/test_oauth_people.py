@@ -79,7 +79,7 @@ async def test_a_clients_name_cannot_write_into_the_page(scene: Scene) -> None:
 
     evil = NewClient("<b>x</b>", AuthMethod.NONE, (GrantType.CODE,), ("orders:read",), redirect_uris=(CALLBACK,))
     async with scene.database.tx(scene.tenant_id) as tx:
-        client = await create_client(tx, evil)
+        client = await create_client(tx, evil, now=datetime.now(UTC))
     page = await scene.browser.open(**asking(client, scope="orders:read", state='"><b>'))
     assert page.status_code == 200
     assert "<b>" not in page.text

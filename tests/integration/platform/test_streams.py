@@ -4,92 +4,23 @@ import asyncio
 import json
 import secrets
 import socket as socketlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
-from uuid import UUID
 
 import httpx
 import pytest
-import pytest_asyncio
-from fastapi import FastAPI
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from app.infra.database import Database
-from app.infra.events.follower import run_follower
 from app.infra.settings import Settings
 from app.kernel.ids import encode_id, uuid7
 from app.main import create_app
 from app.market.data.service import seed_reference, stream_key
-from app.web import events, stream
+from app.web import stream
 from tests.factories.gateway import serving
+from tests.factories.streams import Served, ask, connected, emit, streaming, told
 from tests.factories.tenants import TenantWithKey, make_tenant
 
 pytestmark = pytest.mark.asyncio
-
-
-class Served:
-    """A running gateway: its address and its process."""
-
-    def __init__(self, url: str, app: FastAPI) -> None:
-        self.url, self.app = url, app
-
-    @property
-    def database(self) -> Database:
-        database: Database = self.app.state.app.database
-        return database
-
-
-@pytest_asyncio.fixture
-async def served(app_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
-    monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 0.3)
-    monkeypatch.setattr(stream, "CHECK_SECONDS", 0.5)
-    app = create_app(app_settings)
-    async with serving(app) as url:
-        process, stop = app.state.app, asyncio.Event()
-        following = asyncio.create_task(run_follower(process.database.dispatch, process.redis, stop=stop))
-        yield Served(url, app)
-        stop.set()
-        await following
-
-
-async def emit(database: Database, tenant_id: UUID, *types: str) -> None:
-    async with database.tx(tenant_id) as tx:
-        for name in types:
-            tx.emit(name, uuid7(), {"name": name})
-            await tx.flush()
-
-
-class Reader:
-    """A client of server-sent events that knows nothing of us."""
-
-    def __init__(self, answer: httpx.Response) -> None:
-        self.lines = answer.aiter_lines()
-
-    async def next(self) -> dict[str, str]:
-        """The next event that is dispatched, or that ended the stream ({})."""
-        fields: dict[str, str] = {}
-        async with asyncio.timeout(20):
-            async for line in self.lines:
-                if line == "" and "data" in fields:
-                    return fields
-                name, _, value = line.partition(": ")
-                if name:
-                    fields[name] = value
-        return {}
-
-
-@asynccontextmanager
-async def streaming(served: Served, tenant: TenantWithKey, query: str = "", **headers: str) -> AsyncIterator[Reader]:
-    async with (
-        httpx.AsyncClient(base_url=served.url, timeout=20) as client,
-        client.stream("GET", f"/v1/events/stream{query}", headers=tenant.headers | headers) as answer,
-    ):
-        assert answer.status_code == 200, await answer.aread()
-        assert answer.headers["content-type"].startswith("text/event-stream")
-        assert answer.headers["cache-control"] == "no-store"
-        yield Reader(answer)
 
 
 async def test_a_stream_goes_on_where_the_client_broke_off(served: Served) -> None:
@@ -191,24 +122,6 @@ async def _get(served: Served, tenant: TenantWithKey, path: str) -> Any:
 
 
 # The WebSocket
-
-
-@asynccontextmanager
-async def connected(served: Served, **headers: str) -> AsyncIterator[ClientConnection]:
-    url = served.url.replace("http", "ws") + "/v1/stream"
-    async with connect(url, additional_headers=headers) as socket:
-        yield socket
-
-
-async def ask(socket: ClientConnection, **message: Any) -> dict[str, Any]:
-    await socket.send(json.dumps(message))
-    return await told(socket)
-
-
-async def told(socket: ClientConnection) -> dict[str, Any]:
-    async with asyncio.timeout(20):
-        found: dict[str, Any] = json.loads(await socket.recv())
-    return found
 
 
 async def test_own_orders_are_told_and_a_client_goes_on_where_it_broke_off(served: Served) -> None:

@@ -1,7 +1,7 @@
 """Tenants that close, and people who act for them, where it costs money: on the order path."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +13,6 @@ from app.bootstrap import App
 from app.kernel.errors import DomainError
 from app.kernel.ids import encode_id
 from app.kernel.orders import OrderStatus, OrderType, Side
-from app.kernel.principal import Principal
 from app.platform.identity.service import KeyAuthenticator, TenantKeys
 from app.platform.tenancy.domain import CLOSING_GRACE, Role, TenantStatus
 from app.platform.tenancy.service import close_tenant, create_tenant, get_tenant, set_status
@@ -25,26 +24,11 @@ from tests.integration.trading.conftest import Venue
 pytestmark = pytest.mark.asyncio
 
 
-class Login:
-    """Says of everybody that he has just logged in, or that he has not."""
-
-    def __init__(self, fresh: bool = True) -> None:
-        self.fresh = fresh
-
-    async def confirmed(self, principal: Principal, *, now: datetime) -> bool:
-        return self.fresh
-
-
-async def _close(venue: Venue, who: Person, *, fresh: bool = True) -> str:
+async def _close(venue: Venue, who: Person, *, ago: timedelta = timedelta(0)) -> str:
+    now = datetime.now(UTC)
     try:
-        async with venue.app.database.tx(venue.tenant_id, who.principal) as tx:
-            await close_tenant(
-                tx,
-                step_up=Login(fresh),
-                credentials=TenantKeys(),
-                holdings=TenantHoldings(),
-                now=datetime.now(UTC),
-            )
+        async with venue.app.database.tx(venue.tenant_id, who.present) as tx:
+            await close_tenant(tx, credentials=TenantKeys(), holdings=TenantHoldings(), now=now + ago)
     except DomainError as error:
         return error.code
     return "closing"
@@ -86,12 +70,12 @@ async def test_only_an_owner_in_person_who_just_logged_in_closes_a_tenant(venue:
     owner = await make_person(venue.app.database, venue.tenant_id)
     admin = await make_person(venue.app.database, venue.tenant_id, Role.ADMIN)
     assert await _close(venue, admin) == "owner_needed"
-    assert await _close(venue, owner, fresh=False) == "step_up_needed"
+    assert await _close(venue, owner, ago=timedelta(minutes=11)) == "insufficient_user_authentication"
     key = await make_key(venue.app.database, venue.tenant_id)
     for headers, code in (
         (key.headers, "owner_needed"),
         (admin.headers, "role_lacks_permission"),
-        (owner.headers, "step_up_needed"),
+        (owner.headers, "login_needed"),
     ):
         answer = await api.delete("/v1/tenant", headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (403, code)

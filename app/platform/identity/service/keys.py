@@ -21,6 +21,7 @@ from app.platform.identity.domain import (
 from app.platform.identity.tables import ApiKey
 from app.platform.plans.domain import QuotaName
 from app.platform.plans.service import consume, release
+from app.platform.tenancy.domain import check_new_credential
 from app.platform.tenancy.service import held
 from app.web.cursors import Cursor, Slice
 
@@ -51,9 +52,11 @@ async def create_key(
 
     A caller's key passes on its own mode, the person who answers for it and at most what both may do; without a caller
     (the seed) `mode` and `user_id` are taken as given, `test` and nobody by default. Raises `unknown_scope`,
-    `no_scopes`, `scope_not_held`, `expired_already`, `quota_exceeded`.
+    `no_scopes`, `scope_not_held`, `expired_already`, `quota_exceeded`, and what `check_new_credential` says.
     """
     caller = tx.principal
+    if caller is not None:
+        check_new_credential(caller.auth_time, caller.mode, now=now)
     granted = check_grant(scopes, await held(tx))
     if expires_at is not None and expires_at <= now:
         raise invalid("expired_already", "expires_at must lie in the future.", param="expires_at")

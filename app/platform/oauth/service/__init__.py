@@ -10,13 +10,12 @@ from app.platform.oauth.service.clients import (
     revoke_client,
     rotate_secret,
 )
-from app.platform.oauth.service.ending import end_person_tokens, end_session_tokens, end_tenant_tokens
+from app.platform.oauth.service.ending import Endings, end_person_tokens, end_tenant_tokens
 from app.platform.oauth.service.grants import person_claims
 from app.platform.oauth.service.login import PeopleLogin
 from app.platform.oauth.service.metadata import metadata_of
 from app.platform.oauth.service.protocol import Reply
 from app.platform.oauth.service.revocations import Revocations
-from app.platform.oauth.service.sealing import LocalSealer, decode_key, derive_key
 from app.platform.oauth.service.server import AuthorizationService
 from app.platform.oauth.service.signing import Keys, Rotated, ensure_keys, rotate_keys
 
@@ -25,9 +24,9 @@ __all__ = [
     "AuthorizationService",
     "Authorizing",
     "BearerAuthenticator",
+    "Endings",
     "IssuedClient",
     "Keys",
-    "LocalSealer",
     "PeopleLogin",
     "Question",
     "Refusal",
@@ -36,10 +35,7 @@ __all__ = [
     "Rotated",
     "TokenAuthenticator",
     "create_client",
-    "decode_key",
-    "derive_key",
     "end_person_tokens",
-    "end_session_tokens",
     "end_tenant_tokens",
     "ensure_keys",
     "get_client",

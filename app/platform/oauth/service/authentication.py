@@ -65,6 +65,7 @@ class TokenAuthenticator:
             user_id=token.user_id,
             token_id=token.jti,
             session_id=token.session_id,
+            auth_time=token.auth_time,
             revocation_known=standing is not Standing.UNKNOWN,
         )
 

@@ -189,7 +189,8 @@ class Authorizing:
         kept = [(name, value) for name, value in asked.pairs if name != "prompt" and (name, value) != ("max_age", "0")]
         if prompts:
             kept.append(("prompt", prompts))
-        url = self._service.login.login_url(f"{PATH}?{urlencode(kept)}")
+        again = asked.session is not None and "select_account" not in asked.prompts
+        url = self._service.login.login_url(f"{PATH}?{urlencode(kept)}", again=again)
         return Reply(303, "", {"Location": url, "Cache-Control": "no-store"})
 
     def _question(self, asked: Asked, session: Session, scopes: tuple[str, ...]) -> Question:

@@ -26,6 +26,7 @@ from app.platform.oauth.domain import (
     hash_secret,
 )
 from app.platform.oauth.tables import OAuthClient
+from app.platform.tenancy.domain import check_new_credential
 from app.web.cursors import Cursor, Slice
 
 _ID_LENGTH = 20
@@ -41,15 +42,18 @@ class IssuedClient:
     secret: str | None = field(repr=False)
 
 
-async def create_client(tx: Tx, client: NewClient, *, mode: Mode = Mode.TEST) -> IssuedClient:
+async def create_client(tx: Tx, client: NewClient, *, now: datetime, mode: Mode = Mode.TEST) -> IssuedClient:
     """A new client of the transaction's tenant.
 
     It has the mode of the caller's credential and at most the caller's permissions; without a caller (the seed),
-    `mode` and any. Raises what `check_client` and `check_grant` raise, `invalid_jwks`, `openid_needs_a_person`.
+    `mode` and any. Raises what `check_client`, `check_grant` and `check_new_credential` raise, `invalid_jwks`,
+    `openid_needs_a_person`.
     """
     check_client(client)
     _check_keys(client)
     caller = tx.principal
+    if caller is not None:
+        check_new_credential(caller.auth_time, caller.mode, now=now)
     identity = sorted(set(client.scopes) & IDENTITY_SCOPES.keys())
     if identity and GrantType.CODE not in client.grant_types:
         raise invalid(
@@ -106,9 +110,14 @@ async def list_clients(tx: Tx, cursor: Cursor) -> Slice[OAuthClient]:
     return cursor.cut(await repository.clients(tx, cursor))
 
 
-async def rotate_secret(tx: Tx, row_id: UUID) -> IssuedClient:
-    """A new secret; the old one ends at the commit. Raises `client_revoked`, `client_has_no_secret`."""
+async def rotate_secret(tx: Tx, row_id: UUID, *, now: datetime) -> IssuedClient:
+    """A new secret; the old one ends at the commit.
+
+    Raises `client_revoked`, `client_has_no_secret` and what `check_new_credential` says.
+    """
     row = await get_client(tx, row_id)
+    if tx.principal is not None:
+        check_new_credential(tx.principal.auth_time, Mode(row.mode), now=now)
     if row.status != "active":
         raise conflict("client_revoked", "This client was revoked. Register another one.")
     if not AuthMethod(row.auth_method).has_secret:

@@ -11,7 +11,7 @@ from app.kernel.errors import DomainError, Kind
 from app.kernel.ids import encode_id
 from app.platform.oauth import repository
 from app.platform.oauth.domain import TENANT, USER, AccessToken, grant_mark, hash_secret, is_token_shaped, token_mark
-from app.platform.oauth.service.grants import end_grant
+from app.platform.oauth.service.grants import end_grant, session_stands
 from app.platform.oauth.service.protocol import CONFIDENTIAL, EVERY_METHOD, Exchange, KnownClient
 from app.platform.oauth.service.revocations import Standing
 from app.platform.oauth.tables import Grant, RefreshToken
@@ -98,7 +98,9 @@ def find_token(exchange: Exchange, text: str) -> Held | None:
             return None
         return HeldAccess(token, standing) if token.tenant_id == exchange.tx.tenant_id else None
     found = repository.find_refresh(exchange.session, hash_secret(text))
-    return None if found is None else HeldRefresh(*found, now=exchange.now)
+    if found is None or not session_stands(exchange, found[1].user_id, found[1].session_id):
+        return None
+    return HeldRefresh(*found, now=exchange.now)
 
 
 class Revocation(RevocationEndpoint):  # type: ignore[misc]  # Authlib has no types

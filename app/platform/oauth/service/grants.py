@@ -99,6 +99,8 @@ class CodeGrant(AuthorizationCodeGrant):  # type: ignore[misc]
         """The person as they are now; with them, the grant and its first refresh token come to be."""
         server: Server = self.server
         exchange, row = server.exchange, authorization_code.row
+        if not session_stands(exchange, row.user_id, row.session_id):
+            return None
         person = find_person(exchange, row.user_id)
         if person is None:
             return None
@@ -113,12 +115,13 @@ class CodeGrant(AuthorizationCodeGrant):  # type: ignore[misc]
             user_id=row.user_id,
             session_id=row.session_id,
             scopes=list(scopes),
+            auth_time=row.auth_time,
             created_at=exchange.now,
         )
         exchange.session.add(grant)
         exchange.session.flush()
         row.grant_id = grant.id
-        server.subject = Subject(row.user_id, grant.id, row.session_id)
+        server.subject = Subject(row.user_id, grant.id, row.session_id, row.auth_time)
         if self.client.check_grant_type("refresh_token"):
             server.refresh, _ = add_refresh(exchange, grant)
         return person
@@ -198,13 +201,16 @@ class Refresh(RefreshTokenGrant):  # type: ignore[misc]
     def authenticate_user(self, refresh_token: "RefreshFacade") -> Person:
         server: Server = self.server
         grant = refresh_token.grant
+        if not session_stands(server.exchange, grant.user_id, grant.session_id):
+            end_grant(server.exchange, grant.id, reason="signed_out")
+            raise InvalidGrantError("The person has signed out.")
         person = find_person(server.exchange, grant.user_id)
         scope = self.request.payload.scope or refresh_token.get_scope()
         scopes = grant_scopes(scope, grant.scopes, person.permissions) if person else ()
         if person is None or not scopes:
             raise InvalidGrantError("The person no longer has what was granted.")
         self.request.payload.data["scope"] = " ".join(scopes)
-        server.subject = Subject(grant.user_id, grant.id, grant.session_id)
+        server.subject = Subject(grant.user_id, grant.id, grant.session_id, grant.auth_time)
         server.refresh, refresh_token.successor_id = add_refresh(server.exchange, grant)
         return person
 
@@ -298,6 +304,13 @@ def find_person(exchange: Exchange, user_id: Any) -> Person | None:
         return None
     found: Person | None = await_only(exchange.login.person_of(exchange.tx, user_id))
     return found
+
+
+def session_stands(exchange: Exchange, user_id: Any, session_id: str) -> bool:
+    """Whether nobody ended the login behind a code or grant, through the exchange's own transaction."""
+    if exchange.login is None:
+        return False
+    return bool(await_only(exchange.login.stands(exchange.tx, user_id, session_id)))
 
 
 def end_grant(exchange: Exchange, grant_id: Any, *, reason: str) -> None:

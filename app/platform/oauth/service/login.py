@@ -7,7 +7,7 @@ from uuid import UUID
 
 from app.infra.database import Tx
 from app.platform.oauth.ports import Asking, Person, Session
-from app.platform.people.service import People, session_user
+from app.platform.people.service import People, session_stands, session_user
 from app.platform.tenancy.service import active_member
 
 
@@ -25,9 +25,13 @@ class PeopleLogin:
         person, session = found
         return Session(str(session.id), person.id, session.auth_time, session.amr, person.email)
 
-    def login_url(self, next_url: str) -> str:
-        """The login page, and back from there."""
-        return f"/login?{urlencode({'next': next_url})}"
+    def login_url(self, next_url: str, *, again: bool) -> str:
+        """The login page, or the one that asks for a fresh proof, and back from there."""
+        return f"{'/account/confirm' if again else '/login'}?{urlencode({'next': next_url})}"
+
+    async def stands(self, tx: Tx, user_id: UUID, session_id: str) -> bool:
+        """Whether the session was not ended."""
+        return await session_stands(tx, user_id, UUID(session_id))
 
     async def person_of(self, tx: Tx, user_id: UUID) -> Person | None:
         """The active member of the transaction's tenant. Their address was verified when they accepted by it."""

@@ -16,6 +16,7 @@ import asyncpg
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
+from app.infra.crypto.sealer import OpenedSealer, PlatformSealer
 from app.kernel.errors import DomainError, Kind
 from app.kernel.ids import uuid7
 from app.platform.oauth import repository
@@ -28,7 +29,6 @@ from app.platform.oauth.domain import (
     is_published,
     plan_rotation,
 )
-from app.platform.oauth.ports import Sealer
 
 RING_SECONDS = 10.0
 """How long a process works with the keys it read. `PUBLISHED_AHEAD` is far longer, so no signature is ever unknown."""
@@ -76,7 +76,9 @@ class Keyring:
 class Keys:
     """Reads the key ring and keeps it for `RING_SECONDS`."""
 
-    def __init__(self, pool: asyncpg.Pool, sealer: Sealer, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, pool: asyncpg.Pool, sealer: PlatformSealer, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._pool = pool
         self._sealer = sealer
         self._monotonic = monotonic
@@ -88,14 +90,14 @@ class Keys:
         """The keys as of at most `RING_SECONDS` ago."""
         if self._ring is None or self._monotonic() >= self._until:
             asked = self._monotonic()
-            self._ring = self._read(await repository.signing_keys(self._pool), now=now)
+            self._ring = await self._read(await repository.signing_keys(self._pool), now=now)
             self._until = asked + RING_SECONDS
         return self._ring
 
-    def _read(self, rows: Sequence[asyncpg.Record], *, now: datetime) -> Keyring:
+    async def _read(self, rows: Sequence[asyncpg.Record], *, now: datetime) -> Keyring:
         shown = [row for row in rows if is_published(KeyState(row["state"]), row["retired_at"], now=now)]
         signers = {
-            row["algorithm"]: Signer(row["kid"], row["algorithm"], self._unseal(row))
+            row["algorithm"]: Signer(row["kid"], row["algorithm"], await self._unseal(row))
             for row in shown
             if row["state"] == KeyState.ACTIVE
         }
@@ -104,11 +106,11 @@ class Keys:
         verifiers = {row["kid"]: (row["algorithm"], _import(public[row["kid"]])) for row in shown}
         return Keyring(signers, verifiers, list(public.values()))
 
-    def _unseal(self, row: asyncpg.Record) -> Key:
+    async def _unseal(self, row: asyncpg.Record) -> Key:
         known = self._unsealed.get(row["kid"])
         if known is not None:
             return known
-        pem = self._sealer.unseal(row["private_sealed"], _associated(row["kid"]))
+        pem = await self._sealer.unseal(row["private_sealed"], context=_associated(row["kid"]))
         return _import(pem, row["algorithm"])
 
 
@@ -138,10 +140,11 @@ class Rotated:
 
 
 async def rotate_keys(
-    reference: asyncpg.Pool, sealer: Sealer, *, now: datetime, compromised: bool = False
+    reference: asyncpg.Pool, sealer: PlatformSealer, *, now: datetime, compromised: bool = False
 ) -> list[Rotated]:
     """Make the next keys sign, and new ones next. Raises `next_key_too_young`; then nothing has changed."""
     done: list[Rotated] = []
+    opened = await sealer.opened()  # which may ask a key service: before the transaction
     async with reference.acquire() as connection, connection.transaction():
         await repository.lock_signing_keys(connection)
         rows = await repository.signing_keys(connection)
@@ -152,26 +155,27 @@ async def rotate_keys(
                 if row["algorithm"] == algorithm
             ]
             plan = plan_rotation(facts, now=now, compromised=compromised)
-            done += await _carry_out(connection, sealer, plan, algorithm, now=now)
+            done += await _carry_out(connection, opened, plan, algorithm, now=now)
     return done
 
 
-async def ensure_keys(reference: asyncpg.Pool, sealer: Sealer, *, now: datetime) -> None:
+async def ensure_keys(reference: asyncpg.Pool, sealer: PlatformSealer, *, now: datetime) -> None:
     """Make the first keys of a new platform. Every gateway asks; one of them makes them."""
     rows = await repository.signing_keys(reference)
     if {row["algorithm"] for row in rows if row["state"] == KeyState.ACTIVE} == set(ALGORITHMS):
         return
+    opened = await sealer.opened()
     async with reference.acquire() as connection, connection.transaction():
         await repository.lock_signing_keys(connection)
         rows = await repository.signing_keys(connection)
         active = {row["algorithm"] for row in rows if row["state"] == KeyState.ACTIVE}
         for algorithm in ALGORITHMS:
             if algorithm not in active:
-                await _carry_out(connection, sealer, plan_rotation([], now=now), algorithm, now=now)
+                await _carry_out(connection, opened, plan_rotation([], now=now), algorithm, now=now)
 
 
 async def _carry_out(
-    connection: asyncpg.Connection, sealer: Sealer, plan: Rotation, algorithm: str, *, now: datetime
+    connection: asyncpg.Connection, sealer: OpenedSealer, plan: Rotation, algorithm: str, *, now: datetime
 ) -> list[Rotated]:
     for kid, state in plan.moves:
         await repository.move_signing_key(connection, kid, state, at=now)

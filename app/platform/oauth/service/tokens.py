@@ -29,11 +29,12 @@ MALFORMED = (JoseError, ValueError, TypeError, KeyError, AttributeError)
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The person behind a token, and the grant that they gave."""
+    """The person behind a token, the grant that they gave, and when they had proved who they are."""
 
     user_id: UUID
     grant_id: UUID
     session_id: str
+    auth_time: datetime
 
 
 def mint_access_token(
@@ -70,6 +71,7 @@ def mint_access_token(
             "user_epoch": epochs[subject.user_id],
             "grant": str(subject.grant_id),
             "sid": subject.session_id,
+            "auth_time": int(subject.auth_time.timestamp()),
         }
     return ring.signer(ACCESS_ALGORITHM).sign(claims, typ="at+jwt")
 

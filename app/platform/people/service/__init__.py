@@ -1,7 +1,7 @@
 """What the rest of the system may ask of people."""
 
 from app.platform.people.domain import Person, Session, require_recent
-from app.platform.people.ports import Mail, Mailer, Sealer
+from app.platform.people.ports import Endings, Mail, Mailer, Sealer
 from app.platform.people.service.accounts import (
     ask_for_reset,
     change_password,
@@ -11,6 +11,7 @@ from app.platform.people.service.accounts import (
     sign_up,
 )
 from app.platform.people.service.hashing import Hasher
+from app.platform.people.service.invitations import InvitationMail, accept
 from app.platform.people.service.login import confirm_identity, give_code, log_in
 from app.platform.people.service.mail import MailSender
 from app.platform.people.service.people import People, Visitor
@@ -27,12 +28,15 @@ from app.platform.people.service.sessions import (
     list_sessions,
     log_out,
     pending_user,
+    session_stands,
     session_user,
 )
 from app.platform.people.service.throttle import Throttle
 
 __all__ = [
+    "Endings",
     "Hasher",
+    "InvitationMail",
     "Login",
     "Mail",
     "MailSender",
@@ -43,6 +47,7 @@ __all__ = [
     "Session",
     "Throttle",
     "Visitor",
+    "accept",
     "ask_for_reset",
     "begin_totp",
     "change_password",
@@ -61,6 +66,7 @@ __all__ = [
     "remove_totp",
     "require_recent",
     "reset_password",
+    "session_stands",
     "session_user",
     "sign_up",
 ]

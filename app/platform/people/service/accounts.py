@@ -120,8 +120,9 @@ async def reset_password(people: People, *, token: str, password: str, visitor: 
     async with people.database.person(user_id) as tx:
         await _use_token(tx, token_hash, now=now)
         await _set_password(tx, hashed, now=now)
-        await end_sessions(tx, now=now)
+        ended = await end_sessions(tx, now=now)
         request_mail(tx, "security_changed", user.email, now=now)
+    await people.endings.sessions_ended(ended)
     people.mail_due.set()
     log.info("password.reset", user_id=str(user_id))
     return people.device_for(user.email, visitor)
@@ -154,8 +155,9 @@ async def change_password(
     async with people.database.person(person.id) as tx:
         fresh = await rotate_session(tx, session, token, amr=session.amr, now=now)
         await _set_password(tx, hashed, now=now)
-        await end_sessions(tx, now=now, keep=session.id)
+        ended = await end_sessions(tx, now=now, keep=session.id)
         request_mail(tx, "security_changed", person.email, now=now)
+    await people.endings.sessions_ended(ended)
     await people.throttle.forgive(plan)
     people.mail_due.set()
     log.info("password.changed", user_id=str(person.id))

@@ -1,12 +1,11 @@
 """Decides which mail an address gets. Requests are rows, the same for every address; what they become, only the reader
-of the mailbox learns. A token exists in clear only in the mail: it is made when the mail is."""
+of the mailbox learns. A token exists in clear only in the mail: it is made when the mail is, or comes sealed."""
 
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from uuid import UUID
 
 import asyncpg
 import structlog
@@ -16,6 +15,7 @@ from app.infra.database import PersonTx
 from app.platform.people import repository
 from app.platform.people.domain import RESET_VALID, SIGN_UP_VALID, hash_token
 from app.platform.people.ports import Mail, Mailer
+from app.platform.people.service.invitations import read_letter
 from app.platform.people.service.people import People
 from app.platform.people.service.sessions import new_token
 from app.platform.people.tables import MailRequest, MailToken
@@ -81,7 +81,7 @@ class MailSender:
     async def _deal_with(self, row: asyncpg.Record) -> None:
         """Mails may come twice (when a process dies after sending), never not at all while the server answers."""
         try:
-            mail = await self._compose(row["purpose"], row["email"], row["user_id"])
+            mail = await self._compose(row)
             if mail is not None:
                 await self._mailer.send(mail)
         except Exception as error:
@@ -91,7 +91,11 @@ class MailSender:
             log.error("mail.given_up", purpose=row["purpose"], request=str(row["id"]))
         await repository.forget_mail(self._people.database.dispatch, row["id"])
 
-    async def _compose(self, purpose: str, email: str, user_id: UUID) -> Mail | None:
+    async def _compose(self, row: asyncpg.Record) -> Mail | None:
+        purpose, email, user_id = row["purpose"], row["email"], row["user_id"]
+        if purpose == "invitation":
+            facts = read_letter(self._people, row)
+            return write_mail(purpose, email, link=f"{self._public_url}/invitation?token={facts.pop('token')}", **facts)
         found = await repository.find_by_email(self._people.database.pool, email)
         if purpose == "security_changed":
             return write_mail(purpose, email, link=f"{self._public_url}/forgot")

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from app.infra.database import Database
-from app.platform.people.ports import Sealer
+from app.platform.people.ports import Endings, Sealer
 from app.platform.people.service.hashing import Hasher
 from app.platform.people.service.throttle import Throttle
 
@@ -31,13 +31,18 @@ class Visitor:
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Everything the services need, for the life of a process. `device_key` signs device cookies."""
+    """Everything the services need, for the life of a process.
+
+    `device_key` signs device cookies, `letter_key` seals what waits to be mailed.
+    """
 
     database: Database
     hasher: Hasher
     throttle: Throttle
     sealer: Sealer
+    endings: Endings
     device_key: bytes = field(repr=False)
+    letter_key: bytes = field(repr=False)
     mail_due: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def close(self) -> None:

@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
+from sqlalchemy import text
 from sqlmodel import col, select, update
 
-from app.infra.database import PersonTx
+from app.infra.database import PersonTx, Tx
 from app.kernel.errors import not_found
 from app.kernel.ids import encode_id
 from app.platform.people import repository
@@ -27,6 +28,8 @@ from app.platform.people.service.people import People, Visitor
 from app.platform.people.tables import LoginSession
 
 PREFIX = "ses"
+MAX_TOKEN = 100
+_STANDS = text("SELECT people_session_stands(:user, :session)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +98,13 @@ async def rotate_session(tx: PersonTx, session: Session, old_token: str, *, amr:
     return token
 
 
-async def end_sessions(tx: PersonTx, *, now: datetime, keep: UUID | None = None) -> None:
-    """End all of the person's sessions but `keep`."""
+async def end_sessions(tx: PersonTx, *, now: datetime, keep: UUID | None = None) -> Sequence[UUID]:
+    """End all of the person's sessions but `keep`; which, for `people.endings` once that is committed."""
     statement = update(LoginSession).where(col(LoginSession.ended_at).is_(None))
     if keep is not None:
         statement = statement.where(col(LoginSession.id) != keep)
-    await tx.execute(statement.values(ended_at=now))
+    ended = await tx.scalars(statement.values(ended_at=now).returning(col(LoginSession.id)))
+    return ended.all()
 
 
 async def session_user(people: People, token: str | None, *, now: datetime) -> tuple[Person, Session] | None:
@@ -128,7 +132,7 @@ async def pending_user(people: People, token: str | None, *, now: datetime) -> t
 
 
 async def _in_force(people: People, token: str | None, *, now: datetime) -> StoredSession | None:
-    if not token or len(token) > 100:
+    if not token or len(token) > MAX_TOKEN:
         return None
     found = await repository.find_by_session(people.database.pool, hash_token(token))
     if found is None or found.person.status != "active":
@@ -163,10 +167,18 @@ async def end_session(people: People, person: Person, session_id: UUID, *, now: 
         if row is None:
             raise not_found("session", encode_id(PREFIX, session_id))
         row.ended_at = row.ended_at or now
+    await people.endings.sessions_ended([session_id])
+
+
+async def session_stands(tx: Tx, user_id: UUID, session_id: UUID) -> bool:
+    """Whether nobody ended this login, asked in a tenant's transaction. One that only ran out still stands."""
+    return bool((await tx.scalars(_STANDS, {"user": user_id, "session": session_id})).one())
 
 
 async def log_out(people: People, token: str | None, *, now: datetime) -> None:
-    """End the session of this cookie, whatever its state."""
-    found = await _in_force(people, token, now=now)
+    """End the session of this cookie, whatever its state: what was granted by it may outlive its time."""
+    if not token or len(token) > MAX_TOKEN:
+        return
+    found = await repository.find_by_session(people.database.pool, hash_token(token))
     if found is not None:
         await end_session(people, found.person, found.session.id, now=now)

@@ -31,3 +31,28 @@ $$;
 REVOKE ALL ON FUNCTION people_by_mail_token(bytea, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION people_by_mail_token(bytea, text) TO mandi_app;
 RESET ROLE;
+
+-- A request for an invitation's mail, in the transaction of the tenant that invites. The row is no tenant's: it belongs
+-- to nobody but itself, and the transaction is nobody's again afterwards.
+CREATE OR REPLACE FUNCTION people_request_letter(p_id uuid, p_email text, p_letter bytea, p_now timestamptz) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('app.user_id', p_id::text, true);
+    INSERT INTO mail_requests (id, user_id, purpose, email, letter, attempts, available_at, created_at)
+    VALUES (p_id, p_id, 'invitation', p_email, p_letter, 0, p_now, p_now);
+    PERFORM set_config('app.user_id', '', true);
+END $$;
+
+-- Whether p_user's login p_session was not ended, nor forgotten long after it ran out: asked in a tenant's transaction,
+-- which is nobody's again afterwards.
+CREATE OR REPLACE FUNCTION people_session_stands(p_user uuid, p_session uuid) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE v_stands boolean;
+BEGIN
+    PERFORM set_config('app.user_id', p_user::text, true);
+    SELECT EXISTS (
+        SELECT FROM login_sessions s JOIN users u ON u.id = s.user_id
+        WHERE s.id = p_session AND s.user_id = p_user AND s.ended_at IS NULL AND u.status = 'active'
+    ) INTO v_stands;
+    PERFORM set_config('app.user_id', '', true);
+    RETURN v_stands;
+END $$;

@@ -11,7 +11,7 @@ from app.kernel.errors import DomainError, Kind, not_found
 from app.kernel.ids import encode_id, uuid7
 from app.kernel.orders import Mode
 from app.platform.tenancy import repository
-from app.platform.tenancy.domain import Action, check_act_as
+from app.platform.tenancy.domain import Action, check_act_as, check_recent_login
 from app.platform.tenancy.service.approvals import execute
 from app.platform.tenancy.tables import ActAsGrant, ChildTenant
 from app.web.cursors import Cursor, Slice
@@ -23,9 +23,11 @@ TENANT = "ten"
 async def open_grant(
     tx: Tx, child_id: UUID, *, reason: str, minutes: int, now: datetime, approval_id: UUID | None = None
 ) -> ActAsGrant:
-    """Let the caller act for a tenant below his own, in the mode of his credential. Live takes a second person.
+    """Let the caller act for a tenant below his own, in the mode of his credential. Live takes a recent login and
+    a second person.
 
-    Raises `tenant_not_found`, `person_needed`, `reason_required`, `grant_too_long` and what `approvals.execute` says.
+    Raises `tenant_not_found`, `person_needed`, `reason_required`, `grant_too_long`, `login_needed`,
+    `insufficient_user_authentication` and what `approvals.execute` says.
     """
     if await tx.get(ChildTenant, child_id) is None:
         raise not_found("tenant", encode_id(TENANT, child_id))
@@ -36,6 +38,7 @@ async def open_grant(
         )
     length = check_act_as(reason, minutes)
     if who.mode is Mode.LIVE:
+        check_recent_login(who.auth_time, now=now)
         payload = {"tenant_id": encode_id(TENANT, child_id), "reason": reason}
         await execute(tx, approval_id, Action.ACT_AS_LIVE, payload, now=now)
     grant_id = uuid7()

@@ -16,6 +16,7 @@ from app.platform.tenancy.domain import (
     APPROVAL_LIFE,
     Action,
     check_payload,
+    check_recent_login,
     fingerprint,
 )
 from app.platform.tenancy.service.roles import held
@@ -45,7 +46,10 @@ async def propose(tx: Tx, action: Action, payload: Mapping[str, str], *, now: da
 
 
 async def approve(tx: Tx, approval_id: UUID, *, now: datetime) -> Approval:
-    """Agree, as another person than the maker. Nothing happens yet: the maker carries it out, once."""
+    """Agree, as another person than the maker, who has just logged in. Nothing happens yet: the maker carries it out.
+
+    Raises `login_needed`, `insufficient_user_authentication` and what stands in the way of deciding.
+    """
     return await _decide(tx, approval_id, "approved", None, now=now)
 
 
@@ -107,6 +111,8 @@ async def _decide(tx: Tx, approval_id: UUID, status: str, reason: str | None, *,
     if row.status != "pending":
         raise conflict("approval_decided", f"The approval is {row.status} already.")
     _check_unexpired(row, now)
+    if status == "approved":
+        check_recent_login(tx.principal.auth_time if tx.principal else None, now=now)
     row.status, row.checked_by, row.decided_at, row.decision_reason = status, checker, now, reason
     tx.emit(f"approval.{status}", row.id, {"action": row.action})
     await tx.flush()

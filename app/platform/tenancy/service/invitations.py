@@ -157,4 +157,4 @@ async def _locked(tx: Tx, invitation_id: UUID) -> Invitation:
 async def _send(tx: Tx, row: Invitation, token: str, inviter: Inviter) -> None:
     tenant = await get_tenant(tx)
     role = (await assigned(tx, row.role, row.role_id)).name
-    await inviter.invite(tx, InvitationLetter(row.email, tenant.name, role, row.expires_at, token))
+    await inviter.invite(tx, InvitationLetter(row.email, tenant.name, role, row.sent_at, row.expires_at, token))

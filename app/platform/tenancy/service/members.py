@@ -15,6 +15,7 @@ from app.platform.tenancy.domain import (
     check_within,
     normal_email,
 )
+from app.platform.tenancy.ports import Tokens
 from app.platform.tenancy.service.approvals import execute
 from app.platform.tenancy.service.roles import assigned, held, resolve
 from app.platform.tenancy.tables import Member
@@ -88,12 +89,16 @@ async def change_role(tx: Tx, member_id: UUID, role: str, *, now: datetime, appr
     return member
 
 
-async def suspend_member(tx: Tx, member_id: UUID) -> Member:
-    """From now on the member, and every key that he made, may do nothing. Raises `last_owner`, `role_beyond_caller`."""
+async def suspend_member(tx: Tx, member_id: UUID, *, tokens: Tokens, now: datetime) -> Member:
+    """From now on the member, and every key that he made, may do nothing; tokens in his name end for ever.
+
+    Raises `last_owner`, `role_beyond_caller`.
+    """
     member = await _locked(tx, member_id)
     if member.status != MemberStatus.SUSPENDED:
         await _check_owner_remains(tx, member)
         member.status = MemberStatus.SUSPENDED.value
+        await _end_tokens(tx, member, tokens, now)
         tx.emit("member.suspended", member.id, {})
         await tx.flush()
     return member
@@ -109,10 +114,14 @@ async def reactivate_member(tx: Tx, member_id: UUID) -> Member:
     return member
 
 
-async def remove_member(tx: Tx, member_id: UUID) -> None:
-    """The member is gone; keys that he made work no more. Raises `last_owner`, `role_beyond_caller`."""
+async def remove_member(tx: Tx, member_id: UUID, *, tokens: Tokens, now: datetime) -> None:
+    """The member is gone; keys that he made and tokens in his name work no more.
+
+    Raises `last_owner`, `role_beyond_caller`.
+    """
     member = await _locked(tx, member_id)
     await _check_owner_remains(tx, member)
+    await _end_tokens(tx, member, tokens, now)
     tx.emit("member.removed", member.id, {"role": (await assigned(tx, member.role, member.role_id)).name})
     member.status, member.user_id = MemberStatus.REMOVED.value, None
     member.role, member.role_id = Role.READ_ONLY.value, None
@@ -136,6 +145,11 @@ async def _locked(tx: Tx, member_id: UUID) -> Member:
     member = await get_member(tx, member_id)
     check_within((await assigned(tx, member.role, member.role_id)).permissions, await held(tx), param="id")
     return member
+
+
+async def _end_tokens(tx: Tx, member: Member, tokens: Tokens, now: datetime) -> None:
+    if member.user_id is not None:
+        await tokens.end_person(tx, member.user_id, now=now)
 
 
 async def _check_owner_remains(tx: Tx, member: Member) -> None:

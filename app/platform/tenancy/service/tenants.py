@@ -10,11 +10,11 @@ from datetime import datetime
 from uuid import UUID
 
 from app.infra.database import Database, Tx
-from app.kernel.errors import DomainError, Kind, conflict, not_found
+from app.kernel.errors import conflict, not_found
 from app.kernel.ids import encode_id, uuid7
 from app.platform.tenancy import repository
-from app.platform.tenancy.domain import CLOSING_GRACE, TenantStatus, check_slug
-from app.platform.tenancy.ports import Credentials, Holdings, StepUp
+from app.platform.tenancy.domain import CLOSING_GRACE, TenantStatus, check_recent_login, check_slug
+from app.platform.tenancy.ports import Credentials, Holdings
 from app.platform.tenancy.service.members import owner_of
 from app.platform.tenancy.tables import ChildTenant, Tenant
 from app.web.cursors import Cursor, Slice
@@ -64,16 +64,14 @@ async def set_status(tx: Tx, status: TenantStatus) -> Tenant:
     return tenant
 
 
-async def close_tenant(
-    tx: Tx, *, step_up: StepUp, credentials: Credentials, holdings: Holdings, now: datetime
-) -> Tenant:
+async def close_tenant(tx: Tx, *, credentials: Credentials, holdings: Holdings, now: datetime) -> Tenant:
     """Begin to close the tenant, as an owner who has just proved who he is; its keys end with it.
 
-    Raises `owner_needed`, `step_up_needed`, `tenant_holds_positions`. A second time changes nothing.
+    Raises `owner_needed`, `login_needed`, `insufficient_user_authentication`, `tenant_holds_positions`. A second time
+    changes nothing.
     """
     await owner_of(tx)
-    if tx.principal is None or not await step_up.confirmed(tx.principal, now=now):
-        raise DomainError("step_up_needed", Kind.FORBIDDEN, "Confirm who you are: log in again, then repeat this.")
+    check_recent_login(tx.principal.auth_time if tx.principal else None, now=now)
     await repository.lock_people(tx)
     tenant = await get_tenant(tx)
     if tenant.status == TenantStatus.CLOSING:

@@ -1,0 +1,71 @@
+"""Decides how an invitation reaches its address, and what a person does with it.
+
+Tenancy makes the token, in the transaction that makes the invitation; until the mail is sent it rests here, sealed.
+"""
+
+import json
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import text
+
+from app.infra.crypto.envelope import bind, seal_with, unseal_with
+from app.infra.database import Tx
+from app.kernel.ids import uuid7
+from app.platform.people.domain import Person
+from app.platform.people.service.people import People
+from app.platform.tenancy.ports import InvitationLetter
+from app.platform.tenancy.service import Accepted, accept_invitation
+
+_KEY_ID = UUID(int=0)
+"""The key is the deployment's own and has no row: it is derived from its secret."""
+
+_REQUEST = text("SELECT people_request_letter(:id, :email, :letter, :now)")
+
+
+class InvitationMail:
+    """Tenancy's port `Inviter`: a request for a mail, in the tenant's own transaction."""
+
+    def __init__(self, people: People) -> None:
+        self._people = people
+
+    async def invite(self, tx: Tx, letter: InvitationLetter) -> None:
+        request_id = uuid7()
+        sealed = _seal(self._people.letter_key, request_id, letter)
+        values = {"id": request_id, "email": letter.email, "letter": sealed, "now": letter.sent_at}
+        await tx.execute(_REQUEST, values)
+        tx.tell(self._wake)
+
+    async def _wake(self) -> None:
+        self._people.mail_due.set()
+
+
+async def accept(people: People, person: Person, token: str, *, now: datetime) -> Accepted:
+    """Make the person a member of the tenant that invited their address. Raises what `accept_invitation` says."""
+    return await accept_invitation(people.database, token, user_id=person.id, email=person.email, now=now)
+
+
+def read_letter(people: People, row: asyncpg.Record) -> dict[str, str]:
+    """`tenant`, `role`, `until` and `token` of a mail request. Raises `UnsealError` after the secret was changed."""
+    found: dict[str, str] = json.loads(unseal_with(people.letter_key, row["letter"], _place(row["id"])))
+    return found
+
+
+def _seal(key: bytes, request_id: UUID, letter: InvitationLetter) -> bytes:
+    said = {
+        "tenant": _one_line(letter.tenant_name),
+        "role": _one_line(letter.role),
+        "until": f"{letter.expires_at:%-d %B %Y, %H:%M} UTC",
+        "token": letter.token,
+    }
+    return seal_with(key, _KEY_ID, json.dumps(said).encode(), _place(request_id))
+
+
+def _place(request_id: UUID) -> bytes:
+    return bind(b"mail_requests", b"letter", request_id.bytes)
+
+
+def _one_line(name: str) -> str:
+    """A name cannot begin another line of the mail, nor change its subject."""
+    return " ".join(name.split())
