@@ -46,10 +46,11 @@ async def authenticated(
         raise DomainError("missing_credential", Kind.UNAUTHENTICATED, f"This operation needs an API key. {HOW}")
     gateway = gateway_of(request)
     principal = await gateway.authenticator.authenticate(credentials.credentials, now=gateway.clock())
+    bind_tenant(encode_id("ten", principal.tenant_id))  # first: what is refused below is the caller's, too
     if act_as is not None:
         grant_id = decode_id("act", act_as, param=ACT_AS)
         principal = await gateway.admission.act_as(principal, grant_id, now=gateway.clock())
-    bind_tenant(encode_id("ten", principal.tenant_id))
+        bind_tenant(encode_id("ten", principal.tenant_id))
     source_ip = request.client.host if request.client else None
     return replace(principal, source_ip=source_ip, request_id=request_id_of(request))
 

@@ -169,8 +169,11 @@ async def _attack_uniqueness(hands: Hands, table: Table, pair: Pair) -> AsyncIte
             if error.constraint_name not in CROSS_TENANT_INDEXES:
                 yield f"{table.name}: {error.constraint_name} tells of another tenant's values"
                 return
-            columns = str(error.detail).partition("Key (")[2].partition(")")[0].split(", ")
-            copied |= {column: own[column] for column in columns}  # reviewed; another may hide behind it
+            reviewed = table.unique[error.constraint_name]
+            copied |= {column: own[column] for column in reviewed}  # another may hide behind it
+        except asyncpg.PostgresError as error:
+            yield f"{table.name}: takes another tenant's values: {type(error).__name__} {error}"
+            return
         else:
             return
 
@@ -192,6 +195,9 @@ async def _attack_keys(hands: Hands, table: Table, pair: Pair) -> AsyncIterator[
                 pointing = await hands.run(OWNER, table.setting, pair.attacker.own_id, statement, before=disarm)
             except (asyncpg.ForeignKeyViolationError, asyncpg.UniqueViolationError):
                 continue  # some tables have one row a tenant: the update is what tells there
+            except asyncpg.PostgresError as error:
+                yield f"{table.name}: {key['name']}: {type(error).__name__} {error}"
+                continue
             if pointing:
                 yield f"{table.name}: {key['name']} points at another tenant's row"
                 break

@@ -5,20 +5,41 @@ A request or statement that names this id names a row of every table at once, so
 """
 
 import itertools
+import json
 import re
 import secrets
+import zlib
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 
+from app.engine.terms import Terms
+from app.insight.backtest.domain import Plan
 from app.kernel.ids import uuid7
+from app.kernel.orders import Product
 from tests.integration.isolation.catalogue import PERSON_TABLES
 
 Row = dict[str, str | None]
-EXAMPLES: dict[tuple[str, str], str] = {("act_as_grants", "expires_at"): "2026-01-05T09:45:00Z"}
-"""(table, column) → a value, for a check that the search below cannot satisfy (a pattern, for example)."""
+_PLAN = Plan({}, {}, (), "1d", None, None, 0, "us_equity", Product.DELIVERY, 0, Terms()).to_json()
+_EMPTY = "\\x" + zlib.compress(b"{}").hex()
+EXAMPLES: dict[tuple[str, str], str] = {
+    ("accounts", "currency"): "USD",
+    ("act_as_grants", "expires_at"): "2026-01-05T09:45:00Z",
+    ("approvals", "action"): "risk_limit.clear",
+    ("backtest_results", "document"): _EMPTY,
+    ("backtests", "currency"): "USD",
+    ("backtests", "plan"): json.dumps(_PLAN),
+    ("fills", "side"): "buy",
+    ("instruments", "currency"): "USD",
+    ("instruments", "price_exp"): "4",
+    ("ledger_accounts", "currency"): "USD",
+    ("sweep_results", "document"): _EMPTY,
+    ("sweeps", "currency"): "USD",
+    ("sweeps", "search"): json.dumps({"plan": _PLAN, "grid": [], "draws": None, "seed": 0, "metric": "sharpe"}),
+}
+"""(table, column) → a value: for a check that the search below cannot satisfy, or for a word that readers insist on."""
 
 _MAX_TRIES = 5_000
 _QUOTED = re.compile(r"'((?:[^']|'')*)'")
@@ -48,7 +69,8 @@ from pg_constraint k join pg_class c on c.oid = k.conrelid join pg_class f on f.
 where k.contype = 'f' and k.connamespace = 'public'::regnamespace and not c.relispartition and k.conparentid = 0
 """
 _UNIQUE = """
-select c.relname as table, a.attname as column from pg_index i join pg_class c on c.oid = i.indrelid
+select c.relname as table, i.indexrelid::regclass::text as name, a.attname as column
+from pg_index i join pg_class c on c.oid = i.indrelid
 join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any (i.indkey::int[])
 where i.indisunique and c.relnamespace = 'public'::regnamespace and not c.relispartition
 """
@@ -62,7 +84,7 @@ class Table:
     types: dict[str, str] = field(default_factory=dict)
     required: set[str] = field(default_factory=set)
     made: set[str] = field(default_factory=set)
-    unique: set[str] = field(default_factory=set)
+    unique: dict[str, set[str]] = field(default_factory=dict)
     checks: list[Any] = field(default_factory=list)
     keys: list[Any] = field(default_factory=list)
 
@@ -99,7 +121,7 @@ async def read_tables(connection: asyncpg.Connection) -> list[Table]:
         tables[row["table"]].keys.append(row)
     for row in await connection.fetch(_UNIQUE):
         if row["table"] in tables:
-            tables[row["table"]].unique.add(row["column"])
+            tables[row["table"]].unique.setdefault(row["name"], set()).add(row["column"])
     ordered: list[Table] = []
     waiting = dict(tables)
     while waiting:
@@ -142,7 +164,7 @@ async def make_row(connection: asyncpg.Connection, table: Table, own_id: UUID, p
     for column, kind in table.types.items():
         if column in table.made:
             continue
-        wanted = column in table.required | table.unique | pointing
+        wanted = column in table.required.union(pointing, *table.unique.values())
         row[column] = EXAMPLES.get((table.name, column), _value(kind, own_id) if wanted else None)
     for key in table.keys:
         parent = parents.get(key["target"])

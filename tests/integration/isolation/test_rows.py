@@ -25,8 +25,10 @@ FLAWS = {
         "members: inserts as another",
     ),
     "a policy that lets rows be moved": (
-        "GRANT UPDATE ON members TO mandi_app;"
-        "CREATE POLICY planted ON members FOR UPDATE USING (true) WITH CHECK (true)",
+        (
+            "GRANT UPDATE ON members TO mandi_app;"
+            "CREATE POLICY planted ON members FOR UPDATE USING (true) WITH CHECK (true)"
+        ),
         "members: moves its own row",
     ),
     "a policy that admits an empty setting": (
