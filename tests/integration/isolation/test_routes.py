@@ -4,22 +4,15 @@ Nothing here names a route but the reviewed lists: what is added later is attack
 the victim's row in every table at once (`rows`), and its answer must be that of an id that never was.
 """
 
-import io
 import json
-import logging
 import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
-import asyncpg
 import httpx
 import pytest
 import pytest_asyncio
-import structlog
-from asgi_lifespan import LifespanManager
 from fastapi import Depends, FastAPI, Header
 from sqlalchemy import text
 
@@ -28,15 +21,13 @@ from app.infra.settings import Settings
 from app.infra.telemetry import metrics_text
 from app.kernel.errors import DomainError, Kind
 from app.kernel.ids import decode_id, encode_id
-from app.main import create_app
 from app.platform.identity.service import PERMISSIONS
 from app.platform.tenancy.domain import BUILT_IN, Role
 from app.web.auth import requires
 from app.web.openapi import permissions_of, routes_of
-from tests.factories.members import make_person
 from tests.factories.tenants import make_key
-from tests.integration.isolation.pair import Pair, seed
-from tests.integration.isolation.shots import NONSENSE, SHARED, Gun, Kinds, Operation, Place, masked, operations, places
+from tests.integration.isolation.scene import CALLERS, KEY, Scene, markers_of, open_scene
+from tests.integration.isolation.shots import NONSENSE, SHARED, Gun, Operation, Place, masked, operations, places
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 PAGES = frozenset(
@@ -95,88 +86,18 @@ NOT_READ = frozenset({"PATCH /v1/members/{id}: approval_id in the body"})
 AS_TEXT = frozenset({"POST /v1/approvals: payload.member_id in the body"})
 """Ids that are stored as they were sent, anyone's or no one's, and looked up among the tenant's own when it counts."""
 
-KEY = "key"
-CALLERS = (KEY, *(role.value for role in BUILT_IN))
-"""Who attacks: a key that no person answers for, and a member of each built-in role."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """The gateway, two tenants with a row in every table, and what the gateway logged."""
-
-    app: FastAPI
-    client: httpx.AsyncClient
-    pair: Pair
-    log: io.StringIO
-    kinds: Kinds
-
-    @property
-    def shared_id(self) -> UUID:
-        return UUID(self.pair.victim.rows["instruments"]["id"])
-
-    async def gun(self, caller: str) -> Gun:
-        database, attacker = self.app.state.app.database, self.pair.attacker.own_id
-        if caller == KEY:
-            headers = (await make_key(database, attacker)).headers
-        else:
-            headers = (await make_person(database, attacker, Role(caller))).headers
-        return Gun(self.client, headers, attacker, self.shared_id, self.kinds)
-
-    @property
-    def markers(self) -> set[str]:
-        """Texts that only the victim's rows hold: their id, their random values."""
-        return _markers(self.pair.victim.own_id, self.pair.victim.rows)
-
-
-def _markers(own_id: UUID, rows: dict[str, dict[str, str | None]]) -> set[str]:
-    owned = [row for row in rows.values() if str(own_id) in row.values()]
-    values = {value for row in owned for value in row.values() if value and re.fullmatch(r"x[0-9a-f]{16}", value)}
-    return values | {str(own_id), encode_id("x", own_id)[2:]}
-
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def scene(scratch_settings: Settings) -> AsyncIterator[Scene]:
-    async with _opened(scratch_settings) as opened:
+    async with open_scene(scratch_settings) as opened:
         yield opened
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def spoilt(scratch_settings: Settings) -> AsyncIterator[Scene]:
     """A scene whose tests add routes, and let the attacker write the victim's id into its own rows."""
-    async with _opened(scratch_settings) as opened:
+    async with open_scene(scratch_settings) as opened:
         yield opened
-
-
-async def _make_pair(settings: Settings) -> Pair:
-    """A pair of this module's own: requests change the attacker's rows."""
-    assert settings.migrate_database_url is not None
-    owner = await asyncpg.connect(settings.migrate_database_url.get_secret_value())
-    try:
-        pair = await seed(owner)
-        for side in (pair.victim, pair.attacker):
-            async with owner.transaction():
-                await owner.execute("select set_config('app.tenant_id', $1, true)", str(side.own_id))
-                await owner.execute("delete from tenant_keys")  # invented: nothing can be sealed with them
-        return pair
-    finally:
-        await owner.close()
-
-
-@asynccontextmanager
-async def _opened(settings: Settings) -> AsyncIterator[Scene]:
-    app, log = create_app(settings), io.StringIO()
-    handlers = logging.getLogger().handlers[:]
-    configure_logging("gateway", level="CRITICAL", stream=log)
-    transport = httpx.ASGITransport(app=app)
-    try:
-        async with (
-            LifespanManager(app, startup_timeout=30, shutdown_timeout=30),
-            httpx.AsyncClient(transport=transport, base_url="http://gateway") as client,
-        ):
-            yield Scene(app, client, await _make_pair(settings), log, {})
-    finally:
-        logging.getLogger().handlers[:] = handlers
-        structlog.reset_defaults()
 
 
 def _guarded(app: FastAPI) -> list[Operation]:
@@ -316,7 +237,7 @@ async def test_the_own_id_does_open_what_another_tenants_does_not(scene: Scene) 
             await gun.learn(operation)
             answer = await gun.fire(operation)
             assert answer.status_code != 404 or "{" not in operation.path, f"{operation.name}: {answer.text}"
-            if any(one in answer.text for one in _markers(gun.own_id, scene.pair.attacker.rows)):
+            if any(one in answer.text for one in markers_of(gun.own_id, scene.pair.attacker.rows)):
                 shown.add(operation.name)
     assert len(shown) > 20, shown
 
@@ -345,7 +266,7 @@ async def test_metrics_tell_no_tenant_apart(scene: Scene) -> None:
             await gun.fire(operation)
     told = metrics_text().decode()
     assert "/v1/accounts/{id}" in told
-    own = _markers(gun.own_id, scene.pair.attacker.rows)
+    own = markers_of(gun.own_id, scene.pair.attacker.rows)
     assert not [marker for marker in scene.markers | own if marker in told]
 
 
