@@ -91,3 +91,21 @@ async def attacker(scratch_settings: Settings) -> AsyncIterator[asyncpg.Connecti
     connection = await asyncpg.connect(scratch_settings.app_database_url.get_secret_value())
     yield connection
     await connection.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how much was tried. Crossings are counted by the tests that fail: there is no line for part of the suite."""
+    counted: dict[str, list[int]] = {}
+    for report in terminalreporter.stats.get("passed", ()):
+        if "integration/isolation/" in report.nodeid and report.when == "call":
+            for name, value in report.user_properties:
+                counted.setdefault(name, []).append(value)
+    if terminalreporter.stats.get("failed") or not {"tables", "routes", "flaws planted"} <= counted.keys():
+        return
+    terminalreporter.write_line(
+        f"isolation: tables {max(counted['tables'])}, routes {max(counted['routes'])},"
+        f" roles {max(counted['roles']) + sum(counted['callers'])}"
+        f" ({max(counted['roles'])} of the database, {sum(counted['callers'])} of the API),"
+        f" attempts {sum(counted['attempts']) + sum(counted['requests'])}, crossings 0;"
+        f" flaws planted {sum(counted['flaws planted'])}, found {sum(counted['flaws found'])}"
+    )

@@ -83,7 +83,8 @@ async def _unique_for_all(_: asyncpg.Connection, pair: Pair) -> AsyncIterator[Fl
             other = pair.attacker.rows[table.name]
             chosen = next((column for column in plain if row[column] != other[column]), None)
             if chosen is not None:
-                yield Flaw(table.name, f"CREATE UNIQUE INDEX planted ON {table.name} ({chosen})")
+                both = f"tenant_id IN ('{pair.victim.own_id}', '{pair.attacker.own_id}')"
+                yield Flaw(table.name, f"CREATE UNIQUE INDEX planted ON {table.name} ({chosen}) WHERE {both}")
 
 
 async def _views_of_others(admin: asyncpg.Connection, pair: Pair) -> AsyncIterator[Flaw]:
