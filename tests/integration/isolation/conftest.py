@@ -100,10 +100,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         if "integration/isolation/" in report.nodeid and report.when == "call":
             for name, value in report.user_properties:
                 counted.setdefault(name, []).append(value)
-    if terminalreporter.stats.get("failed") or not {"tables", "routes", "flaws planted"} <= counted.keys():
+    if terminalreporter.stats.get("failed") or not {"tables", "routes", "functions", "flaws planted"} <= counted.keys():
         return
     terminalreporter.write_line(
         f"isolation: tables {max(counted['tables'])}, routes {max(counted['routes'])},"
+        f" functions {max(counted['functions'])},"
         f" roles {max(counted['roles']) + sum(counted['callers'])}"
         f" ({max(counted['roles'])} of the database, {sum(counted['callers'])} of the API),"
         f" attempts {sum(counted['attempts']) + sum(counted['requests'])}, crossings 0;"

@@ -10,7 +10,7 @@ from app.infra.rls import ROLES
 from app.kernel.ids import uuid7
 from tests.integration.isolation.attacks import APP, all_found, first_found
 from tests.integration.isolation.catalogue import PERSON_TABLES
-from tests.integration.isolation.flaws import KINDS
+from tests.integration.isolation.flaws import KINDS, view_over
 from tests.integration.isolation.pair import Pair, open_hands
 
 pytestmark = pytest.mark.asyncio
@@ -87,6 +87,13 @@ async def test_a_flaw_in_any_one_table_is_found(
     assert planted
     record_property("flaws planted", planted)
     record_property("flaws found", planted - len(missed))
+
+
+async def test_a_view_with_its_callers_rights_is_no_way_across(admin: asyncpg.Connection, pair: Pair) -> None:
+    """The control of the planted views: what makes them one is whose rights they have."""
+    for table in ("accounts", "deployments", "events"):
+        async with open_hands(admin, plant=view_over(table, invoker=True)) as hands:
+            assert await all_found(hands, pair, table) == []
 
 
 async def test_the_own_row_is_within_reach(owner: asyncpg.Connection, attacker: asyncpg.Connection) -> None:
