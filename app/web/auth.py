@@ -52,7 +52,6 @@ async def authenticated(
     if cost.weight:
         gateway.sources.refuse(request.scope)
     principal = await identified(gateway, credentials.credentials, act_as)
-    bind_tenant(encode_id("ten", principal.tenant_id))
     await gateway.limiter.charge(request, principal, cost, now=gateway.clock())
     source_ip = request.client.host if request.client else None
     return replace(principal, source_ip=source_ip, request_id=request_id_of(request))
@@ -61,9 +60,12 @@ async def authenticated(
 async def identified(gateway: Gateway, credential: str, act_as: str | None) -> Principal:
     """Whose credential it is, in the place of the tenant that the grant `act_as` names. Raises what refuses either."""
     principal = await gateway.authenticator.authenticate(credential, now=gateway.clock())
-    if act_as is None:
-        return principal
-    return await gateway.admission.act_as(principal, decode_id("act", act_as, param=ACT_AS), now=gateway.clock())
+    bind_tenant(encode_id("ten", principal.tenant_id))  # first: what is refused below is the caller's, too
+    if act_as is not None:
+        grant_id = decode_id("act", act_as, param=ACT_AS)
+        principal = await gateway.admission.act_as(principal, grant_id, now=gateway.clock())
+        bind_tenant(encode_id("ten", principal.tenant_id))
+    return principal
 
 
 async def admitted(gateway: Gateway, credential: str, permissions: Collection[str], *, act_as: str | None) -> Principal:

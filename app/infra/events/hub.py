@@ -135,7 +135,7 @@ class EventHub:
             while not stop.is_set():
                 message = await pubsub.get_message(timeout=0.5)
                 if message is not None:
-                    await self._look([UUID(text) for text in message["data"].split()])
+                    await self._look(_named(message["data"]))
 
     async def _look_regularly(self) -> None:
         while True:
@@ -175,3 +175,12 @@ class EventHub:
             feed.listeners -= 1
             if feed.listeners == 0:
                 self._feeds.pop(tenant_id, None)
+
+
+def _named(announced: str) -> list[UUID]:
+    """The tenants of an announcement. What is none is passed over: one bad message may not silence every stream."""
+    try:
+        return [UUID(text) for text in announced.split()]
+    except ValueError:
+        log.warning("events.bad_announcement", length=len(announced))
+        return []

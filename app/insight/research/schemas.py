@@ -27,6 +27,9 @@ _SWEEP: JsonDict = {
     "charges": "us_equity",
     "grid": {"fast": "5:20:5", "slow": "30:60:10"},
 }
+_STORED: JsonDict = {name: value for name, value in _SWEEP.items() if name != "template"} | {
+    "strategy_id": "str_01kpx4t8yhe6rb2y6x3v1m9d0c"
+}
 _Id = Annotated[str, Field(max_length=64)]
 _Name = Annotated[str, Field(min_length=1, max_length=80)]
 _Written = Annotated[str, Field(min_length=1, max_length=2000)]
@@ -82,7 +85,7 @@ class WalkForward(ApiModel):
 class CreateSweep(ApiModel):
     """What `POST /v1/sweeps` takes: what a backtest takes, and the parameters to vary."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_SWEEP]})
+    model_config = ConfigDict(json_schema_extra={"examples": [_SWEEP, _STORED]})
 
     name: Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f]+$")] | None = Field(
         default=None, description="By default the program's."

@@ -1,24 +1,47 @@
-"""Makes one valid row for any table, from the catalogue alone: types, keys, checks. Values are text, cast on use."""
+"""Makes one valid row for any table, from the catalogue alone: types, keys, checks. Values are text, cast on use.
+
+All ids of one tenant are one: every `uuid` of its rows, in every table, is the tenant's own id unless a check forbids.
+A request or statement that names this id names a row of every table at once, so one attempt does the work of fifty.
+"""
 
 import itertools
 import json
 import re
 import secrets
+import zlib
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 
+from app.engine.terms import Terms
+from app.insight.backtest.domain import Plan
 from app.kernel.ids import uuid7
+from app.kernel.orders import Product
 from tests.factories.plans import TERMS
+from tests.integration.isolation.catalogue import PERSON_TABLES
 
 Row = dict[str, str | None]
+_PLAN = Plan({}, {}, (), "1d", None, None, 0, "us_equity", Product.DELIVERY, 0, Terms()).to_json()
+_EMPTY = "\\x" + zlib.compress(b"{}").hex()
 EXAMPLES: dict[tuple[str, str], str] = {
+    ("accounts", "currency"): "USD",
     ("act_as_grants", "expires_at"): "2026-01-05T09:45:00Z",
+    ("approvals", "action"): "risk_limit.clear",
+    ("backtest_results", "document"): _EMPTY,
+    ("backtests", "currency"): "USD",
+    ("backtests", "plan"): json.dumps(_PLAN),
+    ("fills", "side"): "buy",
+    ("instruments", "currency"): "USD",
+    ("instruments", "price_exp"): "4",
+    ("ledger_accounts", "currency"): "USD",
     ("plans", "terms"): json.dumps(TERMS),
+    ("sweep_results", "document"): _EMPTY,
+    ("sweeps", "currency"): "USD",
+    ("sweeps", "search"): json.dumps({"plan": _PLAN, "grid": [], "draws": None, "seed": 0, "metric": "sharpe"}),
 }
-"""(table, column) → a value, for a check that the search below cannot satisfy, or a document that is read."""
+"""(table, column) → a value: for a check that the search below cannot satisfy, or for a word that readers insist on."""
 
 _MAX_TRIES = 5_000
 _QUOTED = re.compile(r"'((?:[^']|'')*)'")
@@ -48,7 +71,8 @@ from pg_constraint k join pg_class c on c.oid = k.conrelid join pg_class f on f.
 where k.contype = 'f' and k.connamespace = 'public'::regnamespace and not c.relispartition and k.conparentid = 0
 """
 _UNIQUE = """
-select c.relname as table, a.attname as column from pg_index i join pg_class c on c.oid = i.indrelid
+select c.relname as table, i.indexrelid::regclass::text as name, a.attname as column
+from pg_index i join pg_class c on c.oid = i.indrelid
 join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any (i.indkey::int[])
 where i.indisunique and c.relnamespace = 'public'::regnamespace and not c.relispartition
 """
@@ -62,7 +86,7 @@ class Table:
     types: dict[str, str] = field(default_factory=dict)
     required: set[str] = field(default_factory=set)
     made: set[str] = field(default_factory=set)
-    unique: set[str] = field(default_factory=set)
+    unique: dict[str, set[str]] = field(default_factory=dict)
     checks: list[Any] = field(default_factory=list)
     keys: list[Any] = field(default_factory=list)
 
@@ -70,6 +94,16 @@ class Table:
     def owned(self) -> bool:
         """It belongs to tenants."""
         return "tenant_id" in self.types
+
+    @property
+    def owner_column(self) -> str | None:
+        """The column that says whose a row is: a tenant's or a person's. None: the table is everyone's."""
+        return "tenant_id" if self.owned else PERSON_TABLES.get(self.name)
+
+    @property
+    def setting(self) -> str:
+        """The setting that row-level security compares that column with."""
+        return "app.tenant_id" if self.owned else "app.user_id"
 
 
 async def read_tables(connection: asyncpg.Connection) -> list[Table]:
@@ -89,7 +123,7 @@ async def read_tables(connection: asyncpg.Connection) -> list[Table]:
         tables[row["table"]].keys.append(row)
     for row in await connection.fetch(_UNIQUE):
         if row["table"] in tables:
-            tables[row["table"]].unique.add(row["column"])
+            tables[row["table"]].unique.setdefault(row["name"], set()).add(row["column"])
     ordered: list[Table] = []
     waiting = dict(tables)
     while waiting:
@@ -104,9 +138,9 @@ async def read_tables(connection: asyncpg.Connection) -> list[Table]:
     return ordered
 
 
-def _value(kind: str) -> str:
+def _value(kind: str, own_id: UUID | None = None) -> str:
     if kind == "uuid":
-        return str(uuid7())
+        return str(own_id or uuid7())
     if kind.endswith("[]"):
         return "{}"
     if kind == "bytea":
@@ -124,25 +158,22 @@ def _value(kind: str) -> str:
     return "x" + secrets.token_hex(8)
 
 
-async def make_row(
-    connection: asyncpg.Connection, table: Table, tenant_id: UUID | None, parents: dict[str, Row]
-) -> Row:
-    """A row that satisfies the table's keys (from `parents`, by table) and checks; not inserted yet."""
+async def make_row(connection: asyncpg.Connection, table: Table, own_id: UUID, parents: dict[str, Row]) -> Row:
+    """A row that satisfies the table's keys (from `parents`, by table) and checks; not inserted yet. It belongs to the
+    tenant, or the person, `own_id`."""
     row: Row = {}
     pointing = {column for key in table.keys for column in key["columns"] if key["target"] != table.name}
     for column, kind in table.types.items():
         if column in table.made:
             continue
-        wanted = column in table.required | table.unique | pointing
-        row[column] = EXAMPLES.get((table.name, column), _value(kind) if wanted else None)
-    if table.owned:
-        row["tenant_id"] = str(tenant_id)
+        wanted = column in table.required.union(pointing, *table.unique.values())
+        row[column] = EXAMPLES.get((table.name, column), _value(kind, own_id) if wanted else None)
     for key in table.keys:
         parent = parents.get(key["target"])
         if parent is not None:
             for column, target in zip(key["columns"], key["targets"], strict=True):
                 row[column] = parent[target]
-    await _satisfy(connection, table, row, fixed=pointing | {"tenant_id"})
+    await _satisfy(connection, table, row, fixed=pointing | {table.owner_column or ""})
     return row
 
 
@@ -203,9 +234,13 @@ def _candidates(table: Table, row: Row, column: str, expression: str) -> list[st
     return list(dict.fromkeys(found))
 
 
-async def insert(connection: asyncpg.Connection, table: Table, row: Row) -> None:
-    """Insert `row`; columns that are None take their default."""
+def literal(value: str, kind: str) -> str:
+    """`value` as an SQL literal of the type `kind`."""
+    return f"CAST('{value.replace(chr(39), chr(39) * 2)}' AS {kind})"
+
+
+def insertion(table: Table, row: Row) -> str:
+    """The statement that inserts `row`; columns that are None take their default."""
     given = {column: value for column, value in row.items() if value is not None}
-    columns = ", ".join(given)
-    values = ", ".join(f"CAST(${place}::text AS {table.types[column]})" for place, column in enumerate(given, 1))
-    await connection.execute(f"INSERT INTO {table.name} ({columns}) VALUES ({values})", *given.values())
+    values = ", ".join(literal(value, table.types[column]) for column, value in given.items())
+    return f"INSERT INTO {table.name} ({', '.join(given)}) VALUES ({values})"

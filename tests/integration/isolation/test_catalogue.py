@@ -46,7 +46,7 @@ FLAWS = {
     ),
     "an index for all tenants": ("CREATE INDEX planted ON members (role)", "index planted of members does not lead"),
     "a unique index on an expression": (
-        "CREATE UNIQUE INDEX planted ON members ((lower(role)))",
+        "CREATE UNIQUE INDEX planted ON members ((lower(email)))",
         "planted of members does not lead",
     ),
     "a single-column foreign key": (
