@@ -37,6 +37,7 @@ EXAMPLES: dict[tuple[str, str], str] = {
     ("instruments", "price_exp"): "4",
     ("ledger_accounts", "currency"): "USD",
     ("plans", "terms"): json.dumps(TERMS),
+    ("mail_requests", "available_at"): "2099-01-05T09:15:00Z",  # or a gateway of these tests would take and delete it
     ("sweep_results", "document"): _EMPTY,
     ("sweeps", "currency"): "USD",
     ("sweeps", "search"): json.dumps({"plan": _PLAN, "grid": [], "draws": None, "seed": 0, "metric": "sharpe"}),

@@ -25,6 +25,9 @@ from tests.integration.isolation.catalogue import GLOBAL_TABLES
 from tests.integration.isolation.pair import Pair, seed
 from tests.integration.isolation.shots import Gun, Kinds
 
+KINDS: Kinds = {}
+"""Learnt once for all scenes of a process: the routes are the same."""
+
 KEY = "key"
 CALLERS = (KEY, *(role.value for role in BUILT_IN))
 """Who attacks: a key that no person answers for, and a member of each built-in role."""
@@ -38,7 +41,6 @@ class Scene:
     client: httpx.AsyncClient
     pair: Pair
     log: io.StringIO
-    kinds: Kinds
 
     @property
     def shared_id(self) -> UUID:
@@ -50,7 +52,7 @@ class Scene:
             headers = (await make_key(database, attacker)).headers
         else:
             headers = (await make_person(database, attacker, Role(caller))).headers
-        return Gun(self.client, headers, attacker, self.shared_id, self.kinds)
+        return Gun(self.client, headers, attacker, self.shared_id, KINDS)
 
     @property
     def markers(self) -> set[str]:
@@ -93,7 +95,7 @@ async def open_scene(settings: Settings) -> AsyncIterator[Scene]:
             LifespanManager(app, startup_timeout=30, shutdown_timeout=30),
             httpx.AsyncClient(transport=transport, base_url="http://gateway") as client,
         ):
-            yield Scene(app, client, await _make_pair(settings), log, {})
+            yield Scene(app, client, await _make_pair(settings), log)
     finally:
         logging.getLogger().handlers[:] = handlers
         structlog.reset_defaults()

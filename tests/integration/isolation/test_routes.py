@@ -26,7 +26,7 @@ from app.platform.tenancy.domain import BUILT_IN, Role
 from app.web.auth import requires
 from app.web.openapi import permissions_of, routes_of
 from tests.factories.tenants import make_key
-from tests.integration.isolation.scene import CALLERS, KEY, Scene, markers_of, open_scene
+from tests.integration.isolation.scene import CALLERS, KEY, KINDS, Scene, markers_of, open_scene
 from tests.integration.isolation.shots import NONSENSE, SHARED, Gun, Operation, Place, masked, operations, places
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -137,7 +137,7 @@ async def test_no_route_opens_without_its_scope(scene: Scene) -> None:
             scopes = sorted(PERMISSIONS.keys() - operation.needs)
             key = await make_key(scene.app.state.app.database, scene.pair.attacker.own_id, scopes=scopes)
             keys[operation.needs] = key.headers
-        gun = Gun(scene.client, keys[operation.needs], scene.pair.attacker.own_id, scene.shared_id, scene.kinds)
+        gun = Gun(scene.client, keys[operation.needs], scene.pair.attacker.own_id, scene.shared_id, KINDS)
         answer = await gun.fire(operation)
         assert answer.status_code == 403, f"{operation.name}: {answer.status_code} {answer.text}"
         assert answer.json()["code"] == "missing_scope"
