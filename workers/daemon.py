@@ -4,10 +4,12 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from time import monotonic
 
 import structlog
 
 from app.bootstrap import App, bootstrap
+from app.infra.clearing import Outdated, clear
 from app.infra.events.follower import run_follower
 from app.infra.leader import lead
 from app.infra.settings import Settings
@@ -23,6 +25,7 @@ MARKET_STARTS_AT = datetime(2003, 1, 1, tzinfo=UTC)
 
 END_SECONDS = 4.0
 HOUSEKEEPING_SECONDS = 60.0
+CLEARING_SECONDS = 3600.0
 
 Body = Callable[[App, asyncio.Event], Awaitable[None]]
 log = structlog.get_logger(__name__)
@@ -43,8 +46,22 @@ async def _relay(app: App, stop: asyncio.Event) -> None:
     await run_relay(app.redis, [waiting, due], send_wake_up, stop=stop)
 
 
+def outdated() -> Sequence[Outdated]:
+    """What each slice says has run out."""
+    from app.platform.notifications.service import OUTDATED as DELIVERIES
+    from app.platform.oauth.service import OUTDATED as GRANTS
+    from app.platform.people.service import OUTDATED as LOGINS
+    from app.platform.tenancy.service import OUTDATED as INVITATIONS
+
+    return [*GRANTS, *LOGINS, *INVITATIONS, *DELIVERIES]
+
+
 async def _scheduler(app: App, stop: asyncio.Event) -> None:
+    clear_at = monotonic()
     while not stop.is_set():
+        if monotonic() >= clear_at:
+            clear_at += CLEARING_SECONDS
+            await clear(app.database.dispatch, outdated(), now=app.clock())
         pruned = await app.database.dispatch.fetchval("select work_prune('1 hour')")
         log.debug("scheduler.pruned", rows=pruned)
         await set_within(stop, HOUSEKEEPING_SECONDS)

@@ -1,6 +1,7 @@
 """Decides how webhooks are read."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, cast
 from uuid import UUID
 
@@ -8,12 +9,23 @@ import asyncpg
 from sqlalchemy import delete, func, select
 from sqlmodel import select as select_rows
 
+from app.infra.clearing import Outdated
 from app.infra.database import Tx
 from app.infra.events.tables import EventRow
 from app.platform.notifications.tables import WebhookDelivery, WebhookEndpoint
 from app.web.cursors import Cursor
 
 _Endpoint, _Delivery, _Event = cast(Any, WebhookEndpoint), cast(Any, WebhookDelivery), cast(Any, EventRow)
+OUTDATED = (
+    Outdated(
+        "webhook_deliveries",  # one that is still tried has not finished
+        """DELETE FROM webhook_deliveries WHERE (tenant_id, id) IN
+        (SELECT tenant_id, id FROM webhook_deliveries WHERE finished_at <= $1 LIMIT $2)""",
+        kept=timedelta(days=30),
+    ),
+)
+"""What has run out here."""
+
 _BEHIND = """
 select distinct e.tenant_id from webhook_endpoints e join event_heads h using (tenant_id)
 where e.status = 'enabled' and h.position > e.position order by e.tenant_id

@@ -58,7 +58,8 @@ class WebhookDelivery(TenantRow, table=True):
         {
             "info": {
                 "app": "SELECT, INSERT, UPDATE (status, attempts, next_at, response_status, response_body, "
-                "error, finished_at)"
+                "error, finished_at)",
+                "dispatch": "SELECT (tenant_id, id, finished_at), DELETE",
             }
         },
     )

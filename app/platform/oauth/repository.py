@@ -4,7 +4,7 @@ What a grant redeems is read `FOR UPDATE`: of eight who redeem it at once, seven
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 from sqlmodel import select
 
+from app.infra.clearing import Outdated
 from app.infra.database import Tx
 from app.kernel.ids import uuid7
 from app.platform.oauth.domain import KeyState
@@ -41,6 +42,37 @@ UPDATE oauth_signing_keys SET state = $2,
     retired_at = CASE WHEN $2 = 'active' THEN NULL ELSE coalesce(retired_at, $3) END
 WHERE kid = $1
 """
+OUTDATED = (
+    Outdated(
+        "oauth_codes",
+        """DELETE FROM oauth_codes WHERE (tenant_id, id) IN
+        (SELECT tenant_id, id FROM oauth_codes WHERE expires_at <= $1 LIMIT $2)""",
+        kept=timedelta(days=1),
+    ),
+    Outdated(
+        "oauth_refresh_tokens",  # used ones too stay until they run out: one that comes again must be known
+        """DELETE FROM oauth_refresh_tokens WHERE (tenant_id, id) IN
+        (SELECT tenant_id, id FROM oauth_refresh_tokens WHERE expires_at <= $1 LIMIT $2)""",
+        kept=timedelta(days=1),
+    ),
+    Outdated(
+        "oauth_used_assertions",
+        """DELETE FROM oauth_used_assertions WHERE (tenant_id, id) IN
+        (SELECT tenant_id, id FROM oauth_used_assertions WHERE expires_at <= $1 LIMIT $2)""",
+        kept=timedelta(hours=1),
+    ),
+    Outdated(
+        "oauth_grants",  # one in force is a consent, which nobody is asked for again while it is there
+        """DELETE FROM oauth_grants WHERE (tenant_id, id) IN (
+            SELECT g.tenant_id, g.id FROM oauth_grants g WHERE coalesce(g.revoked_at, g.created_at) <= $1
+              AND NOT EXISTS (SELECT FROM oauth_refresh_tokens r WHERE (r.tenant_id, r.grant_id) = (g.tenant_id, g.id))
+              AND NOT EXISTS (SELECT FROM oauth_codes c WHERE (c.tenant_id, c.grant_id) = (g.tenant_id, g.id))
+            LIMIT $2)""",
+        kept=timedelta(days=400),
+    ),
+)
+"""What has run out here, in the order in which rows refer to each other."""
+
 _LOCK = "SELECT pg_advisory_xact_lock(hashtext('oauth_signing_keys'))"
 _TENANT = "SELECT oauth_tenant_of_client($1)"
 

@@ -87,7 +87,7 @@ class UsedAssertion(TenantRow, table=True):
         UniqueConstraint("tenant_id", "client_ref", "jti_hash"),
         Index("oauth_used_assertions_expires_at_idx", "tenant_id", "client_ref", "expires_at"),
         tenant_foreign_key(["client_ref"], "oauth_clients"),
-        {"info": {"app": "SELECT, INSERT, DELETE"}},
+        {"info": {"app": "SELECT, INSERT, DELETE", "dispatch": "SELECT (tenant_id, id, expires_at), DELETE"}},
     )
 
     client_ref: UUID
@@ -103,7 +103,12 @@ class Grant(TenantRow, table=True):
         Index("oauth_grants_user_idx", "tenant_id", "user_id", "client_ref"),
         Index("oauth_grants_session_idx", "tenant_id", "session_id"),
         tenant_foreign_key(["client_ref"], "oauth_clients"),
-        {"info": {"app": "SELECT, INSERT, UPDATE (revoked_at, revoked_reason)"}},
+        {
+            "info": {
+                "app": "SELECT, INSERT, UPDATE (revoked_at, revoked_reason)",
+                "dispatch": "SELECT (tenant_id, id, created_at, revoked_at), DELETE",
+            }
+        },
     )
 
     client_ref: UUID
@@ -124,7 +129,12 @@ class AuthorizationCode(TenantRow, table=True):
         UniqueConstraint("tenant_id", "code_hash"),
         tenant_foreign_key(["client_ref"], "oauth_clients"),
         tenant_foreign_key(["grant_id"], "oauth_grants"),
-        {"info": {"app": "SELECT, INSERT, UPDATE (redeemed_at, grant_id)"}},
+        {
+            "info": {
+                "app": "SELECT, INSERT, UPDATE (redeemed_at, grant_id)",
+                "dispatch": "SELECT (tenant_id, id, grant_id, expires_at), DELETE",
+            }
+        },
     )
 
     code_hash: bytes
@@ -150,7 +160,12 @@ class RefreshToken(TenantRow, table=True):
         UniqueConstraint("tenant_id", "token_hash"),
         Index("oauth_refresh_tokens_grant_idx", "tenant_id", "grant_id"),
         tenant_foreign_key(["grant_id"], "oauth_grants"),
-        {"info": {"app": "SELECT, INSERT, UPDATE (used_at, successor_id)"}},
+        {
+            "info": {
+                "app": "SELECT, INSERT, UPDATE (used_at, successor_id)",
+                "dispatch": "SELECT (tenant_id, id, grant_id, expires_at), DELETE",
+            }
+        },
     )
 
     token_hash: bytes

@@ -1,16 +1,36 @@
 """Decides how people are found before they are known: by exact credential, through functions that take nothing else."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import asyncpg
 
+from app.infra.clearing import Outdated
 from app.platform.people.domain import Person, Session
 
 _BY_EMAIL = "SELECT * FROM people_by_email($1)"
 _BY_SESSION = "SELECT * FROM people_by_session($1)"
 _BY_MAIL_TOKEN = "SELECT * FROM people_by_mail_token($1, $2)"  # noqa: S105  # a statement
+OUTDATED = (
+    Outdated(
+        "mail_tokens",
+        "DELETE FROM mail_tokens WHERE id IN (SELECT id FROM mail_tokens WHERE expires_at <= $1 LIMIT $2)",
+        kept=timedelta(days=1),
+    ),
+    Outdated(
+        "sign_ups",  # whose link is good for a day, once the mail is through
+        "DELETE FROM sign_ups WHERE id IN (SELECT id FROM sign_ups WHERE created_at <= $1 LIMIT $2)",
+        kept=timedelta(days=3),
+    ),
+    Outdated(
+        "login_sessions",  # what a login granted lives on beyond it, and ends with this row at the latest
+        "DELETE FROM login_sessions WHERE id IN (SELECT id FROM login_sessions WHERE expires_at <= $1 LIMIT $2)",
+        kept=timedelta(days=90),
+    ),
+)
+"""What has run out here."""
+
 _LEASE_MAIL = """
 UPDATE mail_requests SET attempts = attempts + 1, available_at = $1 + least(attempts + 1, 60) * interval '1 minute'
 WHERE id = (SELECT id FROM mail_requests WHERE available_at <= $1 ORDER BY available_at LIMIT 1 FOR UPDATE SKIP LOCKED)

@@ -55,7 +55,7 @@ class SignUp(SQLModel, table=True):
     __tablename__ = "sign_ups"
     __table_args__ = (
         CheckConstraint("email = lower(email)", name="email"),
-        {"info": {"app": "SELECT, INSERT, DELETE"}},
+        {"info": {"app": "SELECT, INSERT, DELETE", "dispatch": "SELECT (id, created_at), DELETE"}},
     )
 
     id: UUID = Field(default_factory=uuid7, primary_key=True)
@@ -73,7 +73,13 @@ class MailToken(SQLModel, table=True):
         Index("mail_tokens_user_id_idx", "user_id"),
         CheckConstraint("purpose IN ('sign_up', 'password_reset')", name="purpose"),
         CheckConstraint("length(token_hash) = 32", name="token_hash"),
-        {"info": {"app": "SELECT, INSERT, UPDATE (used_at)", "lookup": "SELECT"}},
+        {
+            "info": {
+                "app": "SELECT, INSERT, UPDATE (used_at)",
+                "dispatch": "SELECT (id, expires_at), DELETE",
+                "lookup": "SELECT",
+            }
+        },
     )
 
     id: UUID = Field(default_factory=uuid7, primary_key=True)
@@ -116,6 +122,7 @@ class LoginSession(SQLModel, table=True):
             "info": {
                 "app": "SELECT, INSERT, UPDATE (token_hash, pending, auth_time, amr, last_seen_at, expires_at,"
                 " ended_at)",
+                "dispatch": "SELECT (id, expires_at), DELETE",
                 "lookup": "SELECT",
             }
         },

@@ -1,7 +1,7 @@
 """Decides how tenants, their people and what these decided are read, and in which order rows are locked."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
@@ -9,9 +9,20 @@ import asyncpg
 from sqlalchemy import text
 from sqlmodel import col, select
 
+from app.infra.clearing import Outdated
 from app.infra.database import Tx
 from app.platform.tenancy.tables import ActAsGrant, Approval, ChildTenant, Invitation, Member, RoleRow, Tenant
 from app.web.cursors import Cursor
+
+OUTDATED = (
+    Outdated(
+        "invitations",
+        """DELETE FROM invitations WHERE (tenant_id, id) IN
+        (SELECT tenant_id, id FROM invitations WHERE expires_at <= $1 LIMIT $2)""",
+        kept=timedelta(days=90),
+    ),
+)
+"""What has run out here; events tell of it for longer."""
 
 _STANDING = "SELECT * FROM tenancy_standing($1, $2, $3)"
 _ACTING = "SELECT tenancy_acting($1, $2, $3, $4, $5)"

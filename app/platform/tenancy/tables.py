@@ -118,6 +118,7 @@ class Invitation(TenantRow, table=True):
         {
             "info": {
                 "app": "SELECT, INSERT, UPDATE (token_hash, expires_at, sent_at, accepted_at, revoked_at)",
+                "dispatch": "SELECT (tenant_id, id, expires_at), DELETE",
                 "lookup": "SELECT",
             }
         },

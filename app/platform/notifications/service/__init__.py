@@ -1,5 +1,6 @@
 """What the rest of the system may ask of webhooks."""
 
+from app.platform.notifications.repository import OUTDATED
 from app.platform.notifications.service.delivering import WEBHOOKS, handlers
 from app.platform.notifications.service.endpoints import (
     change_endpoint,
@@ -15,6 +16,7 @@ from app.platform.notifications.service.endpoints import (
 from app.platform.notifications.service.following import run_webhooks
 
 __all__ = [
+    "OUTDATED",
     "WEBHOOKS",
     "change_endpoint",
     "create_endpoint",

@@ -1,5 +1,6 @@
 """What the rest of the system may ask of the authorization server."""
 
+from app.platform.oauth.repository import OUTDATED
 from app.platform.oauth.service.authentication import BearerAuthenticator, TokenAuthenticator
 from app.platform.oauth.service.authorizing import Answer, Authorizing, Question, Refusal
 from app.platform.oauth.service.clients import (
@@ -20,6 +21,7 @@ from app.platform.oauth.service.server import AuthorizationService
 from app.platform.oauth.service.signing import Keys, Rotated, ensure_keys, rotate_keys
 
 __all__ = [
+    "OUTDATED",
     "Answer",
     "AuthorizationService",
     "Authorizing",

@@ -2,6 +2,7 @@
 
 from app.platform.people.domain import Person, Session, require_recent
 from app.platform.people.ports import Endings, Mail, Mailer, Sealer
+from app.platform.people.repository import OUTDATED
 from app.platform.people.service.accounts import (
     ask_for_reset,
     change_password,
@@ -34,6 +35,7 @@ from app.platform.people.service.sessions import (
 from app.platform.people.service.throttle import Throttle
 
 __all__ = [
+    "OUTDATED",
     "Endings",
     "Hasher",
     "InvitationMail",

@@ -1,5 +1,6 @@
 """What the rest of the system may ask of tenancy."""
 
+from app.platform.tenancy.repository import OUTDATED
 from app.platform.tenancy.service.acting import end_grant, get_grant, list_grants, open_grant
 from app.platform.tenancy.service.admission import ActiveMember, Admission, active_member
 from app.platform.tenancy.service.approvals import approve, execute, get_approval, list_approvals, propose, reject
@@ -32,6 +33,7 @@ from app.platform.tenancy.service.tenants import (
 )
 
 __all__ = [
+    "OUTDATED",
     "Accepted",
     "ActiveMember",
     "Admission",
