@@ -53,7 +53,9 @@ from app.trading.orders.service.reading import TenantHoldings
 from app.trading.portfolio.routes import router as positions
 from app.trading.risk.routes import router as risk
 from app.trading.strategies.routes import router as strategies
+from app.web.catalogue import router as catalogue
 from app.web.context import Authenticator, Gateway
+from app.web.cors import NoOrigins
 from app.web.errors import install_errors
 from app.web.events import render
 from app.web.events import router as events
@@ -72,7 +74,8 @@ Trade, on paper or live, and run strategies through one API.
 **Keys** go into `Authorization: Bearer sk_test_in1_…`. **Ids** are prefixed and sort by age (`ord_…`). **Numbers** that
 count money, prices or quantities are decimal strings. **Times** are RFC 3339, UTC. **Lists** are newest first; follow
 them with `starting_after`. **Errors** are problem documents (RFC 9457) whose `code` is stable and whose `detail` says
-what to do; another tenant's id is a 404. Every answer carries a `Request-Id`.
+what to do (`/errors` lists all); another tenant's id is a 404. Every answer carries a `Request-Id`. **Repeat** a `POST`
+safely with an `Idempotency-Key`; send an object's `ETag` as `If-Match` to change what you have seen.
 """
 TEMPLATES = tuple(Path(__file__).parent / folder / "templates" for folder in ("web", "platform/people"))
 TAGS = [
@@ -103,6 +106,7 @@ def _routers(settings: Settings) -> list[APIRouter]:
     return [
         *trading,
         health,
+        catalogue,
         *tenancy_routes(Ports(NoMail(), NoStepUp(), TenantKeys(), TenantHoldings())),
         api_keys,
         client_routes(),
@@ -196,7 +200,7 @@ def create_app(settings: Settings | None = None, *, login: Login | None = None) 
         app.include_router(router)
     install_errors(app)
     install_openapi(app)
-    app.add_middleware(RequestBoundary, observe=observe_request)
+    app.add_middleware(RequestBoundary, observe=observe_request, origins=NoOrigins())
     return app
 
 

@@ -9,6 +9,7 @@ import structlog
 
 from app.bootstrap import App, bootstrap
 from app.infra.events.follower import run_follower
+from app.infra.idempotency.keys import prune
 from app.infra.leader import lead
 from app.infra.settings import Settings
 from app.infra.telemetry import set_work_ready
@@ -46,7 +47,8 @@ async def _relay(app: App, stop: asyncio.Event) -> None:
 async def _scheduler(app: App, stop: asyncio.Event) -> None:
     while not stop.is_set():
         pruned = await app.database.dispatch.fetchval("select work_prune('1 hour')")
-        log.debug("scheduler.pruned", rows=pruned)
+        forgotten = await prune(app.database.dispatch, now=app.clock())
+        log.debug("scheduler.pruned", rows=pruned, answers=forgotten)
         await set_within(stop, HOUSEKEEPING_SECONDS)
 
 

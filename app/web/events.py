@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from time import monotonic
 from typing import Annotated, Any, cast
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import Depends, Header, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import ConfigDict, Field
 from sqlmodel import select
@@ -24,6 +24,7 @@ from app.web.context import Gateway, gateway_of
 from app.web.cursors import Cursor
 from app.web.models import ApiModel
 from app.web.pagination import Page, Paged
+from app.web.routing import ApiRouter
 from app.web.transaction import OpenTx
 
 PREFIX = "evt"
@@ -57,7 +58,7 @@ SUBJECTS = {
 """The id prefix of an event's subject, by the first part of its type."""
 
 _Row = cast(Any, EventRow)
-router = APIRouter(prefix="/v1/events", tags=["Events"])
+router = ApiRouter(prefix="/v1/events", tags=["Events"])
 
 
 class EventOut(ApiModel):
@@ -89,7 +90,7 @@ class EventOut(ApiModel):
     recorded_at: datetime
     request_id: str | None
     act_as_grant_id: str | None = Field(description="The grant under which another tenant's person did it for you.")
-    data: dict[str, Any]
+    data: dict[str, Any] = Field(description="What the event tells besides; depends on its type.")
 
     @classmethod
     def of(cls, row: EventRow) -> "EventOut":

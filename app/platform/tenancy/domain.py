@@ -172,6 +172,20 @@ class Standing:
     role_permissions: frozenset[str] | None = None
 
 
+_BARRED = {
+    TenantStatus.SUSPENDED: (
+        "tenant_suspended",
+        Kind.FORBIDDEN,
+        "The tenant is suspended: it can read, cancel and close positions, nothing else.",
+    ),
+    TenantStatus.CLOSING: (
+        "tenant_closing",
+        Kind.FORBIDDEN,
+        "The tenant is closing: it can read, cancel and close positions, nothing else.",
+    ),
+}
+
+
 def may(
     permission: str, *, scopes: Collection[str], standing: Standing, lacking: Collection[str], exits: bool = False
 ) -> DomainError | None:
@@ -199,11 +213,7 @@ def may(
             "not_entitled", Kind.FORBIDDEN, f"The tenant's plan does not include {permission}. Choose a larger plan."
         )
     if standing.tenant_status is not TenantStatus.ACTIVE and not exits and not permission.endswith(":read"):
-        return DomainError(
-            f"tenant_{standing.tenant_status}",
-            Kind.FORBIDDEN,
-            f"The tenant is {standing.tenant_status}: it can read, cancel and close positions, nothing else.",
-        )
+        return DomainError(*_BARRED[standing.tenant_status])
     return None
 
 

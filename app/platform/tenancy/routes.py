@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import Depends, Response
 
 from app.kernel.ids import decode_id
 from app.platform.tenancy import service
@@ -33,7 +33,9 @@ from app.platform.tenancy.service.members import MEMBER
 from app.platform.tenancy.service.roles import ROLE
 from app.web.auth import requires
 from app.web.context import now
+from app.web.idempotency import idempotent
 from app.web.pagination import Page, Paged
+from app.web.routing import ApiRouter
 from app.web.transaction import OpenTx
 
 Now = Annotated[datetime, Depends(now)]
@@ -47,7 +49,7 @@ def _approval(approval_id: str | None) -> UUID | None:
     return None if approval_id is None else decode_id(APPROVAL, approval_id, param="approval_id")
 
 
-def tenancy_routes(ports: Ports) -> list[APIRouter]:
+def tenancy_routes(ports: Ports) -> list[ApiRouter]:
     """The routes. Mail, logins, keys and trading lie above tenancy."""
     return [
         _tenant_routes(ports),
@@ -59,8 +61,8 @@ def tenancy_routes(ports: Ports) -> list[APIRouter]:
     ]
 
 
-def _tenant_routes(ports: Ports) -> APIRouter:
-    router = APIRouter(prefix="/v1", tags=["Tenant"])
+def _tenant_routes(ports: Ports) -> ApiRouter:
+    router = ApiRouter(prefix="/v1", tags=["Tenant"])
 
     @router.get("/tenant", summary="Retrieve the tenant", dependencies=_needs("tenant:read"))
     async def retrieve_tenant(tx: OpenTx) -> TenantOut:
@@ -79,8 +81,8 @@ def _tenant_routes(ports: Ports) -> APIRouter:
     return router
 
 
-def _member_routes() -> APIRouter:
-    router = APIRouter(prefix="/v1/members", tags=["Tenant"])
+def _member_routes() -> ApiRouter:
+    router = ApiRouter(prefix="/v1/members", tags=["Tenant"])
     write = _needs("members:write")
     take_away = _needs("members:write", exits=True)
 
@@ -103,12 +105,12 @@ def _member_routes() -> APIRouter:
         )
         return MemberOut.of(member)
 
-    @router.post("/{id}/suspend", summary="Suspend a member", dependencies=take_away)
+    @router.post("/{id}/suspend", summary="Suspend a member", dependencies=[*take_away, idempotent])
     async def suspend_member(id: str, tx: OpenTx) -> MemberOut:
         """At once the member, and every key that he made, may do nothing."""
         return MemberOut.of(await service.suspend_member(tx, decode_id(MEMBER, id)))
 
-    @router.post("/{id}/reactivate", summary="Reactivate a member", dependencies=write)
+    @router.post("/{id}/reactivate", summary="Reactivate a member", dependencies=[*write, idempotent])
     async def reactivate_member(id: str, tx: OpenTx) -> MemberOut:
         """Undo a suspension."""
         return MemberOut.of(await service.reactivate_member(tx, decode_id(MEMBER, id)))
@@ -122,8 +124,8 @@ def _member_routes() -> APIRouter:
     return router
 
 
-def _role_routes() -> APIRouter:
-    router = APIRouter(prefix="/v1/roles", tags=["Tenant"])
+def _role_routes() -> ApiRouter:
+    router = ApiRouter(prefix="/v1/roles", tags=["Tenant"])
     write = _needs("roles:write")
 
     @router.get("", summary="List roles", dependencies=_needs("roles:read"))
@@ -134,7 +136,7 @@ def _role_routes() -> APIRouter:
         own = [RoleOut.of(row) for row in found.rows]
         return Page(data=[*(RoleOut.built_ins() if first else []), *own], has_more=found.has_more)
 
-    @router.post("", summary="Create a role", status_code=201, dependencies=write)
+    @router.post("", summary="Create a role", status_code=201, dependencies=[*write, idempotent])
     async def create_role(body: CreateRole, tx: OpenTx) -> RoleOut:
         """A role of your own, with at most the permissions that you have."""
         return RoleOut.of(await roles.create_role(tx, name=body.name, permissions=body.permissions))
@@ -154,11 +156,11 @@ def _role_routes() -> APIRouter:
     return router
 
 
-def _invitation_routes(ports: Ports) -> APIRouter:
-    router = APIRouter(prefix="/v1/invitations", tags=["Tenant"])
+def _invitation_routes(ports: Ports) -> ApiRouter:
+    router = ApiRouter(prefix="/v1/invitations", tags=["Tenant"])
     write = _needs("invitations:write")
 
-    @router.post("", summary="Invite a person", status_code=201, dependencies=write)
+    @router.post("", summary="Invite a person", status_code=201, dependencies=[*write, idempotent])
     async def create_invitation(body: CreateInvitation, tx: OpenTx, at: Now) -> InvitationOut:
         """Mail a link that makes its reader a member, within seven days, once. You must have all that the role
         permits."""
@@ -170,7 +172,7 @@ def _invitation_routes(ports: Ports) -> APIRouter:
         """Newest first, used and revoked ones too."""
         return Page.of((await service.list_invitations(tx, page.cursor(INVITATION))).map(InvitationOut.of))
 
-    @router.post("/{id}/resend", summary="Send an invitation again", dependencies=write)
+    @router.post("/{id}/resend", summary="Send an invitation again", dependencies=[*write, idempotent])
     async def resend_invitation(id: str, tx: OpenTx, at: Now) -> InvitationOut:
         """A new link for another seven days; the one sent before opens nothing any more."""
         row = await service.resend_invitation(tx, decode_id(INVITATION, id), inviter=ports.inviter, now=at)
@@ -184,11 +186,11 @@ def _invitation_routes(ports: Ports) -> APIRouter:
     return router
 
 
-def _approval_routes() -> APIRouter:
-    router = APIRouter(prefix="/v1/approvals", tags=["Tenant"])
+def _approval_routes() -> ApiRouter:
+    router = ApiRouter(prefix="/v1/approvals", tags=["Tenant"])
     write = _needs("approvals:write")
 
-    @router.post("", summary="Propose what takes two people", status_code=201, dependencies=write)
+    @router.post("", summary="Propose what takes two people", status_code=201, dependencies=[*write, idempotent])
     async def propose(body: CreateApproval, tx: OpenTx, at: Now) -> ApprovalOut:
         """For a day another person may approve it; then repeat the request itself with `approval_id`, once."""
         return ApprovalOut.of(await service.propose(tx, body.action, body.payload, now=at))
@@ -203,12 +205,12 @@ def _approval_routes() -> APIRouter:
         """One of them."""
         return ApprovalOut.of(await service.get_approval(tx, decode_id(APPROVAL, id)))
 
-    @router.post("/{id}/approve", summary="Approve", dependencies=write)
+    @router.post("/{id}/approve", summary="Approve", dependencies=[*write, idempotent])
     async def approve(id: str, tx: OpenTx, at: Now) -> ApprovalOut:
         """As another person than the maker, with the action's own permission."""
         return ApprovalOut.of(await service.approve(tx, decode_id(APPROVAL, id), now=at))
 
-    @router.post("/{id}/reject", summary="Reject", dependencies=_needs("approvals:write", exits=True))
+    @router.post("/{id}/reject", summary="Reject", dependencies=[*_needs("approvals:write", exits=True), idempotent])
     async def reject(id: str, body: RejectApproval, tx: OpenTx, at: Now) -> ApprovalOut:
         """For good, as another person than the maker."""
         return ApprovalOut.of(await service.reject(tx, decode_id(APPROVAL, id), reason=body.reason, now=at))
@@ -216,8 +218,8 @@ def _approval_routes() -> APIRouter:
     return router
 
 
-def _tree() -> APIRouter:
-    router = APIRouter(prefix="/v1", tags=["Tenant"])
+def _tree() -> ApiRouter:
+    router = ApiRouter(prefix="/v1", tags=["Tenant"])
 
     @router.get("/tenants", summary="List the tenants below", dependencies=_needs("tenants:read"))
     async def list_children(tx: OpenTx, page: Paged) -> Page[ChildTenantOut]:
@@ -225,7 +227,10 @@ def _tree() -> APIRouter:
         return Page.of((await service.list_children(tx, page.cursor(TENANT))).map(ChildTenantOut.of))
 
     @router.post(
-        "/act_as_grants", summary="Act for a tenant below", status_code=201, dependencies=_needs("tenants:act_as")
+        "/act_as_grants",
+        summary="Act for a tenant below",
+        status_code=201,
+        dependencies=[*_needs("tenants:act_as"), idempotent],
     )
     async def open_grant(body: OpenGrant, tx: OpenTx, at: Now) -> GrantOut:
         """For at most an hour, send `Mandi-Act-As` with this id: your requests are that tenant's, within your own

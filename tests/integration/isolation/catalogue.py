@@ -42,6 +42,7 @@ CROSS_TENANT_INDEXES = {
     "deployments_due_idx": "the relay's: deployments that a closed bar waits for, of all tenants",
     "oauth_clients_client_id_key": "unique over random client ids: tells nothing about another tenant",
     "events_unstamped_idx": "the follower's: events without a position, of all tenants",
+    "idempotency_keys_expiry_idx": "the scheduler's: answers that have expired, of all tenants",
     "invitations_token_hash_key": "unique over random tokens: tells nothing about another tenant",
     "paper_orders_book_idx": "the matcher's: the orders of an instrument that rest, of all tenants",
     "work_items_ready_idx": "the relay's: what waits, of all tenants",

@@ -53,9 +53,22 @@ class Planned:
     currency: str
     bars: int
 
+    @property
+    def cost(self) -> int:
+        """Evaluations of the program's nodes: what a run is limited by."""
+        return self.program.cost(bars=self.bars, instruments=len(self.plan.listed))
+
 
 async def create_backtest(tx: Tx, asked: Asked, data_dir: Path) -> Backtest:
     """Check, pin and queue a backtest. Nothing is written when it is refused.
+
+    Raises what `admit_backtest` raises.
+    """
+    return await _queue(tx, asked, await admit_backtest(tx, asked, data_dir))
+
+
+async def admit_backtest(tx: Tx, asked: Asked, data_dir: Path) -> Planned:
+    """What would be queued. Nothing is written.
 
     Raises what `plan_backtest` raises, and `too_many_backtests` when `MAX_UNFINISHED` of the tenant's wait or run.
     """
@@ -63,7 +76,7 @@ async def create_backtest(tx: Tx, asked: Asked, data_dir: Path) -> Backtest:
     if await repository.count_unfinished(tx) >= MAX_UNFINISHED:
         reason = f"{MAX_UNFINISHED} backtests of yours wait or run; wait for one of them, or cancel it."
         raise DomainError("too_many_backtests", Kind.LIMITED, reason)
-    return await _queue(tx, asked, planned)
+    return planned
 
 
 async def plan_backtest(tx: Tx, asked: Asked, data_dir: Path) -> Planned:
