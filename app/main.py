@@ -34,6 +34,7 @@ from app.platform.oauth.service import (
     AuthorizationService,
     Authorizing,
     BearerAuthenticator,
+    ClientOrigins,
     Keys,
     LocalSealer,
     PeopleLogin,
@@ -55,7 +56,6 @@ from app.trading.risk.routes import router as risk
 from app.trading.strategies.routes import router as strategies
 from app.web.catalogue import router as catalogue
 from app.web.context import Authenticator, Gateway
-from app.web.cors import NoOrigins
 from app.web.errors import install_errors
 from app.web.events import render
 from app.web.events import router as events
@@ -144,6 +144,8 @@ def create_app(settings: Settings | None = None, *, login: Login | None = None) 
     """
     used = settings or load_settings()
 
+    origins = ClientOrigins(lambda: app.state.app.database)
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with bootstrap(used) as process, open_people(process) as people_process:
@@ -167,6 +169,7 @@ def create_app(settings: Settings | None = None, *, login: Login | None = None) 
                 redis=process.redis,
                 authenticator=authenticator,
                 admission=Admission(process.database, EveryPermission()),
+                origins=origins,
                 cell=used.cell,
                 clock=process.clock,
                 hub=hub,
@@ -200,7 +203,7 @@ def create_app(settings: Settings | None = None, *, login: Login | None = None) 
         app.include_router(router)
     install_errors(app)
     install_openapi(app)
-    app.add_middleware(RequestBoundary, observe=observe_request, origins=NoOrigins())
+    app.add_middleware(RequestBoundary, observe=observe_request, origins=origins)
     return app
 
 

@@ -15,6 +15,7 @@ from app.kernel.errors import DomainError, Kind
 from app.kernel.ids import decode_id, encode_id
 from app.kernel.principal import Principal
 from app.web.context import Admission, gateway_of, now, request_id_of
+from app.web.cors import foreign_page, origin_of
 
 ACT_AS = "Mandi-Act-As"
 HOW = "Send the header `Authorization: Bearer sk_test_in1_…`."
@@ -41,11 +42,14 @@ async def authenticated(
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
     act_as: _ActAs = None,
 ) -> Principal:
-    """The caller, once a request. Raises `missing_credential`, or what the authenticator says."""
+    """The caller, once a request. Raises `missing_credential`, `origin_not_allowed`, or what the authenticator says."""
     if credentials is None:
         raise DomainError("missing_credential", Kind.UNAUTHENTICATED, f"This operation needs an API key. {HOW}")
     gateway = gateway_of(request)
     principal = await gateway.authenticator.authenticate(credentials.credentials, now=gateway.clock())
+    origin = origin_of(request)
+    if origin is not None and not await gateway.origins.admits(principal, origin):
+        raise foreign_page()
     if act_as is not None:
         grant_id = decode_id("act", act_as, param=ACT_AS)
         principal = await gateway.admission.act_as(principal, grant_id, now=gateway.clock())

@@ -54,10 +54,11 @@ class RequestBoundary:
         given = headers.get("request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else encode_id("req", uuid7())
         scope.setdefault("state", {})["request_id"] = request_id
-        reply = _Reply(scope, send, request_id, headers, origin=self._origin(headers))
+        reply = _Reply(scope, send, request_id, headers)
         began = time.perf_counter()
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
+                reply.origin = scope["state"]["origin"] = await self._origin(headers)
                 refused = _refusal(scope, headers)
                 if refused is not None:
                     await http_problem(refused, request_id)(scope, receive, reply)
@@ -74,10 +75,10 @@ class RequestBoundary:
             finally:
                 self._record(scope, reply.status, time.perf_counter() - began)
 
-    def _origin(self, headers: Headers) -> str | None:
+    async def _origin(self, headers: Headers) -> str | None:
         """The page's origin, if it may read the answer."""
         origin = headers.get("origin")
-        return origin if origin is not None and self._origins.allowed(origin) else None
+        return origin if origin is not None and await self._origins.registered(origin) else None
 
     def _record(self, scope: Scope, status: int | None, seconds: float) -> None:
         route = _route_of(scope)
@@ -122,9 +123,9 @@ def _limited(receive: Receive) -> Receive:
 class _Reply:
     """`send` that adds the headers every answer carries, and remembers the status."""
 
-    def __init__(self, scope: Scope, send: Send, request_id: str, asked: Headers, *, origin: str | None) -> None:
+    def __init__(self, scope: Scope, send: Send, request_id: str, asked: Headers) -> None:
         self.status: int | None = None
-        self.origin = origin
+        self.origin: str | None = None
         self._scope = scope
         self._send = send
         self._request_id = request_id

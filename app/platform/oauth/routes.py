@@ -22,6 +22,7 @@ from app.platform.oauth.domain import CLIENT, JWKS_MAX_AGE
 from app.platform.oauth.schemas import CreateOAuthClient, NewOAuthClientOut, OAuthClientOut
 from app.web.auth import authenticated, requires
 from app.web.context import gateway_of, now
+from app.web.cors import origin_of
 from app.web.idempotency import idempotent_secret
 from app.web.pagination import Page, Paged
 from app.web.queries import takes_any_query
@@ -135,17 +136,19 @@ def _cached() -> dict[str, str]:
 
 @protocol.post("/oauth2/token")
 async def token(request: Request, oauth: Server, at: Now) -> Response:
-    return _answer(await oauth.server.token(await request.body(), request.headers, now=at))
+    return _answer(await oauth.server.token(await request.body(), request.headers, now=at, origin=origin_of(request)))
 
 
 @protocol.post("/oauth2/revoke")
 async def revoke(request: Request, oauth: Server, at: Now) -> Response:
-    return _answer(await oauth.server.revoke(await request.body(), request.headers, now=at))
+    return _answer(await oauth.server.revoke(await request.body(), request.headers, now=at, origin=origin_of(request)))
 
 
 @protocol.post("/oauth2/introspect")
 async def introspect(request: Request, oauth: Server, at: Now) -> Response:
-    return _answer(await oauth.server.introspect(await request.body(), request.headers, now=at))
+    return _answer(
+        await oauth.server.introspect(await request.body(), request.headers, now=at, origin=origin_of(request))
+    )
 
 
 @protocol.get("/oauth2/authorize")

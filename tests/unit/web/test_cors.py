@@ -4,6 +4,7 @@ import httpx
 import pytest
 from starlette.responses import PlainTextResponse
 
+from app.kernel.principal import Principal
 from app.web.middleware import RequestBoundary
 
 pytestmark = pytest.mark.asyncio
@@ -12,8 +13,11 @@ ASKS = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers
 
 
 class _Registered:
-    def allowed(self, origin: str) -> bool:
+    async def registered(self, origin: str) -> bool:
         return origin == OURS
+
+    async def admits(self, principal: Principal, origin: str) -> bool:
+        return False
 
 
 async def _call(method: str, headers: dict[str, str], *, registered: bool = True) -> httpx.Response:

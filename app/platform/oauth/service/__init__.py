@@ -14,6 +14,7 @@ from app.platform.oauth.service.ending import end_person_tokens, end_session_tok
 from app.platform.oauth.service.grants import person_claims
 from app.platform.oauth.service.login import PeopleLogin
 from app.platform.oauth.service.metadata import metadata_of
+from app.platform.oauth.service.origins import ClientOrigins
 from app.platform.oauth.service.protocol import Reply
 from app.platform.oauth.service.revocations import Revocations
 from app.platform.oauth.service.sealing import LocalSealer, decode_key, derive_key
@@ -25,6 +26,7 @@ __all__ = [
     "AuthorizationService",
     "Authorizing",
     "BearerAuthenticator",
+    "ClientOrigins",
     "IssuedClient",
     "Keys",
     "LocalSealer",

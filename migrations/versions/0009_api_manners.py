@@ -1,4 +1,4 @@
-"""Answers kept for the header `Idempotency-Key`."""
+"""Answers kept for the header `Idempotency-Key`; origins of applications, found at once."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -29,7 +29,16 @@ def upgrade() -> None:
     )
     op.create_index("idempotency_keys_expiry_idx", "idempotency_keys", ["expires_at"], unique=False)
     enable_tenant_rls(op, "idempotency_keys", app="SELECT, INSERT, UPDATE", dispatch="SELECT, DELETE")
+    op.create_index(
+        "oauth_clients_origins_idx",
+        "oauth_clients",
+        ["cors_origins"],
+        unique=False,
+        postgresql_using="gin",
+        postgresql_where=sa.text("status = 'active'"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_index("oauth_clients_origins_idx")
     op.execute("DROP TABLE idempotency_keys CASCADE")
