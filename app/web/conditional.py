@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Header
+from fastapi import Depends, Header
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -85,5 +85,8 @@ class Precondition:
 
 
 async def if_match(header: _Match = None) -> Precondition:
-    """`Annotated[Precondition, Depends(if_match)]`."""
+    """What the caller said; routes take it as `Expected`."""
     return Precondition(header)
+
+
+Expected = Annotated[Precondition, Depends(if_match)]

@@ -10,6 +10,7 @@ from app.custody.accounts.ports import Books, MarketTime
 from app.custody.accounts.schemas import AccountOut, ChangeClient, ClientOut, CreateAccount, CreateClient
 from app.kernel.ids import decode_id
 from app.web.auth import requires
+from app.web.conditional import Expected
 from app.web.context import now
 from app.web.idempotency import idempotent
 from app.web.pagination import Page, Paged
@@ -47,9 +48,12 @@ def client_routes() -> ApiRouter:
         return ClientOut.of(await service.get_client(tx, decode_id(service.CLIENT, id)))
 
     @router.patch("/{id}", summary="Change a client", dependencies=[Depends(requires("clients:write"))])
-    async def change_client(id: str, body: ChangeClient, tx: OpenTx) -> ClientOut:
+    async def change_client(id: str, body: ChangeClient, tx: OpenTx, expected: Expected) -> ClientOut:
         """Rename, close or reopen it."""
-        row = await service.change_client(tx, decode_id(service.CLIENT, id), name=body.name, status=body.status)
+        client_id = decode_id(service.CLIENT, id)
+        if expected.given:
+            expected.check(ClientOut.of(await service.held_client(tx, client_id)))
+        row = await service.change_client(tx, client_id, name=body.name, status=body.status)
         return ClientOut.of(row)
 
     return router

@@ -2,10 +2,12 @@
 
 from datetime import datetime
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import Depends, Request, Response
 
 from app.infra.crypto.sealer import Sealer
+from app.infra.database import Tx
 from app.infra.process import App
 from app.kernel.ids import decode_id, encode_id
 from app.platform.notifications import service
@@ -20,6 +22,7 @@ from app.platform.notifications.schemas import (
 )
 from app.platform.notifications.tables import WebhookEndpoint
 from app.web.auth import requires
+from app.web.conditional import Expected, Precondition
 from app.web.context import now
 from app.web.idempotency import idempotent, idempotent_secret
 from app.web.pagination import Page, Paged
@@ -72,11 +75,11 @@ def _endpoint_routes(router: ApiRouter, *, loopback: bool) -> None:
         return WebhookEndpointOut.of(await service.get_endpoint(tx, decode_id(ENDPOINT, id)))
 
     @router.patch(f"{ENDPOINTS}/{{id}}", summary="Change a webhook endpoint", dependencies=WRITE)
-    async def change(id: str, body: ChangeWebhookEndpoint, tx: OpenTx) -> WebhookEndpointOut:
+    async def change(id: str, body: ChangeWebhookEndpoint, tx: OpenTx, expected: Expected) -> WebhookEndpointOut:
         """Change URL or event types, disable it or enable it again."""
         changed = await service.change_endpoint(
             tx,
-            decode_id(ENDPOINT, id),
+            await _known(tx, id, expected),
             url=body.url,
             event_types=body.event_types,
             status=body.status,
@@ -85,17 +88,25 @@ def _endpoint_routes(router: ApiRouter, *, loopback: bool) -> None:
         return WebhookEndpointOut.of(changed)
 
     @router.delete(f"{ENDPOINTS}/{{id}}", summary="Delete a webhook endpoint", status_code=204, dependencies=WRITE)
-    async def delete(id: str, tx: OpenTx) -> Response:
+    async def delete(id: str, tx: OpenTx, expected: Expected) -> Response:
         """Delete it and the record of its deliveries."""
-        await service.delete_endpoint(tx, decode_id(ENDPOINT, id))
+        await service.delete_endpoint(tx, await _known(tx, id, expected))
         return Response(status_code=204)
 
     @router.post(
         f"{ENDPOINTS}/{{id}}/rotate_secret", summary="Rotate a webhook secret", dependencies=[*WRITE, idempotent_secret]
     )
-    async def rotate(id: str, tx: OpenTx, sealer: Seals, at: Now) -> NewWebhookSecretOut:
+    async def rotate(id: str, tx: OpenTx, sealer: Seals, at: Now, expected: Expected) -> NewWebhookSecretOut:
         """A new secret, shown this once. For a day each delivery carries the signatures of both."""
-        return _with_secret(*await service.rotate_secret(tx, sealer, decode_id(ENDPOINT, id), now=at))
+        endpoint_id = await _known(tx, id, expected)
+        return _with_secret(*await service.rotate_secret(tx, sealer, endpoint_id, now=at))
+
+
+async def _known(tx: Tx, id: str, expected: Precondition) -> UUID:
+    endpoint_id = decode_id(ENDPOINT, id)
+    if expected.given:
+        expected.check(WebhookEndpointOut.of(await service.held_endpoint(tx, endpoint_id)))
+    return endpoint_id
 
 
 def _delivery_routes(router: ApiRouter) -> None:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from fastapi import Depends, Response
 
+from app.infra.database import Tx
 from app.kernel.ids import decode_id
 from app.platform.tenancy import service
 from app.platform.tenancy.ports import Ports
@@ -32,6 +33,7 @@ from app.platform.tenancy.service.invitations import INVITATION
 from app.platform.tenancy.service.members import MEMBER
 from app.platform.tenancy.service.roles import ROLE
 from app.web.auth import requires
+from app.web.conditional import Expected, Precondition
 from app.web.context import now
 from app.web.idempotency import idempotent
 from app.web.pagination import Page, Paged
@@ -97,31 +99,37 @@ def _member_routes() -> ApiRouter:
         return MemberOut.of(await service.get_member(tx, decode_id(MEMBER, id)))
 
     @router.patch("/{id}", summary="Change a member's role", dependencies=write)
-    async def change_member(id: str, body: ChangeMember, tx: OpenTx, at: Now) -> MemberOut:
+    async def change_member(id: str, body: ChangeMember, tx: OpenTx, at: Now, expected: Expected) -> MemberOut:
         """Give another role. You must have all that both roles permit; `owner` takes a second person's approval; the
         last owner stays."""
-        member = await service.change_role(
-            tx, decode_id(MEMBER, id), body.role, now=at, approval_id=_approval(body.approval_id)
-        )
+        member_id = await _known_member(tx, id, expected)
+        member = await service.change_role(tx, member_id, body.role, now=at, approval_id=_approval(body.approval_id))
         return MemberOut.of(member)
 
     @router.post("/{id}/suspend", summary="Suspend a member", dependencies=[*take_away, idempotent])
-    async def suspend_member(id: str, tx: OpenTx) -> MemberOut:
+    async def suspend_member(id: str, tx: OpenTx, expected: Expected) -> MemberOut:
         """At once the member, and every key that he made, may do nothing."""
-        return MemberOut.of(await service.suspend_member(tx, decode_id(MEMBER, id)))
+        return MemberOut.of(await service.suspend_member(tx, await _known_member(tx, id, expected)))
 
     @router.post("/{id}/reactivate", summary="Reactivate a member", dependencies=[*write, idempotent])
-    async def reactivate_member(id: str, tx: OpenTx) -> MemberOut:
+    async def reactivate_member(id: str, tx: OpenTx, expected: Expected) -> MemberOut:
         """Undo a suspension."""
-        return MemberOut.of(await service.reactivate_member(tx, decode_id(MEMBER, id)))
+        return MemberOut.of(await service.reactivate_member(tx, await _known_member(tx, id, expected)))
 
     @router.delete("/{id}", summary="Remove a member", status_code=204, dependencies=take_away)
-    async def remove_member(id: str, tx: OpenTx) -> Response:
+    async def remove_member(id: str, tx: OpenTx, expected: Expected) -> Response:
         """The keys that he made work no more. To take him back, invite him again."""
-        await service.remove_member(tx, decode_id(MEMBER, id))
+        await service.remove_member(tx, await _known_member(tx, id, expected))
         return Response(status_code=204)
 
     return router
+
+
+async def _known_member(tx: Tx, id: str, expected: Precondition) -> UUID:
+    member_id = decode_id(MEMBER, id)
+    if expected.given:
+        expected.check(MemberOut.of(await service.held_member(tx, member_id)))
+    return member_id
 
 
 def _role_routes() -> ApiRouter:
@@ -141,19 +149,33 @@ def _role_routes() -> ApiRouter:
         """A role of your own, with at most the permissions that you have."""
         return RoleOut.of(await roles.create_role(tx, name=body.name, permissions=body.permissions))
 
+    @router.get("/{id}", summary="Retrieve a role", dependencies=_needs("roles:read"))
+    async def retrieve_role(id: str, tx: OpenTx) -> RoleOut:
+        """One role; a built-in one by its name."""
+        built_in = next((one for one in RoleOut.built_ins() if one.id == id), None)
+        return built_in or RoleOut.of(await roles.get_role(tx, decode_id(ROLE, id)))
+
     @router.patch("/{id}", summary="Change a role", dependencies=write)
-    async def change_role(id: str, body: ChangeRole, tx: OpenTx) -> RoleOut:
+    async def change_role(id: str, body: ChangeRole, tx: OpenTx, expected: Expected) -> RoleOut:
         """All who have it may do what it permits from the next request on. Built-in roles cannot be changed."""
-        row = await roles.change_role(tx, decode_id(ROLE, id), name=body.name, permissions=body.permissions)
+        role_id = await _known_role(tx, id, expected)
+        row = await roles.change_role(tx, role_id, name=body.name, permissions=body.permissions)
         return RoleOut.of(row)
 
     @router.delete("/{id}", summary="Delete a role", status_code=204, dependencies=write)
-    async def delete_role(id: str, tx: OpenTx, at: Now) -> Response:
+    async def delete_role(id: str, tx: OpenTx, at: Now, expected: Expected) -> Response:
         """Only one that no member has and no pending invitation names."""
-        await roles.delete_role(tx, decode_id(ROLE, id), now=at)
+        await roles.delete_role(tx, await _known_role(tx, id, expected), now=at)
         return Response(status_code=204)
 
     return router
+
+
+async def _known_role(tx: Tx, id: str, expected: Precondition) -> UUID:
+    role_id = decode_id(ROLE, id)
+    if expected.given:
+        expected.check(RoleOut.of(await roles.held_role(tx, role_id)))
+    return role_id
 
 
 def _invitation_routes(ports: Ports) -> ApiRouter:

@@ -10,13 +10,12 @@ from app.kernel.ids import decode_id
 from app.trading.risk import service
 from app.trading.risk.schemas import RiskLimitList, RiskLimitOut, SetRiskLimit
 from app.web.auth import requires
-from app.web.conditional import Precondition, if_match
+from app.web.conditional import Expected, Precondition
 from app.web.routing import ApiRouter
 from app.web.transaction import OpenTx
 
 router = ApiRouter(prefix="/v1/accounts/{id}/risk_limits", tags=["Risk"])
 _WRITE = [Depends(requires("risk:write"))]
-_Expected = Annotated[Precondition, Depends(if_match)]
 _Rule = Annotated[str, Path(max_length=64, examples=["max_order_value"])]
 
 
@@ -33,7 +32,7 @@ async def retrieve(id: str, rule: _Rule, tx: OpenTx) -> RiskLimitOut:
 
 
 @router.put("/{rule}", summary="Set a risk limit", dependencies=_WRITE)
-async def replace(id: str, rule: _Rule, body: SetRiskLimit, tx: OpenTx, expected: _Expected) -> RiskLimitOut:
+async def replace(id: str, rule: _Rule, body: SetRiskLimit, tx: OpenTx, expected: Expected) -> RiskLimitOut:
     """It holds for every order decided from now on, also for those that are being decided."""
     account_id = decode_id("acc", id)
     await _check(tx, account_id, rule, expected)
@@ -41,7 +40,7 @@ async def replace(id: str, rule: _Rule, body: SetRiskLimit, tx: OpenTx, expected
 
 
 @router.delete("/{rule}", summary="Clear a risk limit", dependencies=_WRITE)
-async def clear(id: str, rule: _Rule, tx: OpenTx, expected: _Expected) -> RiskLimitOut:
+async def clear(id: str, rule: _Rule, tx: OpenTx, expected: Expected) -> RiskLimitOut:
     """Back to the tenant's limit, or the rule's default; the answer says which."""
     account_id = decode_id("acc", id)
     await _check(tx, account_id, rule, expected)

@@ -19,7 +19,7 @@ from app.trading.strategies.schemas import (
     TemplateOut,
 )
 from app.web.auth import requires
-from app.web.conditional import Precondition, if_match
+from app.web.conditional import Expected, Precondition
 from app.web.context import now
 from app.web.idempotency import forgo, idempotent
 from app.web.pagination import Page, Paged
@@ -30,7 +30,6 @@ router = ApiRouter(tags=["Strategies"])
 _READ = [Depends(requires("strategies:read"))]
 _WRITE = [Depends(requires("strategies:write")), idempotent]
 _END = [Depends(requires("strategies:write", exits=True)), idempotent]
-_Expected = Annotated[Precondition, Depends(if_match)]
 _Now = Annotated[datetime, Depends(now)]
 
 
@@ -103,19 +102,19 @@ async def retrieve_deployment(id: str, tx: OpenTx) -> DeploymentOut:
 
 
 @router.post("/v1/deployments/{id}/pause", summary="Pause a deployment", dependencies=_END)
-async def pause(id: str, tx: OpenTx, expected: _Expected) -> DeploymentOut:
+async def pause(id: str, tx: OpenTx, expected: Expected) -> DeploymentOut:
     """No more decisions until it is resumed. Positions and working orders stay."""
     return await _become(tx, id, "paused", expected)
 
 
 @router.post("/v1/deployments/{id}/resume", summary="Resume a deployment", dependencies=_WRITE)
-async def resume(id: str, tx: OpenTx, expected: _Expected) -> DeploymentOut:
+async def resume(id: str, tx: OpenTx, expected: Expected) -> DeploymentOut:
     """Decide again from the next bar on; what passed meanwhile is history."""
     return await _become(tx, id, "running", expected)
 
 
 @router.post("/v1/deployments/{id}/stop", summary="Stop a deployment", dependencies=_END)
-async def stop(id: str, tx: OpenTx, expected: _Expected) -> DeploymentOut:
+async def stop(id: str, tx: OpenTx, expected: Expected) -> DeploymentOut:
     """For good: the account is free for another one. Positions and working orders stay."""
     return await _become(tx, id, "stopped", expected)
 
