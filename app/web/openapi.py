@@ -123,6 +123,12 @@ def _exemplify(schemas: dict[str, Any]) -> None:
             schema["examples"] = [{"data": schemas[row].get("examples", [])[:1], "has_more": False}]
 
 
+def _names_object(parameter: dict[str, Any]) -> bool:
+    """A filter or cursor is the id of something that may not exist."""
+    name: str = parameter["name"]
+    return name.endswith("_id") or name in ("starting_after", "ending_before")
+
+
 def _complete_operation(operation: dict[str, Any], permissions: list[str], *, path: str) -> None:
     statuses = ["422", "500", "503"]
     if permissions:
@@ -136,7 +142,7 @@ def _complete_operation(operation: dict[str, Any], permissions: list[str], *, pa
         if parameter["name"] in WORDS and "description" not in parameter["schema"]:
             parameter.setdefault("description", WORDS[parameter["name"]])
         statuses += _BY_HEADER.get(parameter["name"], ())
-    if "{" in path:
+    if "{" in path or "requestBody" in operation or any(map(_names_object, operation.get("parameters", ()))):
         statuses += ["404"]
     for status in sorted(set(statuses)):
         operation["responses"][status] = {"$ref": f"#/components/responses/{_RESPONSES[status][0]}"}

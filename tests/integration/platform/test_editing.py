@@ -100,6 +100,18 @@ async def test_another_tenants_object_is_a_404_whatever_is_said_of_its_state(
     assert (await client.patch(editing.path, headers=knows, json=editing.first)).status_code == 404
 
 
+@pytest.mark.parametrize("make", [_member, _role, _endpoint])
+async def test_what_is_deleted_is_a_404_at_every_door(client: httpx.AsyncClient, database: Database, make: Any) -> None:
+    tenant = await make_tenant(database)
+    editing = await make(client, database, tenant)
+    assert (await client.delete(editing.path, headers=tenant.headers)).status_code == 204
+    assert (await client.get(editing.path, headers=tenant.headers)).status_code == 404
+    assert (await client.patch(editing.path, headers=tenant.headers, json=editing.first)).status_code == 404
+    for method, under, body in editing.others:
+        again = await client.request(method, editing.path + under, headers=tenant.headers, json=body)
+        assert again.status_code == 404, (method, under)
+
+
 async def test_a_built_in_role_is_read_by_its_name(client: httpx.AsyncClient, database: Database) -> None:
     tenant = await make_tenant(database)
     listed = (await client.get("/v1/roles", headers=tenant.headers)).json()["data"]
