@@ -43,6 +43,6 @@ class ClientOrigins:
         return found
 
     async def admits(self, principal: Principal, origin: str) -> bool:
-        """By the application that the token is of. An API key is of none."""
-        async with self._database().tx(principal.tenant_id) as tx:
+        """By the application that the token is of, also when it acts for another tenant. An API key is of none."""
+        async with self._database().tx(principal.home_tenant_id or principal.tenant_id) as tx:
             return await repository.client_registered(tx, principal.key_id, origin)
