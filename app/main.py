@@ -36,6 +36,7 @@ from app.platform.oauth.service import (
     AuthorizationService,
     Authorizing,
     BearerAuthenticator,
+    ClientOrigins,
     Endings,
     Keys,
     PeopleLogin,
@@ -55,6 +56,7 @@ from app.trading.orders.service.reading import TenantHoldings
 from app.trading.portfolio.routes import router as positions
 from app.trading.risk.routes import router as risk
 from app.trading.strategies.routes import router as strategies
+from app.web.catalogue import router as catalogue
 from app.web.context import Authenticator, Gateway
 from app.web.errors import install_errors
 from app.web.events import render
@@ -76,7 +78,8 @@ Trade, on paper or live, and run strategies through one API.
 **Keys** go into `Authorization: Bearer sk_test_in1_…`. **Ids** are prefixed and sort by age (`ord_…`). **Numbers** that
 count money, prices or quantities are decimal strings. **Times** are RFC 3339, UTC. **Lists** are newest first; follow
 them with `starting_after`. **Errors** are problem documents (RFC 9457) whose `code` is stable and whose `detail` says
-what to do; another tenant's id is a 404. Every answer carries a `Request-Id`.
+what to do (`/errors` lists all); another tenant's id is a 404. Every answer carries a `Request-Id`. **Repeat** a `POST`
+safely with an `Idempotency-Key`; send an object's `ETag` as `If-Match` to change what you have seen.
 """
 TEMPLATES = tuple(Path(__file__).parent / folder / "templates" for folder in ("web", "platform/people"))
 TAGS = [
@@ -107,6 +110,7 @@ def _routers(settings: Settings) -> list[APIRouter]:
     return [
         *trading,
         health,
+        catalogue,
         *tenancy_routes(),
         plans,
         api_keys,
@@ -140,7 +144,7 @@ async def _open_oauth(process: App, login: Login, revocations: Revocations) -> t
 
 
 @asynccontextmanager
-async def _open(app: FastAPI, settings: Settings, login: Login | None) -> AsyncIterator[None]:
+async def _open(app: FastAPI, settings: Settings, origins: ClientOrigins, login: Login | None) -> AsyncIterator[None]:
     """Everything that requests reach through `app.state`, and what runs beside them."""
     async with bootstrap(settings) as process, AsyncExitStack() as opening:
         database, revocations = process.database, Revocations(process.redis)
@@ -165,6 +169,7 @@ async def _open(app: FastAPI, settings: Settings, login: Login | None) -> AsyncI
             redis=process.redis,
             authenticator=authenticator,
             admission=Admission(database, quotas),
+            origins=origins,
             cell=settings.cell,
             clock=process.clock,
             hub=hub,
@@ -190,6 +195,7 @@ def create_app(settings: Settings | None = None, *, login: Login | None = None) 
     `login`: where people sign in, by default with us.
     """
     used = settings or load_settings()
+    origins = ClientOrigins(lambda: app.state.app.database)
     app = FastAPI(
         title="Mandi",
         version="1",
@@ -197,7 +203,7 @@ def create_app(settings: Settings | None = None, *, login: Login | None = None) 
         description=DESCRIPTION,
         openapi_tags=TAGS,
         redoc_url=None,
-        lifespan=lambda app: _open(app, used, login),
+        lifespan=lambda app: _open(app, used, origins, login),
         dependencies=[Depends(refuse_unknown_query)],
         # `infra.telemetry` owns providers and logs; a span for each dependency would cost more than the dependencies
         telemetry={"auto_configure": False, "logs": False, "metrics": False, "operation_spans": False},
@@ -207,7 +213,7 @@ def create_app(settings: Settings | None = None, *, login: Login | None = None) 
     install_errors(app)
     install_openapi(app)
     app.add_middleware(SourceBoundary)
-    app.add_middleware(RequestBoundary, observe=observe_request)
+    app.add_middleware(RequestBoundary, observe=observe_request, origins=origins)
     return app
 
 

@@ -11,6 +11,7 @@ import structlog
 from app.bootstrap import App, bootstrap
 from app.infra.clearing import Outdated, clear
 from app.infra.events.follower import run_follower
+from app.infra.idempotency.keys import prune
 from app.infra.leader import lead
 from app.infra.settings import Settings
 from app.infra.telemetry import set_work_ready
@@ -63,7 +64,8 @@ async def _scheduler(app: App, stop: asyncio.Event) -> None:
             clear_at += CLEARING_SECONDS
             await clear(app.database.dispatch, outdated(), now=app.clock())
         pruned = await app.database.dispatch.fetchval("select work_prune('1 hour')")
-        log.debug("scheduler.pruned", rows=pruned)
+        forgotten = await prune(app.database.dispatch, now=app.clock())
+        log.debug("scheduler.pruned", rows=pruned, answers=forgotten)
         await set_within(stop, HOUSEKEEPING_SECONDS)
 
 

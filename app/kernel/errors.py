@@ -9,6 +9,8 @@ class Kind(StrEnum):
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
     CONFLICT = "conflict"
+    STALE = "stale"
+    UNCONDITIONAL = "unconditional"
     LIMITED = "limited"
     UNAVAILABLE = "unavailable"
 
@@ -17,15 +19,19 @@ class DomainError(Exception):
     """An anticipated failure, raised by the module that finds it.
 
     `code` is stable and machine-readable (`off_tick`), `message` says what is wrong and what to do,
-    `param` names the offending field of the caller's input, if there is one.
+    `param` names the offending field of the caller's input, if there is one. `retry_after_s`: the same request may
+    succeed after that many seconds.
     """
 
-    def __init__(self, code: str, kind: Kind, message: str, *, param: str | None = None) -> None:
+    def __init__(
+        self, code: str, kind: Kind, message: str, *, param: str | None = None, retry_after_s: int | None = None
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.kind = kind
         self.message = message
         self.param = param
+        self.retry_after_s = retry_after_s
 
 
 class StepUpError(DomainError):

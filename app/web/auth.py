@@ -17,6 +17,7 @@ from app.kernel.errors import DomainError, Kind
 from app.kernel.ids import decode_id, encode_id
 from app.kernel.principal import Principal
 from app.web.context import Admission, Gateway, gateway_of, now, request_id_of
+from app.web.cors import foreign_page, origin_of
 from app.web.limits import EXIT, Costs, usual_cost
 
 ACT_AS = "Mandi-Act-As"
@@ -44,23 +45,31 @@ async def authenticated(
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
     act_as: ActAs = None,
 ) -> Principal:
-    """The caller, once a request. Raises `missing_credential`, what the authenticator says, and what `Limiter` says."""
+    """The caller, once a request.
+
+    Raises `missing_credential`, `origin_not_allowed`, what the authenticator says, and what `Limiter` says.
+    """
     if credentials is None:
         raise DomainError("missing_credential", Kind.UNAUTHENTICATED, f"This operation needs an API key. {HOW}")
     gateway = gateway_of(request)
     cost = cost_of(request.scope["route"].dependant, request.method)
     if cost.weight:
         gateway.sources.refuse(request.scope)
-    principal = await identified(gateway, credentials.credentials, act_as)
+    principal = await identified(gateway, credentials.credentials, act_as, origin=origin_of(request))
     await gateway.limiter.charge(request, principal, cost, now=gateway.clock())
     source_ip = request.client.host if request.client else None
     return replace(principal, source_ip=source_ip, request_id=request_id_of(request))
 
 
-async def identified(gateway: Gateway, credential: str, act_as: str | None) -> Principal:
-    """Whose credential it is, in the place of the tenant that the grant `act_as` names. Raises what refuses either."""
+async def identified(gateway: Gateway, credential: str, act_as: str | None, *, origin: str | None) -> Principal:
+    """Whose credential it is, in the place of the tenant that the grant `act_as` names. Raises what refuses either.
+
+    `origin`: the page that sends it, when one does.
+    """
     principal = await gateway.authenticator.authenticate(credential, now=gateway.clock())
     bind_tenant(encode_id("ten", principal.tenant_id))  # first: what is refused below is the caller's, too
+    if origin is not None and not await gateway.origins.admits(principal, origin):
+        raise foreign_page()
     if act_as is not None:
         grant_id = decode_id("act", act_as, param=ACT_AS)
         principal = await gateway.admission.act_as(principal, grant_id, now=gateway.clock())
@@ -68,9 +77,11 @@ async def identified(gateway: Gateway, credential: str, act_as: str | None) -> P
     return principal
 
 
-async def admitted(gateway: Gateway, credential: str, permissions: Collection[str], *, act_as: str | None) -> Principal:
+async def admitted(
+    gateway: Gateway, credential: str, permissions: Collection[str], *, act_as: str | None, origin: str | None
+) -> Principal:
     """What a route that `requires` these permissions decides of its caller: streams ask it again and again."""
-    principal = await identified(gateway, credential, act_as)
+    principal = await identified(gateway, credential, act_as, origin=origin)
     await gateway.admission.check(principal, tuple(permissions), exits=False, now=gateway.clock())
     return principal
 

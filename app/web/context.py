@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection
 from app.infra.database import Database
 from app.infra.events.hub import EventHub
 from app.kernel.principal import Principal
+from app.web.cors import Origins
 from app.web.limits import Limiter
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Gateway:
     redis: Redis
     authenticator: Authenticator
     admission: Admission
+    origins: Origins
     cell: str
     clock: Callable[[], datetime]
     hub: EventHub

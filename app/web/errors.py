@@ -9,11 +9,13 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import Field
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
 from app.kernel.errors import DomainError, Kind, StepUpError
+from app.web.bodies import Malformed
 from app.web.context import request_id_of
 from app.web.models import ApiModel
 
@@ -23,6 +25,8 @@ STATUS: dict[Kind, int] = {
     Kind.FORBIDDEN: 403,
     Kind.NOT_FOUND: 404,
     Kind.CONFLICT: 409,
+    Kind.STALE: 412,
+    Kind.UNCONDITIONAL: 428,
     Kind.LIMITED: 429,
     Kind.UNAVAILABLE: 503,
 }
@@ -80,9 +84,9 @@ class FieldError(ApiModel):
 class Problem(ApiModel):
     """An error (RFC 9457). `code` is stable; `detail` says what is wrong and what to do."""
 
-    type: str
-    title: str
-    status: int
+    type: str = Field(description="Where the code is explained.")
+    title: str = Field(description="The status in words.")
+    status: int = Field(description="The HTTP status.")
     detail: str
     code: str
     param: str | None = None
@@ -100,10 +104,11 @@ def problem(
     param: str | None = None,
     errors: Sequence[FieldError] = (),
     headers: Mapping[str, str] | None = None,
+    retry_after_s: int | None = None,
 ) -> JSONResponse:
     """An `application/problem+json` response."""
     body = Problem(
-        type=f"urn:mandi:error:{code}",
+        type=f"/errors#{code}",
         title=HTTPStatus(status).phrase,
         status=status,
         detail=detail,
@@ -111,9 +116,11 @@ def problem(
         param=param,
         errors=tuple(errors),
         request_id=request_id,
-        retryable=status in RETRYABLE,
+        retryable=status in RETRYABLE or retry_after_s is not None,
     )
     sent = dict(headers or {})
+    if retry_after_s is not None:
+        sent["Retry-After"] = str(retry_after_s)
     if status == 401:
         sent.setdefault("WWW-Authenticate", 'Bearer realm="mandi"')
     return JSONResponse(body.model_dump(mode="json"), status, headers=sent, media_type="application/problem+json")
@@ -161,11 +168,21 @@ def unexpected(error: Exception, request_id: str) -> JSONResponse:
     )
 
 
+def domain_problem(request: Request, error: DomainError) -> JSONResponse:
+    """What an expected failure looks like outside."""
+    return problem(
+        STATUS[error.kind],
+        error.code,
+        error.message,
+        request_id=request_id_of(request),
+        param=error.param,
+        headers={"WWW-Authenticate": _step_up(error)} if isinstance(error, StepUpError) else None,
+        retry_after_s=error.retry_after_s,
+    )
+
+
 async def _on_domain_error(request: Request, error: DomainError) -> JSONResponse:
-    status = STATUS[error.kind]
-    headers = {"WWW-Authenticate": _step_up(error)} if isinstance(error, StepUpError) else None
-    request_id = request_id_of(request)
-    return problem(status, error.code, error.message, request_id=request_id, param=error.param, headers=headers)
+    return domain_problem(request, error)
 
 
 def _step_up(error: StepUpError) -> str:
@@ -193,6 +210,8 @@ async def _on_validation_error(request: Request, error: RequestValidationError) 
 
 async def _on_http_exception(request: Request, error: HTTPException) -> JSONResponse:
     code, detail = _HTTP.get(error.status_code, ("malformed_request", "The request could not be read."))
+    if isinstance(error, Malformed):
+        code, detail = error.code, error.detail
     if error.status_code >= 500:
         code, detail = "internal_error", "Something failed on our side and was logged."
     return problem(error.status_code, code, detail, request_id=request_id_of(request), headers=error.headers)

@@ -9,7 +9,7 @@ from functools import partial
 from time import monotonic
 from typing import Annotated, Any, cast
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import Depends, Header, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import ConfigDict, Field
 from sqlmodel import select
@@ -22,9 +22,11 @@ from app.kernel.ids import decode_id, encode_id
 from app.kernel.principal import Principal
 from app.web.auth import ActAs, Credential, admitted, requires
 from app.web.context import gateway_of
+from app.web.cors import origin_of
 from app.web.cursors import Cursor
 from app.web.models import ApiModel
 from app.web.pagination import Page, Paged
+from app.web.routing import ApiRouter
 from app.web.transaction import OpenTx
 
 PREFIX = "evt"
@@ -60,7 +62,7 @@ SUBJECTS = {
 """The id prefix of an event's subject, by the first part of its type."""
 
 _Row = cast(Any, EventRow)
-router = APIRouter(prefix="/v1/events", tags=["Events"])
+router = ApiRouter(prefix="/v1/events", tags=["Events"])
 
 
 class EventOut(ApiModel):
@@ -92,7 +94,7 @@ class EventOut(ApiModel):
     recorded_at: datetime
     request_id: str | None
     act_as_grant_id: str | None = Field(description="The grant under which another tenant's person did it for you.")
-    data: dict[str, Any]
+    data: dict[str, Any] = Field(description="What the event tells besides; depends on its type.")
 
     @classmethod
     def of(cls, row: EventRow) -> "EventOut":
@@ -169,7 +171,7 @@ async def stream_events(
         raise invalid("unknown_position", f"The last event has position {head}; send one up to it.", param=param)
     followed = gateway.hub.follow(principal.tenant_id, since=after, idle=HEARTBEAT_SECONDS)
     await anext(followed)  # refuses here, while there can be an error answer
-    ask = partial(admitted, gateway, credential, (NEEDS,), act_as=act_as)
+    ask = partial(admitted, gateway, credential, (NEEDS,), act_as=act_as, origin=origin_of(request))
     body = _frames(followed, ask, patterns)
     return StreamingResponse(body, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 

@@ -7,10 +7,12 @@ from collections.abc import Callable
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.kernel.ids import encode_id, uuid7
-from app.web.errors import http_problem, unexpected
+from app.web.cors import NoOrigins, Origins, allow, is_preflight, preflight
+from app.web.errors import http_problem, problem, unexpected
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_HEADER_BYTES = 16 * 1024
@@ -39,9 +41,10 @@ log = structlog.get_logger(__name__)
 class RequestBoundary:
     """Plain ASGI (Starlette's BaseHTTPMiddleware costs a task a request). Outermost but for the server's own."""
 
-    def __init__(self, app: ASGIApp, *, observe: Observer) -> None:
+    def __init__(self, app: ASGIApp, *, observe: Observer, origins: Origins | None = None) -> None:
         self._app = app
         self._observe = observe
+        self._origins = origins or NoOrigins()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -51,13 +54,17 @@ class RequestBoundary:
         given = headers.get("request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else encode_id("req", uuid7())
         scope.setdefault("state", {})["request_id"] = request_id
-        reply = _Reply(scope, send, request_id, no_store="authorization" in headers)
+        reply = _Reply(scope, send, request_id, headers)
         began = time.perf_counter()
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
+                reply.origin = scope["state"]["origin"] = await self._origin(headers)
                 refused = _refusal(scope, headers)
                 if refused is not None:
                     await http_problem(refused, request_id)(scope, receive, reply)
+                elif is_preflight(scope["method"], headers):
+                    answer = preflight() if reply.origin else _refused_origin(request_id)
+                    await answer(scope, receive, reply)
                 else:
                     await self._app(scope, _limited(receive), reply)
             except Exception as error:
@@ -68,11 +75,26 @@ class RequestBoundary:
             finally:
                 self._record(scope, reply.status, time.perf_counter() - began)
 
+    async def _origin(self, headers: Headers) -> str | None:
+        """The page's origin, if it may read the answer."""
+        origin = headers.get("origin")
+        return origin if origin is not None and await self._origins.registered(origin) else None
+
     def _record(self, scope: Scope, status: int | None, seconds: float) -> None:
         route = _route_of(scope)
         self._observe(scope["method"], route, status or 499, seconds)
         if route not in _QUIET:
             log.info("request", method=scope["method"], route=route, status=status, ms=round(seconds * 1000, 1))
+
+
+def _refused_origin(request_id: str) -> Response:
+    return problem(
+        403,
+        "origin_not_allowed",
+        "Pages of this origin may not call the API; register the origin with your application.",
+        request_id=request_id,
+        param="Origin",
+    )
 
 
 def _refusal(scope: Scope, headers: Headers) -> int | None:
@@ -101,12 +123,13 @@ def _limited(receive: Receive) -> Receive:
 class _Reply:
     """`send` that adds the headers every answer carries, and remembers the status."""
 
-    def __init__(self, scope: Scope, send: Send, request_id: str, *, no_store: bool) -> None:
+    def __init__(self, scope: Scope, send: Send, request_id: str, asked: Headers) -> None:
         self.status: int | None = None
+        self.origin: str | None = None
         self._scope = scope
         self._send = send
         self._request_id = request_id
-        self._no_store = no_store
+        self._no_store = "authorization" in asked or "cookie" in asked
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -119,6 +142,9 @@ class _Reply:
             headers.setdefault("Content-Security-Policy", policy)  # a route that answers with a page has its own
             if self._no_store:
                 headers["Cache-Control"] = "no-store"
+            headers.add_vary_header("Origin")
+            if self.origin is not None:
+                allow(headers, self.origin)
         await self._send(message)
 
 

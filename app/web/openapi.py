@@ -9,6 +9,7 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
 from app.web.auth import Requires, cost_of
 from app.web.errors import FieldError, Problem
+from app.web.glossary import WORDS
 
 _RESPONSES = {
     "400": ("BadRequest", "The body is not valid JSON."),
@@ -16,14 +17,19 @@ _RESPONSES = {
     "403": ("Forbidden", "The key lacks the scope that this operation needs, or its mode does not fit."),
     "404": ("NotFound", "No such object of yours. Another tenant's id gives the same answer."),
     "409": ("Conflict", "Contradicts the present state."),
+    "412": ("Stale", "The object is not what `If-Match` names; nothing was done."),
     "413": ("TooLarge", "The body is larger than 256 KiB."),
+    "415": ("UnsupportedMediaType", "The body is not application/json, in UTF-8 and uncompressed."),
     "422": ("Invalid", "A field is wrong; `errors` names each. Nothing was written."),
     "429": ("Limited", "Too much at once; see Retry-After."),
     "500": ("InternalError", "Failed on our side and logged."),
     "503": ("Unavailable", "Something needed is away; try again."),
 }
+_BY_HEADER = {"Idempotency-Key": ("409",), "If-Match": ("409", "412")}
+"""What an operation may answer because it takes a header."""
+
 _EXAMPLE = {
-    "type": "urn:mandi:error:invalid_request",
+    "type": "/errors#invalid_request",
     "title": "Unprocessable Content",
     "status": 422,
     "detail": "Correct quantity: quantity must be a decimal string such as '12.50', in quotes, without exponent.",
@@ -76,6 +82,9 @@ def _complete(app: FastAPI, document: dict[str, Any]) -> None:
         schema.pop("$defs", None)
         schemas[model.__name__] = schema
     schemas["Problem"]["examples"] = [_EXAMPLE]
+    for schema in schemas.values():
+        _describe(schema)
+    _exemplify(schemas)
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     components["responses"] = {
@@ -97,6 +106,33 @@ def _complete(app: FastAPI, document: dict[str, Any]) -> None:
                     operation["x-cost"] = {"class": cost.cost_class.value, "weight": cost.weight}
 
 
+def _describe(schema: dict[str, Any]) -> None:
+    """Say what each field means, where its model does not; put back the nulls that FastAPI takes out of examples."""
+    properties: dict[str, Any] = schema.get("properties", {})
+    for name, field in properties.items():
+        if name in WORDS:
+            field.setdefault("description", WORDS[name])
+    for example in schema.get("examples", ()):
+        for name in schema.get("required", ()):
+            if name not in example and {"type": "null"} in properties[name].get("anyOf", ()):
+                example[name] = None
+
+
+def _exemplify(schemas: dict[str, Any]) -> None:
+    """Give each list an example: a page of its rows' own."""
+    for schema in schemas.values():
+        properties = schema.get("properties", {})
+        row = properties.get("data", {}).get("items", {}).get("$ref", "").rpartition("/")[2]
+        if row and "has_more" in properties and "examples" not in schema:
+            schema["examples"] = [{"data": schemas[row].get("examples", [])[:1], "has_more": False}]
+
+
+def _names_object(parameter: dict[str, Any]) -> bool:
+    """A filter or cursor is the id of something that may not exist."""
+    name: str = parameter["name"]
+    return name.endswith("_id") or name in ("starting_after", "ending_before")
+
+
 def _complete_operation(operation: dict[str, Any], permissions: list[str], *, path: str) -> None:
     statuses = ["422", "500", "503"]
     if permissions:
@@ -105,8 +141,12 @@ def _complete_operation(operation: dict[str, Any], permissions: list[str], *, pa
         said = operation.get("description", "")
         operation["description"] = f"{said}\n\nNeeds the scope `{'`, `'.join(permissions)}`.".strip()
     if "requestBody" in operation:
-        statuses += ["400", "409", "413"]
-    if "{" in path:
+        statuses += ["400", "409", "413", "415"]
+    for parameter in operation.get("parameters", ()):
+        if parameter["name"] in WORDS and "description" not in parameter["schema"]:
+            parameter.setdefault("description", WORDS[parameter["name"]])
+        statuses += _BY_HEADER.get(parameter["name"], ())
+    if "{" in path or "requestBody" in operation or any(map(_names_object, operation.get("parameters", ()))):
         statuses += ["404"]
-    for status in sorted(statuses):
+    for status in sorted(set(statuses)):
         operation["responses"][status] = {"$ref": f"#/components/responses/{_RESPONSES[status][0]}"}

@@ -1,7 +1,11 @@
-"""Decides that an unknown query parameter is an error: a misspelt filter must not quietly answer with everything."""
+"""Decides that an unknown query parameter is an error: a misspelt filter must not quietly answer with everything.
+
+So is one that is sent twice, of which another reader might take the other (unless it is a list), and one that no text
+column can hold.
+"""
 
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 from fastapi.dependencies.models import Dependant
 from pydantic import BaseModel
@@ -19,23 +23,35 @@ def takes_any_query(endpoint: Endpoint) -> Endpoint:
 
 
 async def refuse_unknown_query(request: HTTPConnection) -> None:
-    """An app-wide dependency. Raises `unknown_parameter` naming the parameter and those that the route takes."""
+    """An app-wide dependency. Raises `unknown_parameter` naming the parameter and those that the route takes,
+    `repeated_parameter`, `invalid_character`."""
     endpoint = request.scope["route"].dependant.call
     if not request.query_params or getattr(endpoint, "takes_any_query", False):
         return
-    known = sorted(set(_names(request.scope["route"].dependant)))
-    for name in request.query_params:
+    many = dict(_taken(request.scope["route"].dependant))
+    known = sorted(many)
+    sent = request.query_params.multi_items()
+    for name, value in sent:
         if name not in known:
             taken = f"Takes {', '.join(known)}." if known else "It takes none."
             raise invalid("unknown_parameter", f"{name[:64]!r} is not a parameter here. {taken}", param=name[:64])
+        if not many[name] and sum(other == name for other, _ in sent) > 1:
+            raise invalid("repeated_parameter", f"{name!r} is sent more than once; send it once.", param=name)
+        if "\x00" in value or "\ufffd" in value:  # U+FFFD: what is no UTF-8 was replaced by it
+            raise invalid("invalid_character", f"{name!r} holds what is no UTF-8, or U+0000.", param=name)
 
 
-def _names(dependant: Dependant) -> Iterator[str]:
+def _taken(dependant: Dependant) -> Iterator[tuple[str, bool]]:
+    """Each parameter's name, and whether it may be given again for more values."""
     for field in dependant.query_params:
         model = field.field_info.annotation
         if isinstance(model, type) and issubclass(model, BaseModel):
-            yield from (inner.alias or name for name, inner in model.model_fields.items())
+            yield from ((inner.alias or name, _is_list(inner.annotation)) for name, inner in model.model_fields.items())
         else:
-            yield field.alias
+            yield field.alias, _is_list(model)
     for inner in dependant.dependencies:
-        yield from _names(inner)
+        yield from _taken(inner)
+
+
+def _is_list(annotation: Any) -> bool:
+    return any(get_origin(one) is list for one in (annotation, *get_args(annotation)))

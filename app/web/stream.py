@@ -83,7 +83,7 @@ class _Stream:
     def __init__(self, socket: WebSocket, gateway: Gateway) -> None:
         self._socket, self._gateway, self._quotes = socket, gateway, gateway.quotes
         self._credential = socket.headers.get("authorization", "").removeprefix("Bearer ").strip()
-        self._act_as = socket.headers.get(ACT_AS)
+        self._act_as, self._origin = socket.headers.get(ACT_AS), socket.headers.get("origin")
         self._sending = asyncio.Lock()
         self._watched: dict[UUID, None] = {}
         self._seen = 0
@@ -92,6 +92,8 @@ class _Stream:
 
     async def run(self) -> None:
         """Until the client goes, the credential ends or the process does."""
+        if self._origin is not None and not await self._gateway.origins.registered(self._origin):
+            self._origin = None  # no page of an application: ours, or a program
         principal = await self._authenticated()
         await self._send({"type": "authenticated", "tenant_id": encode_id("ten", principal.tenant_id)})
         try:
@@ -122,7 +124,7 @@ class _Stream:
         """The caller, when he may do what is `needed` and what he subscribed to: as for any other request."""
         subscribed = [*(["quotes"] if self._watched else []), *(["orders"] if self._orders else [])]
         permissions = {*needed, *(NEEDS[channel] for channel in subscribed)}
-        return await admitted(self._gateway, self._credential, permissions, act_as=self._act_as)
+        return await admitted(self._gateway, self._credential, permissions, act_as=self._act_as, origin=self._origin)
 
     async def _listen(self, principal: Principal, tasks: asyncio.TaskGroup) -> None:
         while True:

@@ -1,9 +1,10 @@
 """Decides when a request's transaction ends: before the first byte of its answer, so that no 201 can be a lie."""
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
 
 from app.infra.database import Tx
 from app.kernel.principal import Principal
@@ -19,6 +20,25 @@ async def open_tx(request: Request, principal: Annotated[Principal, Depends(auth
     """
     async with gateway_of(request).database.tx(principal.tenant_id, principal) as tx:
         yield tx
+
+
+DryRun = Annotated[
+    bool,
+    Query(description="Check and price everything, answer what would happen, and write nothing."),
+]
+
+
+@asynccontextmanager
+async def rehearsed(tx: Tx) -> AsyncIterator[None]:
+    """Whatever is done in the block is taken back at its end: the same checks as the real thing, and no trace."""
+    effect = await tx.session.begin_nested()
+    try:
+        yield
+        await tx.flush()
+    finally:
+        if effect.is_active:
+            await effect.rollback()
+        tx.woken.clear()
 
 
 OpenTx = Annotated[Tx, Depends(open_tx, scope="function")]

@@ -41,11 +41,12 @@ async def make_client(
     grants: tuple[GrantType, ...] = (GrantType.CLIENT,),
     scopes: tuple[str, ...] = ("orders:read", "orders:write", "tenant:read"),
     redirect_uris: tuple[str, ...] = (),
+    cors_origins: tuple[str, ...] = (),
     jwks: Mapping[str, Any] | None = None,
     mode: Mode = Mode.TEST,
 ) -> IssuedClient:
     """A new client of a tenant."""
-    asked = NewClient("test", method, grants, scopes, redirect_uris=redirect_uris, jwks=jwks)
+    asked = NewClient("test", method, grants, scopes, redirect_uris, cors_origins, jwks)
     async with database.tx(tenant_id) as tx:
         return await create_client(tx, asked, now=datetime.now(UTC), mode=mode)
 

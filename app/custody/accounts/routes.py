@@ -3,23 +3,31 @@
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 
 from app.custody.accounts import service
 from app.custody.accounts.ports import Books, MarketTime
 from app.custody.accounts.schemas import AccountOut, ChangeClient, ClientOut, CreateAccount, CreateClient
 from app.kernel.ids import decode_id
 from app.web.auth import requires
+from app.web.conditional import Expected
 from app.web.context import now
+from app.web.idempotency import idempotent
 from app.web.pagination import Page, Paged
+from app.web.routing import ApiRouter
 from app.web.transaction import OpenTx
 
 
-def client_routes() -> APIRouter:
+def client_routes() -> ApiRouter:
     """The routes of end customers."""
-    router = APIRouter(prefix="/v1/clients", tags=["Clients"])
+    router = ApiRouter(prefix="/v1/clients", tags=["Clients"])
 
-    @router.post("", summary="Create a client", status_code=201, dependencies=[Depends(requires("clients:write"))])
+    @router.post(
+        "",
+        summary="Create a client",
+        status_code=201,
+        dependencies=[Depends(requires("clients:write")), idempotent],
+    )
     async def create_client(body: CreateClient, tx: OpenTx) -> ClientOut:
         """An end customer of yours, under your own number."""
         return ClientOut.of(await service.create_client(tx, external_ref=body.external_ref, name=body.name))
@@ -40,19 +48,27 @@ def client_routes() -> APIRouter:
         return ClientOut.of(await service.get_client(tx, decode_id(service.CLIENT, id)))
 
     @router.patch("/{id}", summary="Change a client", dependencies=[Depends(requires("clients:write"))])
-    async def change_client(id: str, body: ChangeClient, tx: OpenTx) -> ClientOut:
+    async def change_client(id: str, body: ChangeClient, tx: OpenTx, expected: Expected) -> ClientOut:
         """Rename, close or reopen it."""
-        row = await service.change_client(tx, decode_id(service.CLIENT, id), name=body.name, status=body.status)
+        client_id = decode_id(service.CLIENT, id)
+        if expected.given:
+            expected.check(ClientOut.of(await service.held_client(tx, client_id)))
+        row = await service.change_client(tx, client_id, name=body.name, status=body.status)
         return ClientOut.of(row)
 
     return router
 
 
-def account_routes(books: Books, market_time: MarketTime) -> APIRouter:
+def account_routes(books: Books, market_time: MarketTime) -> ApiRouter:
     """The routes. Ledger and market lie above accounts."""
-    router = APIRouter(prefix="/v1/accounts", tags=["Accounts"])
+    router = ApiRouter(prefix="/v1/accounts", tags=["Accounts"])
 
-    @router.post("", summary="Open an account", status_code=201, dependencies=[Depends(requires("accounts:write"))])
+    @router.post(
+        "",
+        summary="Open an account",
+        status_code=201,
+        dependencies=[Depends(requires("accounts:write")), idempotent],
+    )
     async def create(body: CreateAccount, tx: OpenTx, at: Annotated[datetime, Depends(now)]) -> AccountOut:
         """A paper account, funded with virtual money by an entry in the ledger, dated by its feed's clock."""
         dated = await market_time(tx, body.feed) or at

@@ -44,9 +44,7 @@ async def change_client(
     tx: Tx, client_id: UUID, *, name: str | None = None, status: ClientStatus | None = None
 ) -> Client:
     """Rename, close or reopen a client; what is None stays. Raises `client_not_found`, `client_has_accounts`."""
-    client = await repository.lock_client(tx, client_id, shared=False)
-    if client is None:
-        raise not_found("client", encode_id(CLIENT, client_id))
+    client = await held_client(tx, client_id)
     changed: dict[str, str] = {}
     if name is not None and name != client.name:
         client.name = changed["name"] = name
@@ -56,6 +54,14 @@ async def change_client(
     if changed:
         tx.emit("client.changed", client.id, changed)
         await tx.flush()
+    return client
+
+
+async def held_client(tx: Tx, client_id: UUID) -> Client:
+    """The client as it stays until `tx` ends: whoever else changes it waits. Raises `client_not_found`."""
+    client = await repository.lock_client(tx, client_id, shared=False)
+    if client is None:
+        raise not_found("client", encode_id(CLIENT, client_id))
     return client
 
 

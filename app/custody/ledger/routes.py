@@ -2,16 +2,17 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 
 from app.custody.accounts.service import PREFIX
 from app.custody.ledger import service
 from app.custody.ledger.schemas import BalanceList, BalanceOut
 from app.kernel.ids import decode_id
 from app.web.auth import requires
+from app.web.routing import ApiRouter
 from app.web.transaction import OpenTx
 
-router = APIRouter(prefix="/v1/balances", tags=["Accounts"])
+router = ApiRouter(prefix="/v1/balances", tags=["Accounts"])
 
 
 @router.get("", summary="Retrieve an account's balances", dependencies=[Depends(requires("accounts:read"))])

@@ -4,7 +4,7 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import Depends, Query, Request
 
 from app.insight.analytics import service
 from app.insight.analytics.schemas import MAX_POINTS, CurvePage, PerformanceOut
@@ -12,9 +12,10 @@ from app.kernel.errors import invalid
 from app.kernel.ids import decode_id
 from app.kernel.money import currency_exponent
 from app.web.auth import requires
+from app.web.routing import ApiRouter
 from app.web.transaction import OpenTx
 
-router = APIRouter(prefix="/v1/performance", tags=["Performance"])
+router = ApiRouter(prefix="/v1/performance", tags=["Performance"])
 _Id = Annotated[str | None, Query(max_length=64, description="This or the other, not both.")]
 
 

@@ -2,18 +2,20 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 
 from app.insight.backtest import service
-from app.insight.backtest.schemas import BacktestOut, CreateBacktest
+from app.insight.backtest.schemas import BacktestOut, BacktestPlanOut, CreateBacktest
 from app.kernel.ids import decode_id
 from app.web.auth import requires
 from app.web.context import now
+from app.web.idempotency import forgo, idempotent
 from app.web.limits import costs
 from app.web.pagination import Page, Paged
-from app.web.transaction import OpenTx
+from app.web.routing import ApiRouter
+from app.web.transaction import DryRun, OpenTx
 
 PREFIX = "bkt"
 REPORT_POLICY = (
@@ -21,10 +23,15 @@ REPORT_POLICY = (
 )
 """The page's own style and nothing else: no script, no address outside it."""
 
-router = APIRouter(prefix="/v1/backtests", tags=["Backtests"])
+_RESULT: dict[str, Any] = {
+    "schema": {"type": "object"},
+    "example": {"currency": "USD", "final_equity": "142000.00", "metrics": {"total_return": 0.42}, "fills": []},
+}
+
+router = ApiRouter(prefix="/v1/backtests", tags=["Backtests"])
 _READ = [Depends(requires("backtests:read"))]
-_WRITE = [Depends(requires("backtests:write")), Depends(costs("backtests"))]
-_CANCEL = [Depends(requires("backtests:write", exits=True))]
+_WRITE = [Depends(requires("backtests:write")), Depends(costs("backtests")), idempotent]
+_CANCEL = [Depends(requires("backtests:write", exits=True)), idempotent]
 _Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 
@@ -34,11 +41,27 @@ def data_dir(request: Request) -> Path:
     return folder
 
 
-@router.post("", summary="Run a backtest", status_code=202, dependencies=_WRITE)
+@router.post(
+    "",
+    summary="Run a backtest",
+    status_code=202,
+    response_model=BacktestOut,
+    responses={200: {"model": BacktestPlanOut, "description": "A dry run: the plan and its cost."}},
+    dependencies=_WRITE,
+)
 async def create(
-    body: CreateBacktest, tx: OpenTx, response: Response, folder: Annotated[Path, Depends(data_dir)]
-) -> BacktestOut:
+    body: CreateBacktest,
+    request: Request,
+    tx: OpenTx,
+    response: Response,
+    folder: Annotated[Path, Depends(data_dir)],
+    dry_run: DryRun = False,
+) -> BacktestOut | Response:
     """Check it and queue it on the bars as they are stored now; the answer's `Location` tells how it goes."""
+    if dry_run:
+        forgo(request)
+        plan = BacktestPlanOut.of(await service.admit_backtest(tx, body.asked(), folder))
+        return Response(plan.model_dump_json(), media_type="application/json")
     made = BacktestOut.of(await service.create_backtest(tx, body.asked(), folder))
     response.headers["Location"] = f"/v1/backtests/{made.id}"
     return made
@@ -64,7 +87,7 @@ async def retrieve(id: str, tx: OpenTx) -> BacktestOut:
     dependencies=_READ,
     response_class=Response,
     responses={
-        200: {"content": {"application/json": {"schema": {"type": "object"}}}},
+        200: {"content": {"application/json": _RESULT}},
         409: {"$ref": "#/components/responses/Conflict"},
     },
 )

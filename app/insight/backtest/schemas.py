@@ -9,7 +9,8 @@ from pydantic.config import JsonDict
 from app.engine.columns import Intrabar
 from app.engine.layout import BPS
 from app.engine.terms import CASH_ACCOUNT, Terms
-from app.insight.backtest.domain import Asked, Plan
+from app.insight.backtest.domain import MAX_COST, Asked, Plan
+from app.insight.backtest.service.admission import Planned
 from app.insight.backtest.service.reading import PREFIX
 from app.insight.backtest.tables import Backtest
 from app.kernel.ids import decode_id, encode_id
@@ -208,7 +209,7 @@ class BacktestOut(ApiModel):
     end: date | None
     currency: str
     cash: str
-    charges: str
+    charges: str = Field(description="The charge schedule that it runs with.")
     product: Product
     slippage_bps: int
     terms: TermsBody
@@ -260,6 +261,58 @@ class BacktestOut(ApiModel):
             if row.summary is not None and row.result_sha256 is not None
             else None,
         )
+
+
+class BacktestPlanOut(ApiModel):
+    """What a dry run of `POST /v1/backtests` answers: the run as it would be queued, and what it costs."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "dry_run": True,
+                    "digest": "9f2c…",
+                    "currency": "USD",
+                    "cash": "100000.00",
+                    "bars": 3270,
+                    "values": 3270,
+                    "cost": 52320,
+                    "cost_limit": MAX_COST,
+                    "data": [{"symbol": "GOOG", "sha256": "5d41…"}],
+                }
+            ]
+        }
+    )
+
+    dry_run: Literal[True] = Field(default=True, description="Nothing was written.")
+    digest: str = Field(description="SHA-256 of the compiled program.")
+    currency: str = Field(description="Of the cash and all results.")
+    cash: str = Field(description="What it would begin with.")
+    bars: int = Field(description="Bar times from the first of the history to the end.")
+    values: int = Field(description="Bars times instruments.")
+    cost: int = Field(description="Evaluations of the program's nodes.")
+    cost_limit: int = Field(description="The most evaluations that a run may need.")
+    data: list["PinnedOut"] = Field(description="The files of bars that the run would be pinned to.")
+
+    @classmethod
+    def of(cls, planned: Planned) -> "BacktestPlanOut":
+        return cls(
+            digest=planned.program.digest,
+            currency=planned.currency,
+            cash=format_scaled(planned.plan.cash, currency_exponent(planned.currency)),
+            bars=planned.bars,
+            values=planned.bars * len(planned.plan.listed),
+            cost=planned.cost,
+            cost_limit=MAX_COST,
+            data=[PinnedOut(symbol=one.symbol, sha256=one.sha256) for one in planned.plan.listed],
+        )
+
+
+class PinnedOut(ApiModel):
+    """One instrument's file of bars."""
+
+    symbol: str = Field(description="The instrument's symbol.")
+    sha256: str = Field(description="Of the file: the same bars have the same digest.")
 
 
 def _eta(row: Backtest) -> float | None:

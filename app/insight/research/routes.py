@@ -2,17 +2,19 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 
 from app.insight.research import service
 from app.insight.research.schemas import CreateSweep, SweepOut
 from app.kernel.ids import decode_id
 from app.web.auth import requires
 from app.web.context import now
+from app.web.idempotency import idempotent
 from app.web.limits import costs
 from app.web.pagination import Page, Paged
+from app.web.routing import ApiRouter
 from app.web.transaction import OpenTx
 
 PREFIX = "swp"
@@ -21,10 +23,15 @@ REPORT_POLICY = (
 )
 """The page's own style and nothing else: no script, no address outside it."""
 
-router = APIRouter(prefix="/v1/sweeps", tags=["Sweeps"])
+_RESULT: dict[str, Any] = {
+    "schema": {"type": "object"},
+    "example": {"trials": {"combinations": 200, "run": 200, "refused": 0, "earlier": 0}, "ranking": []},
+}
+
+router = ApiRouter(prefix="/v1/sweeps", tags=["Sweeps"])
 _READ = [Depends(requires("sweeps:read"))]
-_WRITE = [Depends(requires("sweeps:write")), Depends(costs("backtests"))]
-_CANCEL = [Depends(requires("sweeps:write", exits=True))]
+_WRITE = [Depends(requires("sweeps:write")), Depends(costs("backtests")), idempotent]
+_CANCEL = [Depends(requires("sweeps:write", exits=True)), idempotent]
 _Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 
@@ -64,7 +71,7 @@ async def retrieve(id: str, tx: OpenTx) -> SweepOut:
     dependencies=_READ,
     response_class=Response,
     responses={
-        200: {"content": {"application/json": {"schema": {"type": "object"}}}},
+        200: {"content": {"application/json": _RESULT}},
         409: {"$ref": "#/components/responses/Conflict"},
     },
 )

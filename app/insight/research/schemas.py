@@ -204,7 +204,7 @@ class SweepOut(ApiModel):
     end: date | None
     currency: str
     cash: str
-    charges: str
+    charges: str = Field(description="The charge schedule that it runs with.")
     grid: dict[str, str]
     random: RandomSearch | None
     metric: str

@@ -5,19 +5,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 
 from app.kernel.ids import decode_id
 from app.market.data import schemas
 from app.market.data.service import list_bars
 from app.market.instruments.ports import Reader
+from app.web.routing import ApiRouter
 
 _INSTRUMENT = "ins"
 
 
-def bar_routes(open_reader: Callable[..., Any], clock: Callable[[], datetime], data_dir: Path) -> APIRouter:
+def bar_routes(open_reader: Callable[..., Any], clock: Callable[[], datetime], data_dir: Path) -> ApiRouter:
     """The routes. `open_reader` is the dependency that authenticates and yields a `Reader` (a `Tx` is one)."""
-    router = APIRouter(prefix="/v1/bars", tags=["Market data"])
+    router = ApiRouter(prefix="/v1/bars", tags=["Market data"])
 
     @router.get("", summary="List bars")
     async def list_all(

@@ -4,17 +4,18 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 
 from app.kernel.ids import decode_id
 from app.market.instruments import schemas
 from app.market.instruments.ports import Reader
 from app.market.instruments.service import get_instrument, list_instruments
+from app.web.routing import ApiRouter
 
 
-def instrument_routes(open_reader: Callable[..., Any], clock: Callable[[], datetime]) -> APIRouter:
+def instrument_routes(open_reader: Callable[..., Any], clock: Callable[[], datetime]) -> ApiRouter:
     """The routes. `open_reader` is the dependency that authenticates and yields a `Reader` (a `Tx` is one)."""
-    router = APIRouter(prefix="/v1/instruments", tags=["Market data"])
+    router = ApiRouter(prefix="/v1/instruments", tags=["Market data"])
 
     @router.get("", summary="List instruments")
     async def list_all(

@@ -72,4 +72,6 @@ class ApiKeyOut(ApiModel):
 class NewApiKeyOut(ApiKeyOut):
     """A key with its secret, shown this once."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE | {"secret": "sk_test_in1_8r2m0x9c4tqa_…"}]})
+
     secret: str = Field(description="The whole key: `Authorization: Bearer <secret>`. Store it now.")

@@ -75,8 +75,8 @@ class WebhookEndpointOut(ApiModel):
     url: str
     event_types: list[str]
     status: EndpointStatus
-    status_reason: str | None
-    api_version: str
+    status_reason: str | None = Field(description="`gone` or `failing` when we disabled it; null otherwise.")
+    api_version: str = Field(description="The version that its payloads follow.")
     former_secret_until: datetime | None = Field(description="Until then deliveries carry two signatures.")
     failing_since: datetime | None = Field(description="Since when every attempt has failed.")
     created_at: datetime
@@ -99,6 +99,10 @@ class WebhookEndpointOut(ApiModel):
 class NewWebhookSecretOut(WebhookEndpointOut):
     """An endpoint with its secret, shown this once."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [_EXAMPLE | {"secret": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"}]}
+    )
+
     secret: str = Field(description="`whsec_…`: verify each delivery with it (standardwebhooks.com). Store it now.")
 
 
@@ -108,15 +112,15 @@ class WebhookDeliveryOut(ApiModel):
     model_config = ConfigDict(json_schema_extra={"examples": [_DELIVERY]})
 
     id: str
-    endpoint_id: str
-    event_id: str
-    event_type: str
+    endpoint_id: str = Field(description="The endpoint.")
+    event_id: str = Field(description="The event; the same in every attempt, as `webhook-id`.")
+    event_type: str = Field(description="What happened.")
     status: DeliveryStatus
-    attempts: int
-    next_at: datetime | None
-    response_status: int | None
-    response_body: str | None
-    error: str | None
+    attempts: int = Field(description="How often it was tried.")
+    next_at: datetime | None = Field(description="When it is tried next; null once it is finished.")
+    response_status: int | None = Field(description="The last answer's HTTP status; null when there was none.")
+    response_body: str | None = Field(description="The last answer's body, cut after 2 KB.")
+    error: str | None = Field(description="Why there was no answer; null when there was one.")
     created_at: datetime
     finished_at: datetime | None
 

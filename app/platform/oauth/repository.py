@@ -75,6 +75,7 @@ OUTDATED = (
 
 _LOCK = "SELECT pg_advisory_xact_lock(hashtext('oauth_signing_keys'))"
 _TENANT = "SELECT oauth_tenant_of_client($1)"
+_ORIGIN = "SELECT oauth_origin_registered($1)"
 
 _Client = cast(Any, OAuthClient)
 _Code = cast(Any, AuthorizationCode)
@@ -108,6 +109,23 @@ async def tenant_of_client(pool: asyncpg.Pool, client_id: str) -> UUID | None:
     """Whose client this is; revoked ones too."""
     found: UUID | None = await pool.fetchval(_TENANT, client_id)
     return found
+
+
+async def is_registered_origin(pool: asyncpg.Pool, origin: str) -> bool:
+    """Whether a client in force, of whatever tenant, has registered it."""
+    found: bool = await pool.fetchval(_ORIGIN, origin)
+    return found
+
+
+async def client_registered(tx: Tx, row_id: UUID, origin: str) -> bool:
+    """Whether this client of the transaction's tenant is in force and has registered it."""
+    statement = select(_Client.id).where(
+        _Client.tenant_id == tx.tenant_id,
+        _Client.id == row_id,
+        _Client.status == "active",
+        _Client.cors_origins.contains([origin]),
+    )
+    return (await tx.scalars(statement)).one_or_none() is not None
 
 
 async def clients(tx: Tx, cursor: Cursor) -> Sequence[OAuthClient]:

@@ -15,24 +15,28 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from app.kernel.errors import DomainError, Kind
-from app.kernel.ids import decode_id
+from app.kernel.ids import decode_id, encode_id
 from app.kernel.principal import Principal
 from app.platform.oauth import service
 from app.platform.oauth.domain import CLIENT, JWKS_MAX_AGE
 from app.platform.oauth.schemas import CreateOAuthClient, NewOAuthClientOut, OAuthClientOut
 from app.web.auth import authenticated, requires
 from app.web.context import gateway_of, now
+from app.web.cors import origin_of
+from app.web.idempotency import idempotent_secret
 from app.web.pagination import Page, Paged
 from app.web.queries import takes_any_query
+from app.web.routing import ApiRouter
 from app.web.transaction import OpenTx
 
-clients = APIRouter(prefix="/v1/oauth_clients", tags=["OAuth clients"])
+clients = ApiRouter(prefix="/v1/oauth_clients", tags=["OAuth clients"])
 protocol = APIRouter(include_in_schema=False)
 Now = Annotated[datetime, Depends(now)]
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=StrictUndefined
 )
 Writer = Annotated[Principal, Depends(requires("oauth_clients:write"))]
+_ISSUE = [Depends(requires("oauth_clients:write")), idempotent_secret]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +73,12 @@ People = Annotated[OAuth, Depends(people_of)]
 Caller = Annotated[Principal, Depends(authenticated)]
 
 
-@clients.post(
-    "", summary="Register an OAuth client", status_code=201, dependencies=[Depends(requires("oauth_clients:write"))]
-)
-async def create(body: CreateOAuthClient, tx: OpenTx, at: Now) -> NewOAuthClientOut:
+@clients.post("", summary="Register an OAuth client", status_code=201, dependencies=_ISSUE)
+async def create(body: CreateOAuthClient, response: Response, tx: OpenTx, at: Now) -> NewOAuthClientOut:
     """An application with at most your own scopes. The answer is the only place that ever shows its secret."""
-    return _new(await service.create_client(tx, body.asked(), now=at))
+    issued = await service.create_client(tx, body.asked(), now=at)
+    response.headers["Location"] = f"/v1/oauth_clients/{encode_id(CLIENT, issued.row.id)}"
+    return _new(issued)
 
 
 @clients.get("", summary="List OAuth clients", dependencies=[Depends(requires("oauth_clients:read"))])
@@ -90,9 +94,7 @@ async def retrieve(id: str, tx: OpenTx) -> OAuthClientOut:
     return OAuthClientOut.of(await service.get_client(tx, decode_id(CLIENT, id)))
 
 
-@clients.post(
-    "/{id}/secret", summary="Rotate a client's secret", dependencies=[Depends(requires("oauth_clients:write"))]
-)
+@clients.post("/{id}/secret", summary="Rotate a client's secret", dependencies=_ISSUE)
 async def rotate(id: str, tx: OpenTx, at: Now) -> NewOAuthClientOut:
     """A new secret, shown this once. The old one ends now; tokens that it got live on for their five minutes."""
     return _new(await service.rotate_secret(tx, decode_id(CLIENT, id), now=at))
@@ -134,17 +136,19 @@ def _cached() -> dict[str, str]:
 
 @protocol.post("/oauth2/token")
 async def token(request: Request, oauth: Server, at: Now) -> Response:
-    return _answer(await oauth.server.token(await request.body(), request.headers, now=at))
+    return _answer(await oauth.server.token(await request.body(), request.headers, now=at, origin=origin_of(request)))
 
 
 @protocol.post("/oauth2/revoke")
 async def revoke(request: Request, oauth: Server, at: Now) -> Response:
-    return _answer(await oauth.server.revoke(await request.body(), request.headers, now=at))
+    return _answer(await oauth.server.revoke(await request.body(), request.headers, now=at, origin=origin_of(request)))
 
 
 @protocol.post("/oauth2/introspect")
 async def introspect(request: Request, oauth: Server, at: Now) -> Response:
-    return _answer(await oauth.server.introspect(await request.body(), request.headers, now=at))
+    return _answer(
+        await oauth.server.introspect(await request.body(), request.headers, now=at, origin=origin_of(request))
+    )
 
 
 @protocol.get("/oauth2/authorize")

@@ -111,4 +111,6 @@ class OAuthClientOut(ApiModel):
 class NewOAuthClientOut(OAuthClientOut):
     """A client with its secret, shown this once."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE | {"client_secret": "cs_8r2m0x9c4tqa7b1v…"}]})
+
     client_secret: str | None = Field(description="Null for a client that proves itself by key, or not at all.")

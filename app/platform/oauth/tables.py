@@ -49,6 +49,12 @@ class OAuthClient(TenantRow, table=True):
     __tablename__ = "oauth_clients"
     __table_args__ = (
         Index("oauth_clients_client_id_key", "client_id", unique=True),
+        Index(
+            "oauth_clients_origins_idx",
+            "cors_origins",
+            postgresql_using="gin",
+            postgresql_where=text("status = 'active'"),
+        ),
         ForeignKeyConstraint(["tenant_id"], ["tenants.tenant_id"]),
         CheckConstraint("mode IN ('test', 'live')", name="mode"),
         CheckConstraint("status IN ('active', 'revoked')", name="status"),

@@ -176,6 +176,20 @@ class Standing:
     role_permissions: frozenset[str] | None = None
 
 
+_BARRED = {
+    TenantStatus.SUSPENDED: (
+        "tenant_suspended",
+        Kind.FORBIDDEN,
+        "The tenant is suspended: it can read, cancel and close positions, nothing else.",
+    ),
+    TenantStatus.CLOSING: (
+        "tenant_closing",
+        Kind.FORBIDDEN,
+        "The tenant is closing: it can read, cancel and close positions, nothing else.",
+    ),
+}
+
+
 def may(
     permission: str, *, scopes: Collection[str], standing: Standing, unentitled: DomainError | None, exits: bool = False
 ) -> DomainError | None:
@@ -201,11 +215,7 @@ def may(
     if unentitled is not None and not exits:
         return unentitled
     if standing.tenant_status is not TenantStatus.ACTIVE and not exits and not permission.endswith(":read"):
-        return DomainError(
-            f"tenant_{standing.tenant_status}",
-            Kind.FORBIDDEN,
-            f"The tenant is {standing.tenant_status}: it can read, cancel and close positions, nothing else.",
-        )
+        return DomainError(*_BARRED[standing.tenant_status])
     return None
 
 

@@ -4,8 +4,9 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 
+from app.infra.database import Tx
 from app.kernel.ids import decode_id
 from app.platform.tenancy import service
 from app.platform.tenancy.ports import Ports
@@ -32,8 +33,11 @@ from app.platform.tenancy.service.invitations import INVITATION
 from app.platform.tenancy.service.members import MEMBER
 from app.platform.tenancy.service.roles import ROLE
 from app.web.auth import requires
+from app.web.conditional import Expected, Precondition
 from app.web.context import now
+from app.web.idempotency import idempotent
 from app.web.pagination import Page, Paged
+from app.web.routing import ApiRouter
 from app.web.transaction import OpenTx
 
 Now = Annotated[datetime, Depends(now)]
@@ -56,7 +60,7 @@ def _approval(approval_id: str | None) -> UUID | None:
     return None if approval_id is None else decode_id(APPROVAL, approval_id, param="approval_id")
 
 
-def tenancy_routes() -> list[APIRouter]:
+def tenancy_routes() -> list[ApiRouter]:
     """The routes, in the order of the reference."""
     return [
         _tenant_routes(),
@@ -68,8 +72,8 @@ def tenancy_routes() -> list[APIRouter]:
     ]
 
 
-def _tenant_routes() -> APIRouter:
-    router = APIRouter(prefix="/v1", tags=["Tenant"])
+def _tenant_routes() -> ApiRouter:
+    router = ApiRouter(prefix="/v1", tags=["Tenant"])
 
     @router.get("/tenant", summary="Retrieve the tenant", dependencies=_needs("tenant:read"))
     async def retrieve_tenant(tx: OpenTx) -> TenantOut:
@@ -86,8 +90,8 @@ def _tenant_routes() -> APIRouter:
     return router
 
 
-def _member_routes() -> APIRouter:
-    router = APIRouter(prefix="/v1/members", tags=["Tenant"])
+def _member_routes() -> ApiRouter:
+    router = ApiRouter(prefix="/v1/members", tags=["Tenant"])
     write = _needs("members:write")
     take_away = _needs("members:write", exits=True)
 
@@ -102,36 +106,42 @@ def _member_routes() -> APIRouter:
         return MemberOut.of(await service.get_member(tx, decode_id(MEMBER, id)))
 
     @router.patch("/{id}", summary="Change a member's role", dependencies=write)
-    async def change_member(id: str, body: ChangeMember, tx: OpenTx, at: Now) -> MemberOut:
+    async def change_member(id: str, body: ChangeMember, tx: OpenTx, at: Now, expected: Expected) -> MemberOut:
         """Give another role. You must have all that both roles permit; `owner` takes a second person's approval; the
         last owner stays."""
-        member = await service.change_role(
-            tx, decode_id(MEMBER, id), body.role, now=at, approval_id=_approval(body.approval_id)
-        )
+        member_id = await _known_member(tx, id, expected)
+        member = await service.change_role(tx, member_id, body.role, now=at, approval_id=_approval(body.approval_id))
         return MemberOut.of(member)
 
-    @router.post("/{id}/suspend", summary="Suspend a member", dependencies=take_away)
-    async def suspend_member(id: str, tx: OpenTx, at: Now, above: Above) -> MemberOut:
+    @router.post("/{id}/suspend", summary="Suspend a member", dependencies=[*take_away, idempotent])
+    async def suspend_member(id: str, tx: OpenTx, at: Now, above: Above, expected: Expected) -> MemberOut:
         """At once the member, and every key that he made, may do nothing; applications lose what he granted them."""
-        member = await service.suspend_member(tx, decode_id(MEMBER, id), tokens=above.tokens, now=at)
-        return MemberOut.of(member)
+        member_id = await _known_member(tx, id, expected)
+        return MemberOut.of(await service.suspend_member(tx, member_id, tokens=above.tokens, now=at))
 
-    @router.post("/{id}/reactivate", summary="Reactivate a member", dependencies=write)
-    async def reactivate_member(id: str, tx: OpenTx) -> MemberOut:
+    @router.post("/{id}/reactivate", summary="Reactivate a member", dependencies=[*write, idempotent])
+    async def reactivate_member(id: str, tx: OpenTx, expected: Expected) -> MemberOut:
         """Undo a suspension."""
-        return MemberOut.of(await service.reactivate_member(tx, decode_id(MEMBER, id)))
+        return MemberOut.of(await service.reactivate_member(tx, await _known_member(tx, id, expected)))
 
     @router.delete("/{id}", summary="Remove a member", status_code=204, dependencies=take_away)
-    async def remove_member(id: str, tx: OpenTx, at: Now, above: Above) -> Response:
+    async def remove_member(id: str, tx: OpenTx, at: Now, above: Above, expected: Expected) -> Response:
         """The keys that he made work no more. To take him back, invite him again."""
-        await service.remove_member(tx, decode_id(MEMBER, id), tokens=above.tokens, now=at)
+        await service.remove_member(tx, await _known_member(tx, id, expected), tokens=above.tokens, now=at)
         return Response(status_code=204)
 
     return router
 
 
-def _role_routes() -> APIRouter:
-    router = APIRouter(prefix="/v1/roles", tags=["Tenant"])
+async def _known_member(tx: Tx, id: str, expected: Precondition) -> UUID:
+    member_id = decode_id(MEMBER, id)
+    if expected.given:
+        expected.check(MemberOut.of(await service.held_member(tx, member_id)))
+    return member_id
+
+
+def _role_routes() -> ApiRouter:
+    router = ApiRouter(prefix="/v1/roles", tags=["Tenant"])
     write = _needs("roles:write")
 
     @router.get("", summary="List roles", dependencies=_needs("roles:read"))
@@ -142,31 +152,45 @@ def _role_routes() -> APIRouter:
         own = [RoleOut.of(row) for row in found.rows]
         return Page(data=[*(RoleOut.built_ins() if first else []), *own], has_more=found.has_more)
 
-    @router.post("", summary="Create a role", status_code=201, dependencies=write)
+    @router.post("", summary="Create a role", status_code=201, dependencies=[*write, idempotent])
     async def create_role(body: CreateRole, tx: OpenTx) -> RoleOut:
         """A role of your own, with at most the permissions that you have."""
         return RoleOut.of(await roles.create_role(tx, name=body.name, permissions=body.permissions))
 
+    @router.get("/{id}", summary="Retrieve a role", dependencies=_needs("roles:read"))
+    async def retrieve_role(id: str, tx: OpenTx) -> RoleOut:
+        """One role; a built-in one by its name."""
+        built_in = next((one for one in RoleOut.built_ins() if one.id == id), None)
+        return built_in or RoleOut.of(await roles.get_role(tx, decode_id(ROLE, id)))
+
     @router.patch("/{id}", summary="Change a role", dependencies=write)
-    async def change_role(id: str, body: ChangeRole, tx: OpenTx) -> RoleOut:
+    async def change_role(id: str, body: ChangeRole, tx: OpenTx, expected: Expected) -> RoleOut:
         """All who have it may do what it permits from the next request on. Built-in roles cannot be changed."""
-        row = await roles.change_role(tx, decode_id(ROLE, id), name=body.name, permissions=body.permissions)
+        role_id = await _known_role(tx, id, expected)
+        row = await roles.change_role(tx, role_id, name=body.name, permissions=body.permissions)
         return RoleOut.of(row)
 
     @router.delete("/{id}", summary="Delete a role", status_code=204, dependencies=write)
-    async def delete_role(id: str, tx: OpenTx, at: Now) -> Response:
+    async def delete_role(id: str, tx: OpenTx, at: Now, expected: Expected) -> Response:
         """Only one that no member has and no pending invitation names."""
-        await roles.delete_role(tx, decode_id(ROLE, id), now=at)
+        await roles.delete_role(tx, await _known_role(tx, id, expected), now=at)
         return Response(status_code=204)
 
     return router
 
 
-def _invitation_routes() -> APIRouter:
-    router = APIRouter(prefix="/v1/invitations", tags=["Tenant"])
+async def _known_role(tx: Tx, id: str, expected: Precondition) -> UUID:
+    role_id = decode_id(ROLE, id)
+    if expected.given:
+        expected.check(RoleOut.of(await roles.held_role(tx, role_id)))
+    return role_id
+
+
+def _invitation_routes() -> ApiRouter:
+    router = ApiRouter(prefix="/v1/invitations", tags=["Tenant"])
     write = _needs("invitations:write")
 
-    @router.post("", summary="Invite a person", status_code=201, dependencies=write)
+    @router.post("", summary="Invite a person", status_code=201, dependencies=[*write, idempotent])
     async def create_invitation(body: CreateInvitation, tx: OpenTx, at: Now, above: Above) -> InvitationOut:
         """Mail a link that makes its reader a member, within seven days, once. You must have all that the role
         permits."""
@@ -178,7 +202,7 @@ def _invitation_routes() -> APIRouter:
         """Newest first, used and revoked ones too."""
         return Page.of((await service.list_invitations(tx, page.cursor(INVITATION))).map(InvitationOut.of))
 
-    @router.post("/{id}/resend", summary="Send an invitation again", dependencies=write)
+    @router.post("/{id}/resend", summary="Send an invitation again", dependencies=[*write, idempotent])
     async def resend_invitation(id: str, tx: OpenTx, at: Now, above: Above) -> InvitationOut:
         """A new link for another seven days; the one sent before opens nothing any more."""
         row = await service.resend_invitation(tx, decode_id(INVITATION, id), inviter=above.inviter, now=at)
@@ -192,11 +216,11 @@ def _invitation_routes() -> APIRouter:
     return router
 
 
-def _approval_routes() -> APIRouter:
-    router = APIRouter(prefix="/v1/approvals", tags=["Tenant"])
+def _approval_routes() -> ApiRouter:
+    router = ApiRouter(prefix="/v1/approvals", tags=["Tenant"])
     write = _needs("approvals:write")
 
-    @router.post("", summary="Propose what takes two people", status_code=201, dependencies=write)
+    @router.post("", summary="Propose what takes two people", status_code=201, dependencies=[*write, idempotent])
     async def propose(body: CreateApproval, tx: OpenTx, at: Now) -> ApprovalOut:
         """For a day another person may approve it; then repeat the request itself with `approval_id`, once."""
         return ApprovalOut.of(await service.propose(tx, body.action, body.payload, now=at))
@@ -211,12 +235,12 @@ def _approval_routes() -> APIRouter:
         """One of them."""
         return ApprovalOut.of(await service.get_approval(tx, decode_id(APPROVAL, id)))
 
-    @router.post("/{id}/approve", summary="Approve", dependencies=write)
+    @router.post("/{id}/approve", summary="Approve", dependencies=[*write, idempotent])
     async def approve(id: str, tx: OpenTx, at: Now) -> ApprovalOut:
         """As another person than the maker, with the action's own permission."""
         return ApprovalOut.of(await service.approve(tx, decode_id(APPROVAL, id), now=at))
 
-    @router.post("/{id}/reject", summary="Reject", dependencies=_needs("approvals:write", exits=True))
+    @router.post("/{id}/reject", summary="Reject", dependencies=[*_needs("approvals:write", exits=True), idempotent])
     async def reject(id: str, body: RejectApproval, tx: OpenTx, at: Now) -> ApprovalOut:
         """For good, as another person than the maker."""
         return ApprovalOut.of(await service.reject(tx, decode_id(APPROVAL, id), reason=body.reason, now=at))
@@ -224,8 +248,8 @@ def _approval_routes() -> APIRouter:
     return router
 
 
-def _tree() -> APIRouter:
-    router = APIRouter(prefix="/v1", tags=["Tenant"])
+def _tree() -> ApiRouter:
+    router = ApiRouter(prefix="/v1", tags=["Tenant"])
 
     @router.get("/tenants", summary="List the tenants below", dependencies=_needs("tenants:read"))
     async def list_children(tx: OpenTx, page: Paged) -> Page[ChildTenantOut]:
@@ -233,7 +257,10 @@ def _tree() -> APIRouter:
         return Page.of((await service.list_children(tx, page.cursor(TENANT))).map(ChildTenantOut.of))
 
     @router.post(
-        "/act_as_grants", summary="Act for a tenant below", status_code=201, dependencies=_needs("tenants:act_as")
+        "/act_as_grants",
+        summary="Act for a tenant below",
+        status_code=201,
+        dependencies=[*_needs("tenants:act_as"), idempotent],
     )
     async def open_grant(body: OpenGrant, tx: OpenTx, at: Now) -> GrantOut:
         """For at most an hour, send `Mandi-Act-As` with this id: your requests are that tenant's, within your own

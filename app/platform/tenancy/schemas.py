@@ -156,7 +156,7 @@ class RoleOut(ApiModel):
     id: str
     name: str
     permissions: list[str]
-    built_in: bool
+    built_in: bool = Field(description="Whether it is the same for everybody, and fixed.")
     created_at: datetime | None
 
     @classmethod
@@ -202,11 +202,11 @@ class InvitationOut(ApiModel):
 
     id: str
     email: str
-    role: str
-    sent_at: datetime
+    role: str = Field(description="What its reader becomes: a built-in role or the id of one of your own.")
+    sent_at: datetime = Field(description="When the latest mail was handed over.")
     expires_at: datetime
-    accepted_at: datetime | None
-    revoked_at: datetime | None
+    accepted_at: datetime | None = Field(description="When its reader became a member; null before.")
+    revoked_at: datetime | None = Field(description="When it was taken back; null while it opens something.")
     created_at: datetime
 
     @classmethod
@@ -244,7 +244,7 @@ class RejectApproval(ApiModel):
 
     model_config = _example(reason="not this week")
 
-    reason: Annotated[str, Field(min_length=1, max_length=500)]
+    reason: Annotated[str, Field(min_length=1, max_length=500, description="Why, for the maker to read.")]
 
 
 class ApprovalOut(ApiModel):
@@ -266,15 +266,15 @@ class ApprovalOut(ApiModel):
 
     id: str
     action: Action
-    payload: dict[str, str]
+    payload: dict[str, str] = Field(description="Exactly what is to happen.")
     status: Literal["pending", "approved", "rejected", "executed"]
-    made_by: str
-    checked_by: str | None
-    decision_reason: str | None
+    made_by: str = Field(description="Who proposed it, and carries it out.")
+    checked_by: str | None = Field(description="Who decided it; null while nobody has.")
+    decision_reason: str | None = Field(description="Why it was rejected; null otherwise.")
     created_at: datetime
     expires_at: datetime
-    decided_at: datetime | None
-    executed_at: datetime | None
+    decided_at: datetime | None = Field(description="When it was approved or rejected; null before.")
+    executed_at: datetime | None = Field(description="When it was carried out; null before.")
 
     @classmethod
     def of(cls, row: Approval) -> "ApprovalOut":
@@ -319,14 +319,14 @@ class GrantOut(ApiModel):
 
     id: str
     side: Literal["parent", "child"] = Field(description="Which side you are on: `parent` acts for `child`.")
-    other_tenant_id: str
+    other_tenant_id: str = Field(description="The tenant on the other side.")
     mode: Literal["test", "live"]
-    reason: str
-    user_id: str
-    opened_at: datetime
+    reason: str = Field(description="Why, for both sides to read.")
+    user_id: str = Field(description="The person of the parent who acts.")
+    opened_at: datetime = Field(description="When it began.")
     expires_at: datetime
-    ended_at: datetime | None
-    ended_by: Literal["parent", "child"] | None
+    ended_at: datetime | None = Field(description="When a side ended it before its time; null otherwise.")
+    ended_by: Literal["parent", "child"] | None = Field(description="Which side ended it.")
 
     @classmethod
     def of(cls, row: ActAsGrant) -> "GrantOut":

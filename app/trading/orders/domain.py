@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from app.engine.fills import SlippageModel, slipped
-from app.engine.schedule import charges, schedule_named
+from app.engine.schedule import Charges, charges, schedule_named
 from app.kernel.errors import DomainError, Kind, invalid
 from app.kernel.instrument import TradingRules
 from app.kernel.money import currency_exponent, format_scaled, notional_minor
@@ -119,6 +119,16 @@ class Decision:
         return [finding for finding in self.findings if finding.verdict == "deny"]
 
 
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What an order would cost at `price`: its limit, or for a market order the last price with slippage and buffer.
+    All None or empty while the feed shows no price."""
+
+    price: int | None
+    notional_minor: int | None
+    charges: Charges
+
+
 def check_form(command: PlaceOrder, context: Context, *, mode: Mode | None) -> None:
     """What is wrong whatever the time: raises, and nothing is written."""
     if not _CLIENT_ORDER_ID.fullmatch(command.client_order_id):
@@ -218,20 +228,39 @@ def _hold(command: PlaceOrder, context: Context, price: int) -> int:
     """What a buy may cost at most (a market order: as far as one can know), with its charges. A sell holds nothing."""
     if command.side is Side.SELL:
         return 0
-    if command.order_type is OrderType.MARKET:
-        model = SlippageModel(context.account["slippage_bps"] + MARKET_BUFFER_BPS)
-        price = slipped(price, Side.BUY, tick=context.instrument["tick"], slippage=model)
+    notional, fees = _cost(command, context, _worst_price(command, context, price))
+    return notional + fees.total
+
+
+def _worst_price(command: PlaceOrder, context: Context, price: int) -> int:
+    if command.order_type is OrderType.LIMIT:
+        return price
+    model = SlippageModel(context.account["slippage_bps"] + MARKET_BUFFER_BPS)
+    return slipped(price, command.side, tick=context.instrument["tick"], slippage=model)
+
+
+def _cost(command: PlaceOrder, context: Context, price: int) -> tuple[int, Charges]:
+    """Notional and charges of the whole order at `price`."""
     notional = _notional(command.quantity, price, context)
     fees = charges(
         schedule_named(context.account["charge_schedule"]),
         notional=notional,
         quantity=command.quantity,
-        side=Side.BUY,
+        side=command.side,
         product=command.product,
         on=context.session_day or date.max,
         qty_exp=context.instrument["qty_exp"],
     )
-    return notional + fees.total
+    return notional, fees
+
+
+def estimate(command: PlaceOrder, context: Context) -> Estimate:
+    """The cost that the hold of a buy is made of; of a sell, what it would bring and be charged."""
+    price = command.limit_price or context.last_price
+    if price is None:
+        return Estimate(None, None, Charges(()))
+    worst = _worst_price(command, context, price)
+    return Estimate(worst, *_cost(command, context, worst))
 
 
 def _exposure(command: PlaceOrder, context: Context, price: int, hold: int, *, reduces: bool) -> Exposure:

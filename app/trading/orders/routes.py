@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import uuid4
 
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import Depends, Query, Response
 
 from app.infra.database import Tx
 from app.infra.telemetry import count_order
@@ -12,21 +12,20 @@ from app.kernel.ids import decode_id
 from app.kernel.orders import OrderStatus
 from app.market.instruments.service import scale_of, scales_of
 from app.trading.orders import service
-from app.trading.orders.schemas import CreateOrder, FillOut, OrderOut
+from app.trading.orders.schemas import CreateOrder, FillOut, OrderOut, OrderPreviewOut
 from app.trading.orders.tables import Order
 from app.web.auth import requires
 from app.web.context import now
+from app.web.idempotency import REPLAYED, RequestClaim, idempotent
 from app.web.limits import costs
 from app.web.pagination import Page, Paged
-from app.web.transaction import OpenTx
+from app.web.routing import ApiRouter
+from app.web.transaction import DryRun, OpenTx
 
-router = APIRouter(tags=["Orders"])
+router = ApiRouter(tags=["Orders"])
 _CANCEL = [Depends(requires("orders:write", exits=True))]
 _PLACE = [*_CANCEL, Depends(costs("orders"))]  # whether an order enters is decided with the order itself
 _Filter = Annotated[str | None, Query(max_length=64)]
-_IdempotencyKey = Annotated[
-    str | None, Header(alias="Idempotency-Key", max_length=64, description="Used as `client_order_id` by default.")
-]
 
 
 async def _shown(tx: Tx, order: Order) -> OrderOut:
@@ -34,23 +33,35 @@ async def _shown(tx: Tx, order: Order) -> OrderOut:
     return OrderOut.of(order, scale, await service.order_findings(tx, order.id))
 
 
-@router.post("/v1/orders", summary="Place an order", status_code=201, dependencies=_PLACE)
+@router.post(
+    "/v1/orders",
+    summary="Place an order",
+    status_code=201,
+    response_model=OrderOut,
+    responses={200: {"model": OrderOut | OrderPreviewOut, "description": "Placed before, or a dry run."}},
+    dependencies=_PLACE,
+)
 async def place(
     body: CreateOrder,
     tx: OpenTx,
     at: Annotated[datetime, Depends(now)],
     response: Response,
-    idempotency_key: _IdempotencyKey = None,
-) -> OrderOut:
+    claim: RequestClaim,
+    dry_run: DryRun = False,
+) -> OrderOut | Response:
     """Decide on an order and store it: `accepted`, or `denied` with what each rule said. 200 with `Idempotent-Replayed`
-    when the same `client_order_id` had placed the same order before."""
+    and the order as it is now when the same `Idempotency-Key` or `client_order_id` had placed the same order before.
+    A dry run answers 200 with the decision and the cost."""
     scale = await scale_of(tx, decode_id("ins", body.instrument_id, param="instrument_id"))
-    placed = await service.place_order(
-        tx, body.command(scale, body.client_order_id or idempotency_key or uuid4().hex), now=at
-    )
+    client_order_id = body.client_order_id or (f"idk_{claim.id.hex}" if claim else uuid4().hex)
+    command = body.command(scale, client_order_id)
+    if dry_run:
+        preview = OrderPreviewOut.of(await service.preview_order(tx, command))
+        return Response(preview.model_dump_json(), media_type="application/json")
+    placed = await service.place_order(tx, command, now=at, claim=claim)
     if placed.order is None or placed.scale is None:
         response.status_code = 200
-        response.headers["Idempotent-Replayed"] = "true"
+        response.headers[REPLAYED] = "true"
         return await _shown(tx, await service.get_order(tx, placed.id))
     count_order(placed.status)
     return OrderOut.of(placed.order, placed.scale, [finding.as_dict() for finding in placed.findings])
@@ -86,7 +97,7 @@ async def retrieve(id: str, tx: OpenTx) -> OrderOut:
     "/v1/orders/{id}/cancel",
     summary="Cancel an order",
     status_code=202,
-    dependencies=_CANCEL,
+    dependencies=[*_CANCEL, idempotent],
 )
 async def cancel(id: str, tx: OpenTx, at: Annotated[datetime, Depends(now)]) -> OrderOut:
     """Ask for it to be taken back, ahead of everything else that waits in the account. A fill may still come first."""

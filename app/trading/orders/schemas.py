@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from types import SimpleNamespace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
@@ -12,6 +12,7 @@ from app.kernel.instrument import InstrumentScale
 from app.kernel.money import currency_exponent, format_scaled, format_trimmed, parse_scaled
 from app.kernel.orders import OrderStatus, OrderType, Product, Side, Validity
 from app.trading.orders.domain import PlaceOrder
+from app.trading.orders.service import Preview
 from app.trading.orders.tables import FillRow, Order
 from app.web.models import ApiModel, PositiveDecimal
 
@@ -42,8 +43,8 @@ class CreateOrder(ApiModel):
     validity: Validity = Field(default=Validity.DAY, description="`day` ends with the session, `gtc` when cancelled.")
     client_order_id: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:-]+$")] | None = Field(
         default=None,
-        description="Yours, unique per account for ever: the same id never trades twice. By default the header "
-        "`Idempotency-Key`, else a new one.",
+        description="Yours, unique per account for ever: the same id never trades twice. By default it is made of "
+        "the header `Idempotency-Key`, else new.",
     )
 
     def command(self, scale: InstrumentScale, client_order_id: str) -> PlaceOrder:
@@ -67,9 +68,64 @@ class FindingOut(ApiModel):
 
     rule: str
     verdict: str = Field(description="`pass` or `deny`.")
-    limit: str
-    value: str
+    limit: str = Field(description="What the rule allows.")
+    value: str = Field(description="What the order would come to.")
     message: str
+
+
+class OrderPreviewOut(ApiModel):
+    """What `POST /v1/orders?dry_run=true` answers: the decision and the cost of an order that was not placed."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "dry_run": True,
+                    "status": "accepted",
+                    "price": "210.35",
+                    "notional": "2103.50",
+                    "charges": "1.10",
+                    "charge_heads": {"commission": "1.10"},
+                    "hold": "2104.60",
+                    "available": "10000.00",
+                    "currency": "USD",
+                    "market_at": "2003-06-02T20:00:00Z",
+                    "risk": [],
+                }
+            ]
+        }
+    )
+
+    dry_run: Literal[True] = Field(default=True, description="Nothing was written.")
+    status: OrderStatus = Field(description="`accepted` or `denied`: what the order would have become.")
+    price: str | None = Field(
+        description="The limit; of a market order the last price with slippage and buffer; null while none is known."
+    )
+    notional: str | None = Field(description="Quantity times price.")
+    charges: str = Field(description="All charges at that price.")
+    charge_heads: dict[str, str] = Field(description="The charges, head by head.")
+    hold: str = Field(description="What the order would reserve of the account's cash; zero when denied or selling.")
+    available: str = Field(description="The account's available cash now.")
+    currency: str = Field(description="Of all amounts.")
+    market_at: datetime | None = Field(description="The market clock at the decision.")
+    risk: list[FindingOut] = Field(description="What every rule said, with its figures.")
+
+    @classmethod
+    def of(cls, preview: Preview) -> "OrderPreviewOut":
+        scale, cost = preview.scale, preview.estimate
+        money = currency_exponent(scale.currency)
+        return cls(
+            status=preview.decision.status,
+            price=None if cost.price is None else format_trimmed(cost.price, scale.price_exp),
+            notional=None if cost.notional_minor is None else format_scaled(cost.notional_minor, money),
+            charges=format_scaled(cost.charges.total, money),
+            charge_heads={head.name: format_scaled(head.minor, money) for head in cost.charges.heads},
+            hold=format_scaled(preview.decision.hold_minor, money),
+            available=format_scaled(preview.available_minor, money),
+            currency=scale.currency,
+            market_at=preview.market_at,
+            risk=[FindingOut(**finding.as_dict()) for finding in preview.decision.findings],
+        )
 
 
 class OrderOut(ApiModel):

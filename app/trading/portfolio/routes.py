@@ -2,16 +2,17 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 
 from app.kernel.ids import decode_id
 from app.trading.portfolio import service
 from app.trading.portfolio.schemas import PositionOut
 from app.web.auth import requires
 from app.web.pagination import Page, Paged
+from app.web.routing import ApiRouter
 from app.web.transaction import OpenTx
 
-router = APIRouter(prefix="/v1/positions", tags=["Portfolio"])
+router = ApiRouter(prefix="/v1/positions", tags=["Portfolio"])
 
 
 @router.get("", summary="List open positions", dependencies=[Depends(requires("positions:read"))])

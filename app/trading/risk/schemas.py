@@ -31,7 +31,7 @@ class RiskLimitOut(ApiModel):
 
     rule: str
     parameters: dict[str, Any]
-    source: str
+    source: str = Field(description="Who set it: `account`, `tenant` or `default`.")
 
     @classmethod
     def of(cls, limit: AppliedLimit) -> "RiskLimitOut":

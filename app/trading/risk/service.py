@@ -37,6 +37,23 @@ async def limits(tx: Tx, account_id: UUID) -> list[AppliedLimit]:
     return applied
 
 
+async def held_limit(tx: Tx, account_id: UUID, rule: str) -> AppliedLimit:
+    """What the rule applies, and stays so until `tx` ends: whoever else sets a limit of the account waits.
+
+    Raises `account_not_found`, `unknown_rule`.
+    """
+    _known(rule)
+    await get_account(tx, account_id)
+    await repository.decide_anew(tx, account_id)
+    return await limit(tx, account_id, rule)
+
+
+async def limit(tx: Tx, account_id: UUID, rule: str) -> AppliedLimit:
+    """What one rule applies to the account. Raises `account_not_found`, `unknown_rule`."""
+    _known(rule)
+    return next(one for one in await limits(tx, account_id) if one.rule == rule)
+
+
 async def set_limit(tx: Tx, account_id: UUID | None, rule: str, parameters: dict[str, Any]) -> AppliedLimit:
     """Set one rule's parameters for an account, or (None) for every account without limits of its own.
 
@@ -64,10 +81,10 @@ async def clear_limit(tx: Tx, account_id: UUID, rule: str) -> AppliedLimit:
     _known(rule)
     removed = await repository.remove(tx, account_id, rule)
     if removed is None:
-        return next(limit for limit in before if limit.rule == rule)
+        return next(one for one in before if one.rule == rule)
     await repository.decide_anew(tx, account_id)
     tx.emit("risk_limit.cleared", removed, {"rule": rule}, account_id=account_id)
-    return next(limit for limit in await limits(tx, account_id) if limit.rule == rule)
+    return await limit(tx, account_id, rule)
 
 
 def _known(rule: str) -> Rule:

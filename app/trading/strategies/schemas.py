@@ -1,7 +1,7 @@
 """Strategies and deployments as the API takes and shows them."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
@@ -33,7 +33,7 @@ class TemplateOut(ApiModel):
     instruments_least: int = Field(description="The fewest instruments it trades.")
     instruments_most: int | None = Field(description="The most; null: any number.")
     intraday: bool = Field(description="It needs bars within the day.")
-    parameters: dict[str, Any]
+    parameters: dict[str, Any] = Field(description="The JSON schema of what it takes.")
 
     @classmethod
     def of(cls, template: Any) -> "TemplateOut":
@@ -164,4 +164,43 @@ class DeploymentOut(ApiModel):
             first_bar=row.first_bar,
             last_bar=row.last_bar,
             created_at=row.created_at,
+        )
+
+
+class DeploymentPlanOut(ApiModel):
+    """What a dry run of `POST /v1/deployments` answers: what would run, and from when on."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    **_DEPLOYMENT,
+                    "dry_run": True,
+                    "digest": "9f2c…",
+                    "feed": "replay",
+                    "first_bar": "2003-01-02T21:00:00Z",
+                }
+            ]
+        }
+    )
+
+    dry_run: Literal[True] = Field(default=True, description="Nothing was written.")
+    strategy_id: str = Field(description="The strategy.")
+    account_id: str = Field(description="The account that it would trade.")
+    instruments: list[str] = Field(description="What it would trade, repetitions removed.")
+    bar_interval: str = Field(description="The bars it would decide on.")
+    digest: str = Field(description="The program that would run, built for these instruments.")
+    feed: str = Field(description="Where its bars would come from.")
+    first_bar: datetime = Field(description="It would decide on bars that close after this.")
+
+    @classmethod
+    def of(cls, row: Deployment) -> "DeploymentPlanOut":
+        return cls(
+            strategy_id=encode_id("str", row.strategy_id),
+            account_id=encode_id("acc", row.account_id),
+            instruments=[encode_id("ins", one) for one in row.instruments],
+            bar_interval=row.bar_interval,
+            digest=row.digest,
+            feed=row.feed,
+            first_bar=row.first_bar,
         )

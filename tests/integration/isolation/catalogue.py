@@ -41,8 +41,10 @@ PERSON_TABLES = {
 CROSS_TENANT_INDEXES = {
     "api_keys_key_id_key": "unique over random key ids: tells nothing about another tenant",
     "deployments_due_idx": "the relay's: deployments that a closed bar waits for, of all tenants",
+    "oauth_clients_origins_idx": "the lookup's: whether anybody has registered an origin, which a preflight asks",
     "oauth_clients_client_id_key": "unique over random client ids: tells nothing about another tenant",
     "events_unstamped_idx": "the follower's: events without a position, of all tenants",
+    "idempotency_keys_expiry_idx": "the scheduler's: answers that have expired, of all tenants",
     "invitations_token_hash_key": "unique over random tokens: tells nothing about another tenant",
     "paper_orders_book_idx": "the matcher's: the orders of an instrument that rest, of all tenants",
     "work_items_ready_idx": "the relay's: what waits, of all tenants",
@@ -56,6 +58,7 @@ DEFINER_FUNCTIONS = {
     "people_by_mail_token": "mandi_lookup",
     "people_by_session": "mandi_lookup",
     "oauth_tenant_of_client": "mandi_lookup",
+    "oauth_origin_registered": "mandi_lookup",
 }
 """SECURITY DEFINER functions, each reviewed, and who owns them. Those of `mandi_ledger` are named by prefix below."""
 

@@ -61,6 +61,8 @@ PUBLIC = (
             "/livez",
             "/readyz",
             "/metrics",
+            "/errors",
+            "/errors.json",
             "/.well-known/jwks.json",
             "/.well-known/oauth-authorization-server",
             "/.well-known/openid-configuration",

@@ -78,7 +78,7 @@ async def test_json_without_its_content_type_is_told_what_to_send(
 ) -> None:
     tenant = await make_tenant(database)
     answer = await client.post("/v1/api_keys", headers=tenant.headers, content=b'{"name": "x"}')
-    assert "application/json" in _is_problem(answer, 422, "invalid_request")["detail"]
+    assert "application/json" in _is_problem(answer, 415, "unsupported_media_type")["detail"]
 
 
 @pytest.mark.parametrize("declared", [True, False])

@@ -76,7 +76,7 @@ async def test_the_same_idempotency_key_places_one_order(api: httpx.AsyncClient,
     assert again.headers["Idempotent-Replayed"] == "true"
     assert again.json()["id"] == first.json()["id"]
     other = await api.post("/v1/orders", headers=headers, json=body | {"quantity": "11"})
-    assert (other.status_code, other.json()["code"]) == (409, "client_order_id_reused")
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
 
 
 async def test_a_denied_order_is_201_with_its_figures(api: httpx.AsyncClient, tenant: TenantWithKey) -> None:

@@ -106,7 +106,7 @@ def test_the_unexpected_is_503_when_trying_again_may_help_and_says_nothing_of_th
 def test_a_problem_has_every_member_of_the_format() -> None:
     body = json.loads(bytes(problem(409, "some_code", "Do this.", request_id="req_1").body))
     assert body == {
-        "type": "urn:mandi:error:some_code",
+        "type": "/errors#some_code",
         "title": "Conflict",
         "status": 409,
         "detail": "Do this.",

@@ -4,7 +4,7 @@ Searches share what one run is made of: `plan_backtest`, `prepare_plan`, `prepar
 `STYLE`.
 """
 
-from app.insight.backtest.service.admission import Planned, create_backtest, plan_backtest
+from app.insight.backtest.service.admission import Planned, admit_backtest, create_backtest, plan_backtest
 from app.insight.backtest.service.charts import line_chart
 from app.insight.backtest.service.files import FileRun, prepare_files, run_files, verify_files
 from app.insight.backtest.service.page import STYLE, report_page
@@ -26,6 +26,7 @@ __all__ = [
     "Planned",
     "Prepared",
     "ResultBytes",
+    "admit_backtest",
     "cancel_backtest",
     "create_backtest",
     "get_backtest",

@@ -57,19 +57,32 @@ class Planned:
     bars: int
     cells: int
 
+    @property
+    def cost(self) -> int:
+        """Evaluations of the program's nodes: what a run is limited by."""
+        return self.program.cost(bars=self.bars, instruments=len(self.plan.listed))
+
 
 async def create_backtest(tx: Tx, asked: Asked, data_dir: Path) -> Backtest:
     """Check, pin and queue a backtest. Nothing is written when it is refused.
 
-    Raises what `plan_backtest` raises, `too_many_backtests` when `MAX_UNFINISHED` of the tenant's wait or run, and
-    `quota_exceeded` when the plan has fewer cells left this month.
+    Raises what `admit_backtest` raises, and `quota_exceeded` when the plan has fewer cells left this month.
+    """
+    planned = await admit_backtest(tx, asked, data_dir)
+    await consume(tx, QuotaName.BACKTEST_CELLS, planned.cells)
+    return await _queue(tx, asked, planned)
+
+
+async def admit_backtest(tx: Tx, asked: Asked, data_dir: Path) -> Planned:
+    """What would be queued. Nothing is written.
+
+    Raises what `plan_backtest` raises, and `too_many_backtests` when `MAX_UNFINISHED` of the tenant's wait or run.
     """
     planned = await plan_backtest(tx, asked, data_dir)
     if await repository.count_unfinished(tx) >= MAX_UNFINISHED:
         reason = f"{MAX_UNFINISHED} backtests of yours wait or run; wait for one of them, or cancel it."
         raise DomainError("too_many_backtests", Kind.LIMITED, reason)
-    await consume(tx, QuotaName.BACKTEST_CELLS, planned.cells)
-    return await _queue(tx, asked, planned)
+    return planned
 
 
 async def plan_backtest(tx: Tx, asked: Asked, data_dir: Path) -> Planned:

@@ -63,6 +63,14 @@ async def get_endpoint(tx: Tx, endpoint_id: UUID) -> WebhookEndpoint:
     return found
 
 
+async def held_endpoint(tx: Tx, endpoint_id: UUID) -> WebhookEndpoint:
+    """The endpoint as it stays until `tx` ends: whoever else changes it waits. Raises `webhook_endpoint_not_found`."""
+    found = await repository.locked(tx, endpoint_id)
+    if found is None:
+        raise not_found("webhook_endpoint", encode_id("whe", endpoint_id))
+    return found
+
+
 async def list_endpoints(tx: Tx, cursor: Cursor) -> Slice[WebhookEndpoint]:
     """One page, newest first."""
     return cursor.cut(await repository.endpoints(tx, cursor))
@@ -102,9 +110,7 @@ async def rotate_secret(tx: Tx, sealer: Sealer, endpoint_id: UUID, *, now: datet
     """A new secret. For a day deliveries carry signatures of both, so that the receiver can change over."""
     secret = _new_secret()
     sealed = await sealer.seal(tx, TABLE, "secret", endpoint_id, secret.encode())
-    endpoint = await repository.locked(tx, endpoint_id)
-    if endpoint is None:
-        raise not_found("webhook_endpoint", encode_id("whe", endpoint_id))
+    endpoint = await held_endpoint(tx, endpoint_id)
     former = await sealer.unseal(tx, TABLE, "secret", endpoint_id, endpoint.secret)
     endpoint.former_secret = await sealer.seal(tx, TABLE, "former_secret", endpoint_id, former)
     endpoint.former_until, endpoint.secret = now + FORMER_SECRET_FOR, sealed

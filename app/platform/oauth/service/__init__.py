@@ -15,6 +15,7 @@ from app.platform.oauth.service.ending import Endings, end_person_tokens, end_te
 from app.platform.oauth.service.grants import person_claims
 from app.platform.oauth.service.login import PeopleLogin
 from app.platform.oauth.service.metadata import metadata_of
+from app.platform.oauth.service.origins import ClientOrigins
 from app.platform.oauth.service.protocol import Reply
 from app.platform.oauth.service.revocations import Revocations
 from app.platform.oauth.service.server import AuthorizationService
@@ -26,6 +27,7 @@ __all__ = [
     "AuthorizationService",
     "Authorizing",
     "BearerAuthenticator",
+    "ClientOrigins",
     "Endings",
     "IssuedClient",
     "Keys",

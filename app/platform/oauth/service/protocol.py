@@ -14,7 +14,7 @@ from uuid import UUID
 
 import structlog
 from authlib.oauth2.rfc6749 import AuthorizationServer, ClientMixin, OAuth2Payload, OAuth2Request
-from authlib.oauth2.rfc6749.errors import InvalidClientError, OAuth2Error
+from authlib.oauth2.rfc6749.errors import InvalidClientError, OAuth2Error, UnauthorizedClientError
 from authlib.oauth2.rfc7523 import JWTBearerClientAssertion
 from joserfc import jwt
 from joserfc.jwk import KeySet
@@ -63,7 +63,10 @@ class Reply:
 
 @dataclass(slots=True)
 class Exchange:
-    """One request's work: what the engine may reach, and what is left to do once it is committed (`marks`)."""
+    """One request's work: what the engine may reach, and what is left to do once it is committed (`marks`).
+
+    `origin`: of the web page that calls, when some client has registered it.
+    """
 
     tx: Tx
     session: Session
@@ -72,6 +75,7 @@ class Exchange:
     now: datetime
     tokens: TokenAuthenticator
     login: Login | None
+    origin: str | None = None
     marks: set[str] = field(default_factory=set)
 
 
@@ -223,6 +227,8 @@ class Server(AuthorizationServer):  # type: ignore[misc]
         named = request.form.get("client_id")
         if client is None or (named is not None and named != client.get_client_id()):
             raise unknown_client()
+        if self.exchange.origin is not None and self.exchange.origin not in client.row.cors_origins:
+            raise UnauthorizedClientError("Pages of this origin are not this client's (cors_origins).")
         return client
 
     def _issue(

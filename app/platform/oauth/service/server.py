@@ -64,13 +64,20 @@ class AuthorizationService:
         self.issuer = issuer
         self.login = login
 
-    async def token(self, body: bytes, headers: Mapping[str, str], *, now: datetime) -> Reply:
+    async def token(
+        self, body: bytes, headers: Mapping[str, str], *, now: datetime, origin: str | None = None
+    ) -> Reply:
         """`POST /oauth2/token`."""
-        return await self._form(
-            "/oauth2/token", body, headers, lambda server, request: server.create_token_response(request), now=now
-        )
 
-    async def revoke(self, body: bytes, headers: Mapping[str, str], *, now: datetime) -> Reply:
+        def work(server: Server, request: EngineRequest) -> Reply:
+            reply: Reply = server.create_token_response(request)
+            return reply
+
+        return await self._form("/oauth2/token", body, headers, work, now=now, origin=origin)
+
+    async def revoke(
+        self, body: bytes, headers: Mapping[str, str], *, now: datetime, origin: str | None = None
+    ) -> Reply:
         """`POST /oauth2/revoke`. 503 while the end of the token could not be made known: the client tries again."""
 
         def work(server: Server, request: EngineRequest) -> Reply:
@@ -78,9 +85,11 @@ class AuthorizationService:
             reply: Reply = server.create_endpoint_response("revocation", request)
             return reply
 
-        return await self._form("/oauth2/revoke", body, headers, work, now=now, must_publish=True)
+        return await self._form("/oauth2/revoke", body, headers, work, now=now, origin=origin, must_publish=True)
 
-    async def introspect(self, body: bytes, headers: Mapping[str, str], *, now: datetime) -> Reply:
+    async def introspect(
+        self, body: bytes, headers: Mapping[str, str], *, now: datetime, origin: str | None = None
+    ) -> Reply:
         """`POST /oauth2/introspect`."""
 
         def work(server: Server, request: EngineRequest) -> Reply:
@@ -88,7 +97,7 @@ class AuthorizationService:
             reply: Reply = server.create_endpoint_response("introspection", request)
             return reply
 
-        return await self._form("/oauth2/introspect", body, headers, work, now=now)
+        return await self._form("/oauth2/introspect", body, headers, work, now=now, origin=origin)
 
     async def _form(
         self,
@@ -98,6 +107,7 @@ class AuthorizationService:
         work: Work,
         *,
         now: datetime,
+        origin: str | None,
         must_publish: bool = False,
     ) -> Reply:
         if headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
@@ -114,7 +124,7 @@ class AuthorizationService:
             return Reply(*_split(unknown_client()))
         ring = await self.keys.ring(now=now)
         async with self.database.tx(tenant_id) as tx:
-            exchange = Exchange(tx, tx.session.sync_session, self.issuer, ring, now, self.tokens, self.login)
+            exchange = Exchange(tx, tx.session.sync_session, self.issuer, ring, now, self.tokens, self.login, origin)
             reply = await tx.session.run_sync(lambda _: work(make_server(exchange), request))
         published = await self.revocations.publish(exchange.marks) if exchange.marks else True
         if must_publish and not published:

@@ -7,6 +7,15 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
 $$;
 REVOKE ALL ON FUNCTION oauth_tenant_of_client(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION oauth_tenant_of_client(text) TO mandi_app;
+
+-- Whether a client in force, of whatever tenant, has registered exactly this origin, and nothing more: browsers ask
+-- before they send any credential.
+CREATE OR REPLACE FUNCTION oauth_origin_registered(p_origin text) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM oauth_clients c WHERE c.cors_origins @> ARRAY[p_origin] AND c.status = 'active')
+$$;
+REVOKE ALL ON FUNCTION oauth_origin_registered(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION oauth_origin_registered(text) TO mandi_app;
 RESET ROLE;
 
 -- Begins a new epoch of a subject (the transaction's tenant, or a person in it); the one that ended.

@@ -66,6 +66,12 @@ async def get_member(tx: Tx, member_id: UUID) -> Member:
     return member
 
 
+async def held_member(tx: Tx, member_id: UUID) -> Member:
+    """The member as he stays until `tx` ends: whoever else changes people waits. Raises `member_not_found`."""
+    await repository.lock_people(tx)
+    return await get_member(tx, member_id)
+
+
 async def change_role(tx: Tx, member_id: UUID, role: str, *, now: datetime, approval_id: UUID | None = None) -> Member:
     """Give a member another role, by its name in the API. Making somebody owner takes a second person's approval.
 
@@ -141,8 +147,7 @@ async def owner_of(tx: Tx) -> Member:
 
 async def _locked(tx: Tx, member_id: UUID) -> Member:
     """The member, once no other change of the tenant's people is under way, when the caller has all that he may do."""
-    await repository.lock_people(tx)
-    member = await get_member(tx, member_id)
+    member = await held_member(tx, member_id)
     check_within((await assigned(tx, member.role, member.role_id)).permissions, await held(tx), param="id")
     return member
 

@@ -87,6 +87,12 @@ async def get_role(tx: Tx, role_id: UUID) -> RoleRow:
     return row
 
 
+async def held_role(tx: Tx, role_id: UUID) -> RoleRow:
+    """The role as it stays until `tx` ends: whoever else changes people or roles waits. Raises `role_not_found`."""
+    await repository.lock_people(tx)
+    return await get_role(tx, role_id)
+
+
 async def list_roles(tx: Tx, cursor: Cursor) -> Slice[RoleRow]:
     """One page of the tenant's own roles, newest first."""
     return cursor.cut(await repository.roles(tx, cursor))
@@ -108,8 +114,7 @@ async def change_role(
     tx: Tx, role_id: UUID, *, name: str | None = None, permissions: Sequence[str] | None = None
 ) -> RoleRow:
     """Rename a role, or change what all who have it may do. The caller has all that it permits, before and after."""
-    await repository.lock_people(tx)
-    row = await get_role(tx, role_id)
+    row = await held_role(tx, role_id)
     may_hand_on = await held(tx)
     check_within(row.permissions, may_hand_on, param="permissions")
     wanted = row.permissions if permissions is None else check_permissions(permissions, may_hand_on)
@@ -124,8 +129,7 @@ async def change_role(
 
 async def delete_role(tx: Tx, role_id: UUID, *, now: datetime) -> None:
     """Raises `role_not_found`, `role_in_use`."""
-    await repository.lock_people(tx)
-    row = await get_role(tx, role_id)
+    row = await held_role(tx, role_id)
     check_within(row.permissions, await held(tx), param="id")
     if await repository.role_in_use(tx, role_id):
         raise conflict("role_in_use", "Members or pending invitations have this role: give them another one first.")

@@ -10,18 +10,19 @@ from uuid import UUID
 import asyncpg
 
 from app.infra.database import Tx
+from app.infra.idempotency.keys import Claim, reused
 from app.kernel.errors import DomainError, Kind, conflict, invalid, not_found
 from app.kernel.ids import broker_tag, encode_id, uuid7
 from app.kernel.instrument import InstrumentScale
 from app.kernel.orders import OrderStatus
-from app.trading.orders.domain import Context, Decision, PlaceOrder, check_form, decide
+from app.trading.orders.domain import Context, Decision, Estimate, PlaceOrder, check_form, decide, estimate
 from app.trading.orders.service.reading import get_order
 from app.trading.orders.tables import Order
 from app.trading.risk.domain import Finding
 from app.trading.risk.service import rules
 
-_CONTEXT = "select orders_context($1, $2, $3, $4, $5)"
-_WRITE = "select orders_write($1, $2, $3::jsonb, $4::jsonb, $5, $6, $7::jsonb, $8, $9, $10, $11, $12, $13)"
+_CONTEXT = "select orders_context($1, $2, $3, $4, $5, $6)"
+_WRITE = "select orders_write($1, $2, $3::jsonb, $4::jsonb, $5, $6, $7::jsonb, $8, $9, $10, $11, $12, $13, $14::jsonb)"
 ATTEMPTS = 8
 """How often a decision is made again because another order or a fill of the account came between."""
 
@@ -44,37 +45,36 @@ class PlacedOrder:
         return [finding for finding in self.findings if finding.verdict == "deny"]
 
 
-async def place_order(tx: Tx, command: PlaceOrder, *, now: datetime) -> PlacedOrder:
-    """Decide on an order and store it, accepted or denied, once per client order id.
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A decision that was not stored, with the order's cost."""
+
+    decision: Decision
+    estimate: Estimate
+    scale: InstrumentScale
+    available_minor: int
+    market_at: datetime | None
+
+
+async def place_order(tx: Tx, command: PlaceOrder, *, now: datetime, claim: Claim | None = None) -> PlacedOrder:
+    """Decide on an order and store it, accepted or denied, once per client order id and once per `claim`.
 
     Raises `invalid` for what is wrong by form or fixed facts (nothing is written), `client_order_id_reused` for
-    another order under the same id, `account_busy` when the account never held still. `now` stamps the order's id.
+    another order under the same id, `idempotency_key_reused` for another request under the same key, `account_busy`
+    when the account never held still. `now` stamps the order's id.
     """
     order_id = uuid7(unix_ms=int(now.timestamp() * 1000))
     for _ in range(ATTEMPTS):
-        found = json.loads(
-            await tx.fetchval(
-                _CONTEXT,
-                tx.tenant_id,
-                command.account_id,
-                command.book_id,
-                command.instrument_id,
-                command.client_order_id,
-            )
-        )
-        if found["account"] is None:
-            raise not_found("account", encode_id("acc", command.account_id))
+        found = await _gather(tx, command, claim)
+        if claimed := found.get("claimed"):
+            return _repeat(claimed, claim)
         if known := found.get("known"):
             return _replay(known, command)
-        if found["instrument"] is None:
-            raise invalid(
-                "unknown_instrument", "No instrument has this id; GET /v1/instruments.", param="instrument_id"
-            )
         context = _context(found)
         check_form(command, context, mode=tx.principal.mode if tx.principal else None)
         decision = decide(command, context, rules())
         order = _order(order_id, command, context, decision)
-        written_at = await _write(tx, order, context, decision)
+        written_at = await _write(tx, order, context, decision, claim)
         if written_at is None:
             continue
         if decision.status is OrderStatus.ACCEPTED:
@@ -83,6 +83,50 @@ async def place_order(tx: Tx, command: PlaceOrder, *, now: datetime) -> PlacedOr
         scale = _scale(command.instrument_id, context)
         return PlacedOrder(order_id, decision.status, decision.findings, replayed=False, order=row, scale=scale)
     raise DomainError("account_busy", Kind.UNAVAILABLE, "Too many orders of this account at once; send it again.")
+
+
+async def preview_order(tx: Tx, command: PlaceOrder) -> Preview:
+    """What `place_order` would decide on the state as it is now, and what the order would cost. Writes nothing.
+
+    Raises what `place_order` raises, and `order_exists` where it would answer an order that was placed before.
+    """
+    found = await _gather(tx, command, None)
+    if known := found.get("known"):
+        earlier = _replay(known, command)
+        placed = encode_id("ord", earlier.id)
+        message = f"This client_order_id has placed this order before: GET /v1/orders/{placed} shows it."
+        raise conflict("order_exists", message, param="client_order_id")
+    context = _context(found)
+    check_form(command, context, mode=tx.principal.mode if tx.principal else None)
+    return Preview(
+        decide(command, context, rules()),
+        estimate(command, context),
+        _scale(command.instrument_id, context),
+        available_minor=context.available or 0,
+        market_at=context.market_at,
+    )
+
+
+async def _gather(tx: Tx, command: PlaceOrder, claim: Claim | None) -> dict[str, Any]:
+    """What `orders_context` read. Raises for an account or an instrument that does not exist."""
+    found: dict[str, Any] = json.loads(
+        await tx.fetchval(
+            _CONTEXT,
+            tx.tenant_id,
+            command.account_id,
+            command.book_id,
+            command.instrument_id,
+            command.client_order_id,
+            claim.id if claim else None,
+        )
+    )
+    if "claimed" in found:
+        return found
+    if found["account"] is None:
+        raise not_found("account", encode_id("acc", command.account_id))
+    if "known" not in found and found["instrument"] is None:
+        raise invalid("unknown_instrument", "No instrument has this id; GET /v1/instruments.", param="instrument_id")
+    return found
 
 
 def _order(order_id: UUID, command: PlaceOrder, context: Context, decision: Decision) -> dict[str, Any]:
@@ -121,7 +165,9 @@ def _scale(instrument_id: UUID, context: Context) -> InstrumentScale:
     )
 
 
-async def _write(tx: Tx, order: dict[str, Any], context: Context, decision: Decision) -> datetime | None:
+async def _write(
+    tx: Tx, order: dict[str, Any], context: Context, decision: Decision, claim: Claim | None
+) -> datetime | None:
     """When it was written; None when the account changed meanwhile."""
     who = tx.principal
     event = {"client_order_id": order["client_order_id"], "reasons": [reason.as_dict() for reason in decision.reasons]}
@@ -141,10 +187,18 @@ async def _write(tx: Tx, order: dict[str, Any], context: Context, decision: Deci
             who.user_id if who else None,
             who.home_tenant_id if who else None,
             who.grant_id if who else None,
+            json.dumps(claim.as_dict()) if claim else None,
         )
     except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError):
         return None
     return written_at
+
+
+def _repeat(claimed: dict[str, Any], claim: Claim | None) -> PlacedOrder:
+    """The order that the same key placed before; its status is read with it."""
+    if claim is None or claimed["fingerprint"] != claim.fingerprint:
+        raise reused()
+    return PlacedOrder(UUID(claimed["subject_id"]), OrderStatus.ACCEPTED, [], replayed=True)
 
 
 def _replay(known: dict[str, Any], command: PlaceOrder) -> PlacedOrder:

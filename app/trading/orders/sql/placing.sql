@@ -1,7 +1,7 @@
 -- Everything the decision on an order needs, in one round trip. The account's version is read first: any order or fill
--- that commits later makes orders_write refuse.
+-- that commits later makes orders_write refuse. p_claim: the id of the request's Idempotency-Key, if it sent one.
 CREATE OR REPLACE FUNCTION orders_context(p_tenant uuid, p_account uuid, p_book uuid, p_instrument uuid,
-                                          p_client_order_id text)
+                                          p_client_order_id text, p_claim uuid)
 RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
     a record; i record; l record; s record; w record; b record;
@@ -9,6 +9,12 @@ DECLARE
     v_at timestamptz;
 BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true);
+    IF p_claim IS NOT NULL THEN
+        v_known := idempotency_known(p_claim);
+        IF v_known IS NOT NULL THEN
+            RETURN jsonb_build_object('claimed', v_known);
+        END IF;
+    END IF;
     SELECT * INTO a FROM accounts_for_order(p_account);
     IF a.id IS NULL THEN
         RETURN '{"account": null}';
@@ -46,10 +52,11 @@ END $$;
 
 -- Writes a decided order with its risk decision; an accepted one with its hold and its row of work. p_session_day is
 -- the trading day to open, if that was not done before. Answers when it was written. Null: the account changed since
--- p_version was read.
+-- p_version was read. p_claim: what `idempotency_record` remembers, if the request sent a key.
 CREATE OR REPLACE FUNCTION orders_write(p_tenant uuid, p_version bigint, p_order jsonb, p_findings jsonb,
                                         p_session_day date, p_equity bigint, p_event jsonb, p_key uuid,
-                                        p_source_ip text, p_request_id text, p_user uuid, p_home uuid, p_grant uuid)
+                                        p_source_ip text, p_request_id text, p_user uuid, p_home uuid, p_grant uuid,
+                                        p_claim jsonb)
 RETURNS timestamptz LANGUAGE plpgsql AS $$
 DECLARE o orders := jsonb_populate_record(NULL::orders, p_order);
 BEGIN
@@ -61,6 +68,9 @@ BEGIN
     o.created_at := clock_timestamp();
     o.updated_at := o.created_at;
     INSERT INTO orders SELECT o.*;
+    IF p_claim IS NOT NULL THEN
+        PERFORM idempotency_record(p_claim, 201, o.id);
+    END IF;
     PERFORM risk_record(o.id, o.account_id, CASE o.status WHEN 'denied' THEN 'denied' ELSE 'approved' END, p_findings);
     IF p_session_day IS NOT NULL THEN
         PERFORM risk_open_day(o.account_id, p_session_day, p_equity);

@@ -225,6 +225,15 @@ async def get_deployment(tx: Tx, deployment_id: UUID) -> Deployment:
     return row
 
 
+async def held_deployment(tx: Tx, deployment_id: UUID) -> Deployment:
+    """The deployment as it stays until `tx` ends: whoever else changes it waits. Raises `deployment_not_found`."""
+    await get_deployment(tx, deployment_id)
+    locked = select(Deployment).where(col(Deployment.tenant_id) == tx.tenant_id, col(Deployment.id) == deployment_id)
+    statement = locked.with_for_update(key_share=True).execution_options(populate_existing=True)
+    found: Deployment = (await tx.scalars(statement)).one()
+    return found
+
+
 async def list_strategies(tx: Tx, cursor: Cursor) -> Slice[Strategy]:
     """Newest first."""
     statement = select(Strategy).where(col(Strategy.tenant_id) == tx.tenant_id)
