@@ -152,6 +152,8 @@ class Gun:
     shared_id: UUID
     kinds: Kinds
     fired: int = 0
+    asked: int = 0
+    """How many of them only asked for the kind of an id."""
 
     def kind_of(self, place: Place) -> str:
         """The prefix of the ids that belong there; empty when it is not known."""
@@ -161,6 +163,7 @@ class Gun:
         """Ask the API itself which kind of id belongs at each place of `operation`. Returns the places it told of."""
         for place in places(operation):
             if not self.kind_of(place):
+                self.asked += 1
                 told = _LOOKS_LIKE.search((await self.fire(operation, place, NONSENSE)).text)
                 if told is not None:
                     self.kinds[operation.name, place.where, place.at] = told[1]
