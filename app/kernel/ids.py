@@ -9,7 +9,9 @@ from app.kernel.errors import invalid
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base32, lower case: sorts as the number does
 _VALUE = {character: value for value, character in enumerate(_ALPHABET)}
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _LENGTH = 26
+_SHIFTS = range(5 * _LENGTH - 10, -1, -10)
 
 
 def uuid7(*, unix_ms: int | None = None) -> UUID:
@@ -24,11 +26,8 @@ def uuid7(*, unix_ms: int | None = None) -> UUID:
 
 def encode_id(prefix: str, value: UUID) -> str:
     """`ord_01j…`: the public form of an id. Lexicographic order is creation order."""
-    number, characters = value.int, []
-    for _ in range(_LENGTH):
-        characters.append(_ALPHABET[number & 31])
-        number >>= 5
-    return f"{prefix}_{''.join(reversed(characters))}"
+    number = value.int
+    return f"{prefix}_{''.join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])}"
 
 
 def decode_id(prefix: str, text: str, *, param: str = "id") -> UUID:

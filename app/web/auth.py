@@ -5,29 +5,30 @@ Whoever acts for a tenant below his own says so with the header `Mandi-Act-As`, 
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
 from fastapi.dependencies.models import Dependant
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from app.infra.telemetry import bind_tenant
 from app.kernel.errors import DomainError, Kind
 from app.kernel.ids import decode_id, encode_id
 from app.kernel.principal import Principal
-from app.web.context import Admission, Gateway, gateway_of, now, request_id_of
+from app.web.context import Gateway, gateway_of, request_id_of
 from app.web.cors import foreign_page, origin_of
 from app.web.limits import EXIT, Costs, usual_cost
 
 ACT_AS = "Mandi-Act-As"
 HOW = "Send the header `Authorization: Bearer sk_test_in1_…`."
-_bearer = HTTPBearer(
-    scheme_name="API key",
-    description=f"{HOW} Keys name their mode (`test` or `live`) and the cell that serves them.",
-    auto_error=False,
-)
-
+SCHEME = "API key"
+SCHEMES = {
+    SCHEME: {
+        "type": "http",
+        "scheme": "bearer",
+        "description": f"{HOW} Keys name their mode (`test` or `live`) and the cell that serves them.",
+    }
+}
+"""What OpenAPI says of credentials. Written out: FastAPI's own dependencies are solved with every request."""
 
 ActAs = Annotated[
     str | None,
@@ -35,27 +36,25 @@ ActAs = Annotated[
 ]
 
 
-async def admission(request: Request) -> Admission:
-    """Who decides, besides the scopes of the credential."""
-    return gateway_of(request).admission
+def bearer_of(request: Request) -> str | None:
+    """The credential of the header `Authorization`."""
+    scheme, _, credential = request.headers.get("authorization", "").partition(" ")
+    return credential.strip() or None if scheme.lower() == "bearer" else None
 
 
-async def authenticated(
-    request: Request,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-    act_as: ActAs = None,
-) -> Principal:
+async def authenticated(request: Request, act_as: ActAs = None) -> Principal:
     """The caller, once a request.
 
     Raises `missing_credential`, `origin_not_allowed`, what the authenticator says, and what `Limiter` says.
     """
-    if credentials is None:
+    credential = bearer_of(request)
+    if credential is None:
         raise DomainError("missing_credential", Kind.UNAUTHENTICATED, f"This operation needs an API key. {HOW}")
     gateway = gateway_of(request)
     cost = cost_of(request.scope["route"].dependant, request.method)
     if cost.weight:
         gateway.sources.refuse(request.scope)
-    principal = await identified(gateway, credentials.credentials, act_as, origin=origin_of(request))
+    principal = await identified(gateway, credential, act_as, origin=origin_of(request))
     await gateway.limiter.charge(request, principal, cost, now=gateway.clock())
     source_ip = request.client.host if request.client else None
     return replace(principal, source_ip=source_ip, request_id=request_id_of(request))
@@ -86,14 +85,6 @@ async def admitted(
     return principal
 
 
-async def _credential(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> str:
-    return "" if credentials is None else credentials.credentials
-
-
-Credential = Annotated[str, Depends(_credential)]
-"""The bearer credential itself, for streams: they ask again whether it is still good."""
-
-
 @dataclass(frozen=True, slots=True)
 class Requires:
     """A dependency that admits callers who may do all of `permissions`; `web.openapi` finds it on routes."""
@@ -101,13 +92,9 @@ class Requires:
     permissions: tuple[str, ...]
     exits: bool = False
 
-    async def __call__(
-        self,
-        principal: Annotated[Principal, Depends(authenticated)],
-        admitting: Annotated[Admission, Depends(admission)],
-        at: Annotated[datetime, Depends(now)],
-    ) -> Principal:
-        await admitting.check(principal, self.permissions, exits=self.exits, now=at)
+    async def __call__(self, request: Request, principal: Annotated[Principal, Depends(authenticated)]) -> Principal:
+        gateway = gateway_of(request)
+        await gateway.admission.check(principal, self.permissions, exits=self.exits, now=gateway.clock())
         if not principal.revocation_known and any(name.endswith(":write") for name in self.permissions):
             raise DomainError(
                 "revocation_unknown",

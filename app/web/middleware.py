@@ -17,18 +17,20 @@ from app.web.errors import http_problem, problem, unexpected
 MAX_BODY_BYTES = 256 * 1024
 MAX_HEADER_BYTES = 16 * 1024
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}", re.ASCII)
-_SECURITY = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
-_CONTENT_POLICY = "default-src 'none'; frame-ancestors 'none'"
+_SECURITY = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"strict-transport-security", b"max-age=31536000; includeSubDomains"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"vary", b"Origin"),
+)
+_POLICY = b"content-security-policy"
+_CONTENT_POLICY = b"default-src 'none'; frame-ancestors 'none'"
 _DOCS_POLICY = (  # the page and its script come from FastAPI's template and its CDN
-    "default-src 'self'; img-src 'self' data: https://fastapi.tiangolo.com; "
-    "script-src 'unsafe-inline' https://cdn.jsdelivr.net; style-src 'unsafe-inline' https://cdn.jsdelivr.net; "
-    "frame-ancestors 'none'"
+    b"default-src 'self'; img-src 'self' data: https://fastapi.tiangolo.com; "
+    b"script-src 'unsafe-inline' https://cdn.jsdelivr.net; style-src 'unsafe-inline' https://cdn.jsdelivr.net; "
+    b"frame-ancestors 'none'"
 )
 _QUIET = ("/livez", "/readyz", "/metrics")
 
@@ -134,17 +136,15 @@ class _Reply:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = MutableHeaders(scope=message)
-            headers["Request-Id"] = self._request_id
-            for name, value in _SECURITY.items():
-                headers[name] = value
-            policy = _DOCS_POLICY if self._scope["path"] == "/docs" else _CONTENT_POLICY
-            headers.setdefault("Content-Security-Policy", policy)  # a route that answers with a page has its own
+            headers = message.setdefault("headers", [])  # pairs of bytes: `MutableHeaders` looks for each name anew
+            headers += ((b"request-id", self._request_id.encode()), *_SECURITY)
+            if not any(name == _POLICY for name, _ in headers):  # a route that answers with a page has its own
+                policy = _DOCS_POLICY if self._scope["path"] == "/docs" else _CONTENT_POLICY
+                headers.append((_POLICY, policy))
             if self._no_store:
-                headers["Cache-Control"] = "no-store"
-            headers.add_vary_header("Origin")
+                MutableHeaders(raw=headers)["Cache-Control"] = "no-store"
             if self.origin is not None:
-                allow(headers, self.origin)
+                allow(MutableHeaders(raw=headers), self.origin)
         await self._send(message)
 
 

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
-from app.web.auth import Requires, cost_of
+from app.web.auth import SCHEME, SCHEMES, Requires, cost_of
 from app.web.errors import FieldError, Problem
 from app.web.glossary import WORDS
 
@@ -87,6 +87,7 @@ def _complete(app: FastAPI, document: dict[str, Any]) -> None:
     _exemplify(schemas)
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
+    components["securitySchemes"] = SCHEMES
     components["responses"] = {
         name: {
             "description": description,
@@ -138,6 +139,7 @@ def _complete_operation(operation: dict[str, Any], permissions: list[str], *, pa
     if permissions:
         statuses += ["401", "403", "429"]
         operation["x-permissions"] = permissions
+        operation["security"] = [{SCHEME: []}]
         said = operation.get("description", "")
         operation["description"] = f"{said}\n\nNeeds the scope `{'`, `'.join(permissions)}`.".strip()
     if "requestBody" in operation:

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -26,11 +26,11 @@ from app.web.cors import origin_of
 from app.web.idempotency import idempotent_secret
 from app.web.pagination import Page, Paged
 from app.web.queries import takes_any_query
-from app.web.routing import ApiRouter
+from app.web.routing import ApiRouter, PathRouter
 from app.web.transaction import OpenTx
 
 clients = ApiRouter(prefix="/v1/oauth_clients", tags=["OAuth clients"])
-protocol = APIRouter(include_in_schema=False)
+protocol = PathRouter(include_in_schema=False)
 Now = Annotated[datetime, Depends(now)]
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=StrictUndefined

@@ -195,7 +195,10 @@ def standing(past_due_since: datetime | None, read_only_at: datetime | None, *, 
 
 def period_of(name: QuotaName, *, now: datetime) -> str:
     """The period that usage at `now` counts in: `2026-01`, UTC, or `standing`."""
-    return f"{now.astimezone(UTC):%Y-%m}" if name in MONTHLY else STANDING
+    if name not in MONTHLY:
+        return STANDING
+    at = now.astimezone(UTC)
+    return f"{at.year:04}-{at.month:02}"
 
 
 def resets_at(name: QuotaName, *, now: datetime) -> datetime | None:

@@ -3,15 +3,16 @@
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import Depends
 
 from app.platform.plans import service
 from app.platform.plans.schemas import EntitlementsOut, UsageList, UsageOut
 from app.web.auth import requires
 from app.web.context import now
+from app.web.routing import ApiRouter
 from app.web.transaction import OpenTx
 
-router = APIRouter(prefix="/v1", tags=["Tenant"])
+router = ApiRouter(prefix="/v1", tags=["Tenant"])
 
 
 @router.get("/entitlements", summary="Retrieve entitlements", dependencies=[Depends(requires("tenant:read"))])
