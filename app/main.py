@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, FastAPI
 
 from app.bootstrap import App, bootstrap, open_people, utc_clock
 from app.custody.accounts.routes import account_routes, client_routes
@@ -66,7 +66,7 @@ from app.web.limits import Limiter
 from app.web.middleware import RequestBoundary
 from app.web.openapi import install_openapi
 from app.web.pages import SESSION_COOKIE, Pages
-from app.web.queries import refuse_unknown_query
+from app.web.routing import RouteIndex
 from app.web.sources import SourceBoundary, Sources
 from app.web.stream import router as stream
 from app.web.transaction import tx_requiring
@@ -204,12 +204,18 @@ def create_app(settings: Settings | None = None, *, login: Login | None = None) 
         openapi_tags=TAGS,
         redoc_url=None,
         lifespan=lambda app: _open(app, used, origins, login),
-        dependencies=[Depends(refuse_unknown_query)],
         # `infra.telemetry` owns providers and logs; a span for each dependency would cost more than the dependencies
-        telemetry={"auto_configure": False, "logs": False, "metrics": False, "operation_spans": False},
+        telemetry={
+            "auto_configure": False,
+            "logs": False,
+            "metrics": False,
+            "operation_spans": False,
+            "tracing": used.otel_endpoint is not None,
+        },
     )
     for router in _routers(used):
         app.include_router(router)
+    app.router.middleware_stack = RouteIndex(app.router)
     install_errors(app)
     install_openapi(app)
     app.add_middleware(SourceBoundary)

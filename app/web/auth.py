@@ -5,9 +5,8 @@ Whoever acts for a tenant below his own says so with the header `Mandi-Act-As`, 
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
-from typing import Annotated
 
-from fastapi import Depends, Header, Request
+from fastapi import Request
 from fastapi.dependencies.models import Dependant
 
 from app.infra.telemetry import bind_tenant
@@ -30,10 +29,18 @@ SCHEMES = {
 }
 """What OpenAPI says of credentials. Written out: FastAPI's own dependencies are solved with every request."""
 
-ActAs = Annotated[
-    str | None,
-    Header(alias=ACT_AS, max_length=64, description="An act-as grant: this request is of the tenant that it names."),
+PARAMETERS = [
+    {
+        "name": ACT_AS,
+        "in": "header",
+        "required": False,
+        "description": "An act-as grant: this request is of the tenant that it names.",
+        "schema": {"type": "string", "maxLength": 64},
+    }
 ]
+"""What OpenAPI says of headers that every operation with a permission takes."""
+
+_STATE = "principal"
 
 
 def bearer_of(request: Request) -> str | None:
@@ -42,11 +49,15 @@ def bearer_of(request: Request) -> str | None:
     return credential.strip() or None if scheme.lower() == "bearer" else None
 
 
-async def authenticated(request: Request, act_as: ActAs = None) -> Principal:
+async def authenticated(request: Request) -> Principal:
     """The caller, once a request.
 
     Raises `missing_credential`, `origin_not_allowed`, what the authenticator says, and what `Limiter` says.
     """
+    state = request.scope.setdefault("state", {})
+    known: Principal | None = state.get(_STATE)
+    if known is not None:
+        return known
     credential = bearer_of(request)
     if credential is None:
         raise DomainError("missing_credential", Kind.UNAUTHENTICATED, f"This operation needs an API key. {HOW}")
@@ -54,10 +65,13 @@ async def authenticated(request: Request, act_as: ActAs = None) -> Principal:
     cost = cost_of(request.scope["route"].dependant, request.method)
     if cost.weight:
         gateway.sources.refuse(request.scope)
+    act_as = request.headers.get(ACT_AS)
     principal = await identified(gateway, credential, act_as, origin=origin_of(request))
     await gateway.limiter.charge(request, principal, cost, now=gateway.clock())
     source_ip = request.client.host if request.client else None
-    return replace(principal, source_ip=source_ip, request_id=request_id_of(request))
+    caller = replace(principal, source_ip=source_ip, request_id=request_id_of(request))
+    state[_STATE] = caller
+    return caller
 
 
 async def identified(gateway: Gateway, credential: str, act_as: str | None, *, origin: str | None) -> Principal:
@@ -92,8 +106,8 @@ class Requires:
     permissions: tuple[str, ...]
     exits: bool = False
 
-    async def __call__(self, request: Request, principal: Annotated[Principal, Depends(authenticated)]) -> Principal:
-        gateway = gateway_of(request)
+    async def __call__(self, request: Request) -> Principal:
+        principal, gateway = await authenticated(request), gateway_of(request)
         await gateway.admission.check(principal, self.permissions, exits=self.exits, now=gateway.clock())
         if not principal.revocation_known and any(name.endswith(":write") for name in self.permissions):
             raise DomainError(

@@ -11,9 +11,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, JSONResponse
-
-from app.web.routing import PathRouter
 
 _FILE = Path(__file__).with_name("errors.json")
 _REMEDIES = {
@@ -42,7 +41,7 @@ _STYLE = (
     "@media(prefers-color-scheme:dark){body{color:#e6edf3;background:#0d1117}.meta{color:#9aa4af}"
     "section:target{background:#2a2410;outline-color:#2a2410}}"
 )
-router = PathRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False)
 
 
 @dataclass(frozen=True, slots=True)

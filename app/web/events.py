@@ -20,7 +20,7 @@ from app.infra.events.tables import EventRow
 from app.kernel.errors import DomainError, invalid
 from app.kernel.ids import decode_id, encode_id
 from app.kernel.principal import Principal
-from app.web.auth import ActAs, admitted, bearer_of, requires
+from app.web.auth import ACT_AS, admitted, bearer_of, requires
 from app.web.context import gateway_of
 from app.web.cors import origin_of
 from app.web.cursors import Cursor
@@ -150,7 +150,6 @@ def wanted(event: Told, patterns: Sequence[str]) -> bool:
 async def stream_events(
     request: Request,
     principal: Annotated[Principal, Depends(requires(NEEDS))],
-    act_as: ActAs = None,
     since: Annotated[
         int | None,
         Query(ge=0, description="The last position that you have; what follows is sent. By default, from now on."),
@@ -170,7 +169,8 @@ async def stream_events(
         raise invalid("unknown_position", f"The last event has position {head}; send one up to it.", param=param)
     followed = gateway.hub.follow(principal.tenant_id, since=after, idle=HEARTBEAT_SECONDS)
     await anext(followed)  # refuses here, while there can be an error answer
-    ask = partial(admitted, gateway, bearer_of(request) or "", (NEEDS,), act_as=act_as, origin=origin_of(request))
+    credential, act_as = bearer_of(request) or "", request.headers.get(ACT_AS)
+    ask = partial(admitted, gateway, credential, (NEEDS,), act_as=act_as, origin=origin_of(request))
     body = _frames(followed, ask, patterns)
     return StreamingResponse(body, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 

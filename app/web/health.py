@@ -4,16 +4,15 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any
 
-from fastapi import Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from app.infra.telemetry import METRICS_TYPE, metrics_text
 from app.web.context import gateway_of, request_id_of
 from app.web.errors import problem
-from app.web.routing import PathRouter
 
 PROBE_SECONDS = 2.0
-router = PathRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False)
 
 
 @router.get("/livez")

@@ -17,7 +17,6 @@ from starlette.responses import Response
 from app.infra.database import Tx
 from app.infra.idempotency.keys import Answer, Claim, begin, claim, finish
 from app.kernel.errors import DomainError, Kind
-from app.kernel.principal import Principal
 from app.web.auth import authenticated
 from app.web.context import now
 from app.web.transaction import OpenTx
@@ -61,13 +60,13 @@ class _Held:
 
 async def request_claim(
     request: Request,
-    principal: Annotated[Principal, Depends(authenticated)],
     at: Annotated[datetime, Depends(now)],
     key: IdempotencyKey = None,
 ) -> Claim | None:
     """The claim that the header makes, if it was sent; nothing is looked up yet."""
     if key is None:
         return None
+    principal = await authenticated(request)
     route = f"{request.method} {request.scope['route'].path_format}"
     return claim(principal, route=route, key=key, fingerprint=await _fingerprint(request), now=at)
 

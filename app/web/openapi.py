@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
-from app.web.auth import SCHEME, SCHEMES, Requires, cost_of
+from app.web.auth import PARAMETERS, SCHEME, SCHEMES, Requires, cost_of
 from app.web.errors import FieldError, Problem
 from app.web.glossary import WORDS
 
@@ -140,6 +140,7 @@ def _complete_operation(operation: dict[str, Any], permissions: list[str], *, pa
         statuses += ["401", "403", "429"]
         operation["x-permissions"] = permissions
         operation["security"] = [{SCHEME: []}]
+        operation.setdefault("parameters", []).extend(PARAMETERS)
         said = operation.get("description", "")
         operation["description"] = f"{said}\n\nNeeds the scope `{'`, `'.join(permissions)}`.".strip()
     if "requestBody" in operation:

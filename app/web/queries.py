@@ -4,8 +4,8 @@ So is one that is sent twice, of which another reader might take the other (unle
 column can hold.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar, get_args, get_origin
+from collections.abc import Iterator
+from typing import Any, get_args, get_origin
 
 from fastapi.dependencies.models import Dependant
 from pydantic import BaseModel
@@ -13,20 +13,11 @@ from starlette.requests import HTTPConnection
 
 from app.kernel.errors import invalid
 
-Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
-
-def takes_any_query(endpoint: Endpoint) -> Endpoint:
-    """Marks a route whose standard says to ignore parameters that it does not know (RFC 6749 §3.1)."""
-    endpoint.takes_any_query = True  # type: ignore[attr-defined]
-    return endpoint
-
-
-async def refuse_unknown_query(request: HTTPConnection) -> None:
-    """An app-wide dependency. Raises `unknown_parameter` naming the parameter and those that the route takes,
+def refuse_unknown_query(request: HTTPConnection) -> None:
+    """For every route of the API. Raises `unknown_parameter` naming the parameter and those that the route takes,
     `repeated_parameter`, `invalid_character`."""
-    endpoint = request.scope["route"].dependant.call
-    if not request.query_params or getattr(endpoint, "takes_any_query", False):
+    if not request.query_params:
         return
     many = dict(_taken(request.scope["route"].dependant))
     known = sorted(many)

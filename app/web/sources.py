@@ -9,6 +9,7 @@ import ipaddress
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection, Request
@@ -27,10 +28,13 @@ _UNLIMITED = ("/livez", "/readyz", "/metrics")
 def source_of(scope: Scope) -> str:
     """Who is calling: an IPv4 address, or the /64 network that one IPv6 customer is given."""
     client = scope.get("client")
-    if not client:
-        return "unknown"
+    return _network_of(client[0]) if client else "unknown"
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _network_of(host: str) -> str:
     try:
-        address = ipaddress.ip_address(client[0])
+        address = ipaddress.ip_address(host)
     except ValueError:
         return "unknown"
     if address.version == 4:

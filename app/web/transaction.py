@@ -12,12 +12,13 @@ from app.web.auth import authenticated, requires
 from app.web.context import gateway_of
 
 
-async def open_tx(request: Request, principal: Annotated[Principal, Depends(authenticated)]) -> AsyncIterator[Tx]:
+async def open_tx(request: Request) -> AsyncIterator[Tx]:
     """The caller's transaction: committed when the handler returns, rolled back when it raises.
 
     Always with `scope="function"` (`OpenTx`): FastAPI's default scope would end it after the answer was sent. Streams
     do not use it: they open `gateway_of(request).database.tx(…)` for each read.
     """
+    principal = await authenticated(request)
     async with gateway_of(request).database.tx(principal.tenant_id, principal) as tx:
         yield tx
 

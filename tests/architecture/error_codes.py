@@ -75,6 +75,7 @@ def stale(root: Path) -> list[str]:
 def _all(root: Path) -> Iterator[Raised | str]:
     for module in modules(root, "app"):
         if module.name == "app.kernel.errors":
+            yield from _of_kinds_of_error(module)
             continue
         forwarders = dict(_forwarders(module))
         for scope in ast.walk(module.tree):
@@ -84,6 +85,15 @@ def _all(root: Path) -> Iterator[Raised | str]:
                 yield from _of_function(module, scope, forwarders)
             if module.name == "app.web.errors" and isinstance(scope, ast.Assign):
                 yield from _of_http_table(scope)
+
+
+def _of_kinds_of_error(module: Module) -> Iterator[Raised]:
+    """Errors that are a class of their own: the code stands in what they hand to `DomainError`."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "super().__init__" and len(node.args) == 3:
+            kind = _kind(node.args[1])
+            if kind is not None and isinstance(node.args[0], ast.Constant):
+                yield _raised(str(node.args[0].value), kind, _text(node.args[2], {}), retry=False)
 
 
 def _forwarders(module: Module) -> Iterator[tuple[str, Kind]]:

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import Depends, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -25,12 +25,11 @@ from app.web.context import gateway_of, now
 from app.web.cors import origin_of
 from app.web.idempotency import idempotent_secret
 from app.web.pagination import Page, Paged
-from app.web.queries import takes_any_query
-from app.web.routing import ApiRouter, PathRouter
+from app.web.routing import ApiRouter
 from app.web.transaction import OpenTx
 
 clients = ApiRouter(prefix="/v1/oauth_clients", tags=["OAuth clients"])
-protocol = PathRouter(include_in_schema=False)
+protocol = APIRouter(include_in_schema=False)
 Now = Annotated[datetime, Depends(now)]
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=StrictUndefined
@@ -152,13 +151,11 @@ async def introspect(request: Request, oauth: Server, at: Now) -> Response:
 
 
 @protocol.get("/oauth2/authorize")
-@takes_any_query
 async def authorize(request: Request, oauth: People, at: Now) -> Response:
     return _page(await oauth.authorizing.ask(request.url.query, request, now=at))
 
 
 @protocol.post("/oauth2/authorize")
-@takes_any_query
 async def decide(request: Request, oauth: People, at: Now) -> Response:
     if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
         return _page(service.Refusal(403, "This answer was not taken", "It was sent by a page that is not ours."))

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import Depends, Header, Request, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 
 from app.kernel.errors import DomainError, Kind
 from app.kernel.ids import decode_id
@@ -27,15 +27,14 @@ from app.web.pages import (
     read_form,
     see_other,
 )
-from app.web.routing import PathRouter
 
 HOME = "/account/security"
 DEVICE_SECONDS = 400 * 24 * 3600  # the longest that browsers keep a cookie
 CHECK_MAIL = "We have sent a mail to {email}. It says how to go on."
 Now = Annotated[datetime, Depends(now)]
 Form = Annotated[dict[str, str], Depends(read_form)]
-pages = PathRouter(route_class=PageRoute, include_in_schema=False)
-account = PathRouter(prefix="/account/sessions", include_in_schema=False)
+pages = APIRouter(route_class=PageRoute, include_in_schema=False)
+account = APIRouter(prefix="/account/sessions", include_in_schema=False)
 
 
 def _people(request: Request) -> People:
@@ -251,7 +250,7 @@ class AccountRoute(PageRoute):
         return _to(way, request.url.path if request.method == "GET" else HOME)
 
 
-own = PathRouter(prefix="/account", route_class=AccountRoute, include_in_schema=False)
+own = APIRouter(prefix="/account", route_class=AccountRoute, include_in_schema=False)
 
 
 async def _security(
@@ -395,6 +394,6 @@ async def end_session(
     await service.end_session(_people(request), person, decode_id(PREFIX, id), now=at)
 
 
-router = PathRouter()
+router = APIRouter()
 for _part in (pages, own, account):
     router.include_router(_part)

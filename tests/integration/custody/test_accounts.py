@@ -1,13 +1,15 @@
 """Opening and reading accounts: the services, the order path's functions, and the routes over HTTP."""
 
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from uuid import UUID
 
 import httpx
 import pytest
 import pytest_asyncio
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
+from starlette.middleware.base import RequestResponseEndpoint
 
 from app.custody.accounts import service
 from app.custody.accounts.domain import NewAccount
@@ -21,8 +23,6 @@ from app.kernel.money import Money
 from app.kernel.orders import Mode
 from app.kernel.principal import Principal
 from app.market.data.service import market_time
-from app.web.auth import admission, authenticated
-from app.web.context import now
 from app.web.transaction import open_tx
 from tests.integration.custody.conftest import NOW, Books, Urls, make_tenant
 
@@ -56,12 +56,14 @@ async def client(books: Books) -> AsyncIterator[httpx.AsyncClient]:
     api.include_router(account_routes(LedgerBooks(), market_time))
     api.include_router(balance_router)
     api.add_exception_handler(DomainError, problem)
-    api.dependency_overrides = {
-        authenticated: lambda: caller,
-        admission: lambda: _Everybody(),
-        open_tx: tx,
-        now: lambda: NOW,
-    }
+    api.state.gateway = SimpleNamespace(admission=_Everybody(), clock=lambda: NOW)
+    api.dependency_overrides = {open_tx: tx}
+
+    @api.middleware("http")
+    async def known(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        request.state.principal = caller
+        return await call_next(request)
+
     async with httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url="http://test") as http:
         yield http
 

@@ -23,7 +23,7 @@ PROTOCOL = ("/.well-known/", "/oauth2/")
 """Endpoints whose standards say what they take and answer: forms, OAuth's own errors, no keys. A code or a refresh
 token works once, which is their idempotency."""
 
-PAGES = ("/login", "/signup", "/verify", "/forgot", "/reset", "/logout", "/account/")
+PAGES = ("/login", "/signup", "/verify", "/forgot", "/reset", "/logout", "/invitation", "/account/")
 """A person's pages, with signed forms, and what their scripts call with the browser's cookie."""
 
 
