@@ -33,6 +33,12 @@ class Connection:
         async with self._turn:
             return await self._post(path, json.dumps(body).encode())
 
+    async def post_form(self, path: str, form: str) -> Answer:
+        """`form` is urlencoded."""
+        head = self._head.replace("application/json", "application/x-www-form-urlencoded")
+        async with self._turn:
+            return await self._ask(f"POST {path} HTTP/1.1\r\n{head}Content-Length: {len(form)}\r\n\r\n{form}".encode())
+
     async def get(self, path: str) -> Answer:
         async with self._turn:
             return await self._ask(f"GET {path} HTTP/1.1\r\n{self._head}\r\n".encode())

@@ -45,8 +45,9 @@ BAD_FORMS = (
 )
 
 TABLES = """
-select table_name::text from information_schema.columns
-where table_schema = 'public' and column_name = 'tenant_id' and has_table_privilege(table_name, 'SELECT')
+select c.relname::text from pg_class c join pg_attribute a on a.attrelid = c.oid
+where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and a.attname = 'tenant_id'
+  and has_table_privilege(c.oid, 'SELECT')
 """
 
 
