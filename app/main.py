@@ -1,6 +1,7 @@
 """The gateway's ASGI app: the only module that knows every route. Run: `uvicorn app.main:app`."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -234,4 +235,6 @@ def __getattr__(name: str) -> Any:
         log_level=settings.log_level,
         environment=settings.environment,
     )
-    return create_app(settings)
+    served = create_app(settings)
+    gc.freeze()  # what lives as long as the process need not be looked at by every collection
+    return served

@@ -2,11 +2,11 @@
 
 from typing import Annotated, Any
 
-from fastapi import Depends
+from fastapi import Depends, FastAPI
 from sqlalchemy import text
 
+from app import main
 from app.kernel.principal import Principal
-from app.main import create_app
 from app.web.auth import requires
 from app.web.transaction import OpenTx
 
@@ -14,7 +14,7 @@ _ISOLATED = text("select id, type, position from events order by position desc l
 _EXPLICIT = text(
     "select id, type, position from bench_events where tenant_id = :tenant order by position desc limit 20"
 )
-app = create_app()
+app: FastAPI = main.app  # with the logs and metrics of production
 
 
 @app.get("/bench/noop")
