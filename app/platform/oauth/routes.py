@@ -47,7 +47,7 @@ class OAuth:
     revocations: service.Revocations
 
 
-def oauth_of(request: Request) -> OAuth:
+async def oauth_of(request: Request) -> OAuth:
     """Raises `oauth_not_configured`."""
     found: OAuth | None = getattr(request.app.state, "oauth", None)
     if found is None:
@@ -59,9 +59,9 @@ def oauth_of(request: Request) -> OAuth:
     return found
 
 
-def people_of(request: Request) -> OAuth:
+async def people_of(request: Request) -> OAuth:
     """Raises `oauth_not_configured`, `no_sign_in`."""
-    found = oauth_of(request)
+    found = await oauth_of(request)
     if found.server.login is None:
         raise DomainError("no_sign_in", Kind.UNAVAILABLE, "Nobody can sign in to this deployment; clients can.")
     return found
