@@ -179,15 +179,19 @@ async def _open(app: FastAPI, settings: Settings, origins: ClientOrigins, login:
             sources=Sources(rates, Rate(settings.anonymous_calls_per_minute, 60)),
         )
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
-        bodies = [keys.run, hub.run, board.run, rates.run, quotas.run, people_process.sender.run, revocations.run]
+        bodies = [keys.run, rates.run, quotas.run, people_process.sender.run, revocations.run]
         background = [asyncio.create_task(run(stop)) for run in bodies]
+        listening = [asyncio.create_task(run(stop)) for run in (hub.run, board.run)]
         try:
             with on_termination(partial(loop.call_soon_threadsafe, hub.close)):
                 yield
         finally:
             hub.close()
             stop.set()
+            for task in listening:  # they hold nothing that must be finished, and a read in progress is half a second
+                task.cancel()
             await asyncio.gather(*background)
+            await asyncio.gather(*listening, return_exceptions=True)
 
 
 def create_app(settings: Settings | None = None, *, login: Login | None = None) -> FastAPI:
