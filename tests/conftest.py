@@ -13,6 +13,8 @@ import pytest_asyncio
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from app.infra.database import Database
     from app.infra.process import App
     from app.infra.settings import Settings
@@ -86,6 +88,23 @@ async def app(app_settings: "Settings") -> "AsyncIterator[App]":
 
     async with bootstrap(app_settings) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def built(app_settings: "Settings") -> "FastAPI":
+    """The gateway's application, built once: building it costs more than most tests. Who adds routes makes his own."""
+    from app.main import create_app
+
+    return create_app(app_settings)
+
+
+@pytest_asyncio.fixture
+async def gateway_app(built: "FastAPI") -> "AsyncIterator[FastAPI]":
+    """The gateway, opened for this test."""
+    from asgi_lifespan import LifespanManager
+
+    async with LifespanManager(built, startup_timeout=30, shutdown_timeout=30):
+        yield built
 
 
 def pytest_configure(config: pytest.Config) -> None:

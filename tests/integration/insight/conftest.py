@@ -8,16 +8,14 @@ from uuid import UUID
 
 import httpx
 import pytest_asyncio
-from asgi_lifespan import LifespanManager
+from fastapi import FastAPI
 from sqlalchemy import text
 
 from app.bootstrap import App
-from app.infra.settings import Settings
 from app.infra.work.runner import drain
 from app.infra.work.tables import shard_of
 from app.insight.backtest.service import handlers
 from app.kernel.ids import encode_id
-from app.main import create_app
 from app.market.data.service import import_bars, seed_reference
 from app.market.instruments.service import load_instruments
 from tests.factories.minutes import write_minutes
@@ -93,13 +91,11 @@ class Desk:
 
 
 @pytest_asyncio.fixture
-async def desk(app: App, app_settings: Settings) -> AsyncIterator[Desk]:
+async def desk(app: App, gateway_app: FastAPI) -> AsyncIterator[Desk]:
     await seed_reference(app.database.reference, app.settings.data_dir)
-    served = create_app(app_settings)
-    async with LifespanManager(served, startup_timeout=30, shutdown_timeout=30):
-        transport = httpx.ASGITransport(app=served)
-        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
-            yield Desk(app, client, await tenant_alone(app))
+    transport = httpx.ASGITransport(app=gateway_app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        yield Desk(app, client, await tenant_alone(app))
 
 
 async def tenant_alone(app: App) -> TenantWithKey:

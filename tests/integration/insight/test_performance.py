@@ -8,12 +8,11 @@ from uuid import UUID
 import httpx
 import pytest
 import pytest_asyncio
-from asgi_lifespan import LifespanManager
+from fastapi import FastAPI
 
 from app.infra.database import Database
 from app.infra.settings import Settings
 from app.kernel.ids import encode_id, uuid7
-from app.main import create_app
 from app.market.data.service import load_bars, seed_reference
 from app.market.instruments.service import load_instruments
 from tests.factories.histories import History, open_history
@@ -58,12 +57,10 @@ class Traded:
 
 
 @pytest_asyncio.fixture
-async def client(app_settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    app = create_app(app_settings)
-    async with LifespanManager(app, startup_timeout=30, shutdown_timeout=30):
-        transport = httpx.ASGITransport(app=app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as opened:
-            yield opened
+async def client(gateway_app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app=gateway_app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as opened:
+        yield opened
 
 
 @pytest_asyncio.fixture

@@ -5,12 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 import pytest_asyncio
-from asgi_lifespan import LifespanManager
 from fastapi import FastAPI
 
 from app.infra.process import App
 from app.infra.settings import Settings
-from app.main import create_app
 from app.platform.people.service import Hasher, MailSender, People, Throttle
 from tests.factories.endings import Heard
 from tests.factories.people import Browser, Mailbox
@@ -59,13 +57,6 @@ def mailbox() -> Mailbox:
 @pytest.fixture
 def sender(people: People, mailbox: Mailbox) -> MailSender:
     return MailSender(people, mailbox, public_url="http://gateway/", clock=lambda: datetime.now(UTC))
-
-
-@pytest_asyncio.fixture
-async def gateway_app(app_settings: Settings) -> AsyncIterator[FastAPI]:
-    app = create_app(app_settings)
-    async with LifespanManager(app, startup_timeout=30, shutdown_timeout=30):
-        yield app
 
 
 @pytest.fixture

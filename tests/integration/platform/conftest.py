@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 import pytest_asyncio
-from asgi_lifespan import LifespanManager
 from fastapi import FastAPI
 
 from app.infra.database import Database
@@ -18,13 +17,6 @@ from app.web import events, stream
 from tests.factories.gateway import serving
 from tests.factories.oauth_scene import Scene, open_scene
 from tests.factories.streams import Served
-
-
-@pytest_asyncio.fixture
-async def gateway_app(app_settings: Settings) -> AsyncIterator[FastAPI]:
-    app = create_app(app_settings)
-    async with LifespanManager(app, startup_timeout=30, shutdown_timeout=30):
-        yield app
 
 
 @pytest_asyncio.fixture

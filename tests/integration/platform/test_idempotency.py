@@ -1,18 +1,23 @@
 """`Idempotency-Key`: one effect a key, the same answer again, and nothing of a request that did not commit."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
+from asgi_lifespan import LifespanManager
 from fastapi import Depends, FastAPI, Response
 from sqlalchemy import event, text
 
 from app.infra.database import Database
 from app.infra.idempotency.keys import prune
+from app.infra.settings import Settings
 from app.kernel.errors import DomainError, Kind, conflict
 from app.kernel.ids import uuid7
+from app.main import create_app
 from app.web.auth import requires
 from app.web.idempotency import idempotent
 from app.web.models import ApiModel
@@ -21,6 +26,16 @@ from app.web.transaction import OpenTx
 from tests.factories.tenants import TenantWithKey, make_key, make_tenant
 
 pytestmark = pytest.mark.asyncio
+
+
+@pytest_asyncio.fixture
+async def gateway_app(app_settings: Settings) -> AsyncIterator[FastAPI]:
+    """One of this module's own: its tests add routes."""
+    app = create_app(app_settings)
+    async with LifespanManager(app, startup_timeout=30, shutdown_timeout=30):
+        yield app
+
+
 ACCOUNT = {"name": "a", "currency": "USD", "opening_balance": "1000.00"}
 
 

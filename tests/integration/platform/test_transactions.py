@@ -6,19 +6,33 @@ from typing import Annotated, Any
 
 import httpx
 import pytest
+import pytest_asyncio
+from asgi_lifespan import LifespanManager
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import StreamingResponse
 from sqlalchemy import event, text
 
 from app.infra.database import Database
+from app.infra.settings import Settings
 from app.kernel.ids import uuid7
 from app.kernel.principal import Principal
+from app.main import create_app
 from app.web.auth import requires
 from app.web.context import gateway_of
 from app.web.transaction import OpenTx
 from tests.factories.tenants import TenantWithKey, make_tenant
 
 pytestmark = pytest.mark.asyncio
+
+
+@pytest_asyncio.fixture
+async def gateway_app(app_settings: Settings) -> AsyncIterator[FastAPI]:
+    """One of this module's own: its tests add routes."""
+    app = create_app(app_settings)
+    async with LifespanManager(app, startup_timeout=30, shutdown_timeout=30):
+        yield app
+
+
 CLIENTS = 50
 _IDLE = (
     "select count(*) from pg_stat_activity where usename = current_user and datname = current_database()"

@@ -10,20 +10,18 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest_asyncio
-from asgi_lifespan import LifespanManager
+from fastapi import FastAPI
 from sqlalchemy import text
 
 from app.bootstrap import App
 from app.custody.accounts.domain import NewAccount
 from app.custody.accounts.service import create_account
 from app.custody.ledger.service import Books, check
-from app.infra.settings import Settings
 from app.infra.work.runner import drain
 from app.infra.work.tables import shard_of
 from app.kernel.ids import uuid7
 from app.kernel.money import Money
 from app.kernel.orders import OrderType, Product, Side, Validity
-from app.main import create_app
 from app.market.data.service import seed_reference
 from app.market.instruments.service import find_instrument
 from app.platform.tenancy.service import create_tenant
@@ -146,12 +144,10 @@ async def venue(app: App) -> AsyncIterator[Venue]:
 
 
 @pytest_asyncio.fixture
-async def api(app_settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    served = create_app(app_settings)
-    async with LifespanManager(served, startup_timeout=30, shutdown_timeout=30):
-        transport = httpx.ASGITransport(app=served)
-        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
-            yield client
+async def api(gateway_app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app=gateway_app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        yield client
 
 
 @pytest_asyncio.fixture
