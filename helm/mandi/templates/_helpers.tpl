@@ -59,6 +59,13 @@ capabilities: {drop: [ALL]}
 - {name: MANDI_CELL, value: {{ .Values.settings.cell | quote }}}
 - {name: MANDI_ENVIRONMENT, value: {{ .Values.settings.environment | quote }}}
 - {name: LOG_LEVEL, value: {{ .Values.settings.logLevel | quote }}}
+{{- with .Values.settings.kmsKeyArn }}
+- {name: MANDI_KMS_KEY_ARN, value: {{ . | quote }}}
+{{- end }}
+{{- if .Values.secrets.kms }}
+{{ include "mandi.secretEnv" (dict "name" "AWS_ACCESS_KEY_ID" "secret" .Values.secrets.kms "key" "access-key-id") }}
+{{ include "mandi.secretEnv" (dict "name" "AWS_SECRET_ACCESS_KEY" "secret" .Values.secrets.kms "key" "secret-access-key") }}
+{{- end }}
 {{- with .Values.settings.otelEndpoint }}
 - {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ . | quote }}}
 {{- end }}
@@ -70,6 +77,9 @@ capabilities: {drop: [ALL]}
 {{ include "mandi.secretEnv" (dict "name" "SMTP_URL" "secret" .Values.secrets.people "key" "smtp-url") }}
 - {name: MANDI_PUBLIC_URL, value: {{ .Values.settings.publicUrl | quote }}}
 - {name: MAIL_FROM, value: {{ .Values.settings.mailFrom | quote }}}
+{{- if .Values.settings.kmsKeyArn }}
+- {name: MANDI_ISSUER, value: {{ .Values.settings.publicUrl | quote }}}
+{{- end }}
 {{- end }}
 
 {{- define "mandi.placement" -}}
