@@ -39,10 +39,15 @@ class Credentials(Protocol):
 
 
 class Tokens(Protocol):
-    """What applications hold in the name of the tenant's people."""
+    """The tenant's applications, and what they hold in the name of its people."""
 
     async def end_person(self, tx: Tx, user_id: UUID, *, now: datetime) -> None:
         """End all of it for a person in the transaction's tenant, for ever, once the transaction is committed."""
+        ...
+
+    async def end_tenant(self, tx: Tx, *, now: datetime) -> int:
+        """End the tenant's applications and all that they hold, for ever, once the transaction is committed; how many
+        applications there were."""
         ...
 
 

@@ -82,9 +82,12 @@ def _tenant_routes() -> ApiRouter:
 
     @router.delete("/tenant", summary="Close the tenant", status_code=202, dependencies=_needs("tenant:delete"))
     async def close_tenant(tx: OpenTx, at: Now, above: Above) -> TenantOut:
-        """Begin to close it: its keys end now, it stays readable for thirty days and is purged after `closes_at`.
-        An owner in person does this, just after logging in; not while there are open positions or orders."""
-        closing = await service.close_tenant(tx, credentials=above.credentials, holdings=above.holdings, now=at)
+        """Begin to close it: its keys, OAuth clients and all tokens end now, yours with them; it is kept for thirty
+        days and purged after `closes_at`. An owner in person does this, just after logging in; not while there are
+        open positions or orders."""
+        closing = await service.close_tenant(
+            tx, credentials=above.credentials, tokens=above.tokens, holdings=above.holdings, now=at
+        )
         return TenantOut.of(closing)
 
     return router
