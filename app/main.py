@@ -20,6 +20,7 @@ from app.infra.process import on_termination
 from app.infra.rates import Rate, RateStore
 from app.infra.settings import Settings, SettingsError, load_settings
 from app.infra.telemetry import observe_request, setup_telemetry
+from app.infra.waiting import keep_running
 from app.insight.analytics.routes import router as performance
 from app.insight.backtest.routes import router as backtests
 from app.insight.research.routes import router as sweeps
@@ -180,7 +181,7 @@ async def _open(app: FastAPI, settings: Settings, origins: ClientOrigins, login:
         )
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
         bodies = [keys.run, hub.run, board.run, rates.run, quotas.run, people_process.sender.run, revocations.run]
-        background = [asyncio.create_task(run(stop)) for run in bodies]
+        background = [asyncio.create_task(keep_running(run, stop)) for run in bodies]
         try:
             with on_termination(partial(loop.call_soon_threadsafe, hub.close)):
                 yield
