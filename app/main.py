@@ -83,7 +83,9 @@ them with `starting_after`. **Errors** are problem documents (RFC 9457) whose `c
 what to do (`/errors` lists all); another tenant's id is a 404. Every answer carries a `Request-Id`. **Repeat** a `POST`
 safely with an `Idempotency-Key`; send an object's `ETag` as `If-Match` to change what you have seen.
 """
-TEMPLATES = tuple(Path(__file__).parent / folder / "templates" for folder in ("web", "platform/people"))
+TEMPLATES = tuple(
+    Path(__file__).parent / folder / "templates" for folder in ("web", "platform/people", "platform/oauth")
+)
 TAGS = [
     {"name": "Tenant", "description": "Who you are here, who works for you, what takes two people."},
     {"name": "API keys", "description": "Credentials with scopes."},

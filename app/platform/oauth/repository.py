@@ -141,7 +141,7 @@ async def revoke_clients(tx: Tx, *, at: datetime) -> list[tuple[UUID, str]]:
         .values(status="revoked", revoked_at=at)
         .returning(_Client.id, _Client.name)
     )
-    return [(row[0], row[1]) for row in ended]
+    return [(row.id, row.name) for row in ended]
 
 
 # What follows runs inside `AsyncSession.run_sync`, below Authlib.
