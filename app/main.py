@@ -12,6 +12,7 @@ from fastapi import APIRouter, FastAPI
 
 from app.bootstrap import App, bootstrap, open_people, utc_clock
 from app.custody.accounts.routes import account_routes, client_routes
+from app.custody.accounts.service import TenantAccounts
 from app.custody.ledger.routes import router as balances
 from app.custody.ledger.service import Books
 from app.infra.events.hub import EventHub
@@ -167,7 +168,9 @@ async def _open(app: FastAPI, settings: Settings, origins: ClientOrigins, login:
             app.state.oauth, tokens = opened
             authenticator = BearerAuthenticator(keys, tokens)
         app.state.app, app.state.people, app.state.pages = process, people_process.people, pages
-        app.state.tenancy = Ports(InvitationMail(people_process.people), TenantKeys(), endings, TenantHoldings())
+        app.state.tenancy = Ports(
+            InvitationMail(people_process.people), TenantKeys(), endings, TenantHoldings(), TenantAccounts()
+        )
         app.state.gateway = Gateway(
             database=database,
             redis=process.redis,

@@ -1,4 +1,4 @@
-"""What tenancy needs of mail, plans, keys, tokens and trading, all of which lie above it. `main` hands them in."""
+"""What tenancy needs of what lies above it: mail, plans, keys, tokens, accounts, trading. `main` hands them in."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -67,6 +67,14 @@ class Holdings(Protocol):
         ...
 
 
+class Accounts(Protocol):
+    """The tenant's accounts."""
+
+    async def check(self, tx: Tx, account_id: UUID) -> None:
+        """Raises `account_not_found`, for another tenant's as for one that never was."""
+        ...
+
+
 class Entitlements(Protocol):
     """What a tenant's plan includes."""
 
@@ -83,3 +91,4 @@ class Ports:
     credentials: Credentials
     tokens: Tokens
     holdings: Holdings
+    accounts: Accounts
