@@ -12,6 +12,7 @@ from fastapi import APIRouter, FastAPI
 
 from app.bootstrap import App, bootstrap, open_people, utc_clock
 from app.custody.accounts.routes import account_routes, client_routes
+from app.custody.accounts.service import TenantAccounts
 from app.custody.ledger.routes import router as balances
 from app.custody.ledger.service import Books
 from app.infra.events.hub import EventHub
@@ -20,6 +21,7 @@ from app.infra.process import on_termination
 from app.infra.rates import Rate, RateStore
 from app.infra.settings import Settings, SettingsError, load_settings
 from app.infra.telemetry import observe_request, setup_telemetry
+from app.infra.waiting import keep_running
 from app.insight.analytics.routes import router as performance
 from app.insight.backtest.routes import router as backtests
 from app.insight.research.routes import router as sweeps
@@ -82,7 +84,9 @@ them with `starting_after`. **Errors** are problem documents (RFC 9457) whose `c
 what to do (`/errors` lists all); another tenant's id is a 404. Every answer carries a `Request-Id`. **Repeat** a `POST`
 safely with an `Idempotency-Key`; send an object's `ETag` as `If-Match` to change what you have seen.
 """
-TEMPLATES = tuple(Path(__file__).parent / folder / "templates" for folder in ("web", "platform/people"))
+TEMPLATES = tuple(
+    Path(__file__).parent / folder / "templates" for folder in ("web", "platform/people", "platform/oauth")
+)
 TAGS = [
     {"name": "Tenant", "description": "Who you are here, who works for you, what takes two people."},
     {"name": "API keys", "description": "Credentials with scopes."},
@@ -164,7 +168,9 @@ async def _open(app: FastAPI, settings: Settings, origins: ClientOrigins, login:
             app.state.oauth, tokens = opened
             authenticator = BearerAuthenticator(keys, tokens)
         app.state.app, app.state.people, app.state.pages = process, people_process.people, pages
-        app.state.tenancy = Ports(InvitationMail(people_process.people), TenantKeys(), endings, TenantHoldings())
+        app.state.tenancy = Ports(
+            InvitationMail(people_process.people), TenantKeys(), endings, TenantHoldings(), TenantAccounts()
+        )
         app.state.gateway = Gateway(
             database=database,
             redis=process.redis,
@@ -180,8 +186,8 @@ async def _open(app: FastAPI, settings: Settings, origins: ClientOrigins, login:
         )
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
         bodies = [keys.run, rates.run, quotas.run, people_process.sender.run, revocations.run]
-        background = [asyncio.create_task(run(stop)) for run in bodies]
-        listening = [asyncio.create_task(run(stop)) for run in (hub.run, board.run)]
+        background = [asyncio.create_task(keep_running(run, stop)) for run in bodies]
+        listening = [asyncio.create_task(keep_running(run, stop)) for run in (hub.run, board.run)]
         try:
             with on_termination(partial(loop.call_soon_threadsafe, hub.close)):
                 yield

@@ -1,6 +1,12 @@
-"""Decides how a background loop waits: for an event, and no longer than it has to."""
+"""Decides how a background loop waits, for an event and no longer than it has to, and that no failure ends one."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+AGAIN_SECONDS = 1.0
+log = structlog.get_logger(__name__)
 
 
 async def set_within(event: asyncio.Event, seconds: float) -> bool:
@@ -11,3 +17,16 @@ async def set_within(event: asyncio.Event, seconds: float) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+async def keep_running(run: Callable[[asyncio.Event], Awaitable[None]], stop: asyncio.Event) -> None:
+    """`run(stop)` until `stop`. A body knows which failures it lives with; one that nobody thought of starts it again.
+
+    Whoever runs beside requests is watched by nobody: a body that ended would be missed first by who needed it.
+    """
+    while not stop.is_set():
+        try:
+            await run(stop)
+        except Exception as error:
+            log.error("background.failed", body=getattr(run, "__qualname__", repr(run)), exc_info=error)
+        await set_within(stop, AGAIN_SECONDS)

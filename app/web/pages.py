@@ -27,6 +27,7 @@ FORM_COOKIE = "mandi_form"
 FORM_HEADER = "X-Form-Token"
 _LOCAL = re.compile(r"/(?![/\\])[\x21\x23-\x3b\x3d\x3f-\x5b\x5d-\x7e]*", re.ASCII)
 MAX_FORM_FIELDS = 20
+SHEET = "style.css.j2"
 
 
 def local_path(given: str | None, *, default: str) -> str:
@@ -54,24 +55,32 @@ class Pages:
         )
         self._key = key
         self.secure = secure
-        self._style = self._templates.get_template("style.css.j2").render()
-        digest = base64.b64encode(hashlib.sha256(self._style.encode()).digest()).decode()
-        self._policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; frame-ancestors 'none'"
+        names = self._templates.list_templates(filter_func=lambda name: name.endswith(".css.j2"))
+        self._sheets = {name: self._templates.get_template(name).render() for name in names}
 
     def show(
-        self, request: Request, template: str, *, status: int = 200, leads_out: bool = False, **facts: Any
+        self,
+        request: Request,
+        template: str,
+        *,
+        status: int = 200,
+        sheet: str = SHEET,
+        leads_to: str = "'self'",
+        leads_out: bool = False,
+        **facts: Any,
     ) -> HTMLResponse:
-        """The page. `leads_out`: its form may end, by redirects, on another host (a login inside OAuth).
+        """The page, in the style of `sheet`. `leads_to`: the sources where its form may end, redirects included.
 
-        Browsers hold `form-action` against redirects too, so such a page goes without it.
+        `leads_out`: it may end on any host (a login inside OAuth). Browsers hold `form-action` against redirects too,
+        so such a page goes without it.
         """
+        style = self._sheets[sheet]
         browser = request.cookies.get(self.cookie_name(FORM_COOKIE)) or secrets.token_urlsafe(16)
         html = self._templates.get_template(template).render(
-            style=self._style, form_token=self._sign(browser, request), **facts
+            style=style, form_token=self._sign(browser, request), **facts
         )
         response = HTMLResponse(html, status, headers={"Cache-Control": "no-store"})
-        policy = self._policy if leads_out else f"{self._policy}; form-action 'self'"
-        response.headers["Content-Security-Policy"] = policy
+        response.headers["Content-Security-Policy"] = _policy(style, None if leads_out else leads_to)
         self.set_cookie(response, FORM_COOKIE, browser)
         return response
 
@@ -109,6 +118,12 @@ class Pages:
     def _sign(self, browser: str, request: Request) -> str:
         session = self.cookie(request, SESSION_COOKIE) or ""
         return hmac.new(self._key, f"{browser}\x00{session}".encode(), hashlib.sha256).hexdigest()
+
+
+def _policy(style: str, leads_to: str | None) -> str:
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    form = "" if leads_to is None else f"form-action {leads_to}; "
+    return f"default-src 'none'; style-src 'sha256-{digest}'; {form}base-uri 'none'; frame-ancestors 'none'"
 
 
 def pages_of(request: Request) -> Pages:

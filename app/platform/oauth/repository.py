@@ -133,6 +133,17 @@ async def clients(tx: Tx, cursor: Cursor) -> Sequence[OAuthClient]:
     return (await tx.scalars(cursor.apply(select(OAuthClient), _Client.id))).all()
 
 
+async def revoke_clients(tx: Tx, *, at: datetime) -> list[tuple[UUID, str]]:
+    """End every client in force; their ids and names."""
+    ended = await tx.execute(
+        update(OAuthClient)
+        .where(_Client.status == "active")
+        .values(status="revoked", revoked_at=at)
+        .returning(_Client.id, _Client.name)
+    )
+    return [(row.id, row.name) for row in ended]
+
+
 # What follows runs inside `AsyncSession.run_sync`, below Authlib.
 
 

@@ -3,16 +3,13 @@
 Protocol endpoints answer as their standards say, not in problem documents, and are described by discovery.
 """
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from fastapi.responses import JSONResponse
 
 from app.kernel.errors import DomainError, Kind
 from app.kernel.ids import decode_id, encode_id
@@ -24,6 +21,7 @@ from app.web.auth import authenticated, requires
 from app.web.context import gateway_of, now
 from app.web.cors import origin_of
 from app.web.idempotency import idempotent_secret
+from app.web.pages import pages_of
 from app.web.pagination import Page, Paged
 from app.web.routing import ApiRouter
 from app.web.transaction import OpenTx
@@ -31,10 +29,8 @@ from app.web.transaction import OpenTx
 clients = ApiRouter(prefix="/v1/oauth_clients", tags=["OAuth clients"])
 protocol = APIRouter(include_in_schema=False)
 Now = Annotated[datetime, Depends(now)]
-_templates = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=StrictUndefined
-)
 Writer = Annotated[Principal, Depends(requires("oauth_clients:write"))]
+_SHEET = "frame.css.j2"
 _ISSUE = [Depends(requires("oauth_clients:write")), idempotent_secret]
 
 
@@ -152,14 +148,16 @@ async def introspect(request: Request, oauth: Server, at: Now) -> Response:
 
 @protocol.get("/oauth2/authorize")
 async def authorize(request: Request, oauth: People, at: Now) -> Response:
-    return _page(await oauth.authorizing.ask(request.url.query, request, now=at))
+    return _page(request, await oauth.authorizing.ask(request.url.query, request, now=at))
 
 
 @protocol.post("/oauth2/authorize")
 async def decide(request: Request, oauth: People, at: Now) -> Response:
     if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
-        return _page(service.Refusal(403, "This answer was not taken", "It was sent by a page that is not ours."))
-    return _page(await oauth.authorizing.decide(request.url.query, request, await request.body(), now=at))
+        return _page(
+            request, service.Refusal(403, "This answer was not taken", "It was sent by a page that is not ours.")
+        )
+    return _page(request, await oauth.authorizing.decide(request.url.query, request, await request.body(), now=at))
 
 
 @protocol.get("/oauth2/userinfo")
@@ -177,19 +175,14 @@ async def userinfo(request: Request, oauth: People, principal: Caller) -> JSONRe
     return JSONResponse(service.person_claims(person, principal.scopes), headers={"Cache-Control": "no-store"})
 
 
-def _page(answer: service.Answer) -> Response:
-    """A redirect, or a page that runs no script, loads nothing and sends its form to us alone, and on to `target`."""
+def _page(request: Request, answer: service.Answer) -> Response:
+    """A redirect, or a page whose form leads to us alone, and on to `target`."""
     if isinstance(answer, service.Reply):
         return _answer(answer)
-    nonce = secrets.token_urlsafe(16)
-    asks = isinstance(answer, service.Question)
-    html = _templates.get_template("consent.html" if asks else "refusal.html").render(page=answer, nonce=nonce)
-    form = f"'self' {answer.target}" if isinstance(answer, service.Question) else "'none'"
-    policy = (
-        f"default-src 'none'; style-src 'nonce-{nonce}'; form-action {form}; frame-ancestors 'none'; base-uri 'none'"
-    )
-    status = answer.status if isinstance(answer, service.Refusal) else 200
-    return HTMLResponse(html, status, headers={"Content-Security-Policy": policy, "Cache-Control": "no-store"})
+    shown = pages_of(request)
+    if isinstance(answer, service.Refusal):
+        return shown.show(request, "refusal.html", status=answer.status, sheet=_SHEET, leads_to="'none'", page=answer)
+    return shown.show(request, "consent.html", sheet=_SHEET, leads_to=f"'self' {answer.target}", page=answer)
 
 
 def _answer(reply: service.Reply, extra: Mapping[str, str] | None = None) -> Response:

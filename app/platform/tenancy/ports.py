@@ -1,4 +1,4 @@
-"""What tenancy needs of mail, plans, keys, tokens and trading, all of which lie above it. `main` hands them in."""
+"""What tenancy needs of what lies above it: mail, plans, keys, tokens, accounts, trading. `main` hands them in."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -39,10 +39,15 @@ class Credentials(Protocol):
 
 
 class Tokens(Protocol):
-    """What applications hold in the name of the tenant's people."""
+    """The tenant's applications, and what they hold in the name of its people."""
 
     async def end_person(self, tx: Tx, user_id: UUID, *, now: datetime) -> None:
         """End all of it for a person in the transaction's tenant, for ever, once the transaction is committed."""
+        ...
+
+    async def end_tenant(self, tx: Tx, *, now: datetime) -> int:
+        """End the tenant's applications and all that they hold, for ever, once the transaction is committed; how many
+        applications there were."""
         ...
 
 
@@ -62,6 +67,14 @@ class Holdings(Protocol):
         ...
 
 
+class Accounts(Protocol):
+    """The tenant's accounts."""
+
+    async def check(self, tx: Tx, account_id: UUID) -> None:
+        """Raises `account_not_found`, for another tenant's as for one that never was."""
+        ...
+
+
 class Entitlements(Protocol):
     """What a tenant's plan includes."""
 
@@ -78,3 +91,4 @@ class Ports:
     credentials: Credentials
     tokens: Tokens
     holdings: Holdings
+    accounts: Accounts

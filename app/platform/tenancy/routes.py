@@ -82,9 +82,12 @@ def _tenant_routes() -> ApiRouter:
 
     @router.delete("/tenant", summary="Close the tenant", status_code=202, dependencies=_needs("tenant:delete"))
     async def close_tenant(tx: OpenTx, at: Now, above: Above) -> TenantOut:
-        """Begin to close it: its keys end now, it stays readable for thirty days and is purged after `closes_at`.
-        An owner in person does this, just after logging in; not while there are open positions or orders."""
-        closing = await service.close_tenant(tx, credentials=above.credentials, holdings=above.holdings, now=at)
+        """Begin to close it: its keys, OAuth clients and all tokens end now, yours with them; it is kept for thirty
+        days and purged after `closes_at`. An owner in person does this, just after logging in; not while there are
+        open positions or orders."""
+        closing = await service.close_tenant(
+            tx, credentials=above.credentials, tokens=above.tokens, holdings=above.holdings, now=at
+        )
         return TenantOut.of(closing)
 
     return router
@@ -221,9 +224,9 @@ def _approval_routes() -> ApiRouter:
     write = _needs("approvals:write")
 
     @router.post("", summary="Propose what takes two people", status_code=201, dependencies=[*write, idempotent])
-    async def propose(body: CreateApproval, tx: OpenTx, at: Now) -> ApprovalOut:
+    async def propose(body: CreateApproval, tx: OpenTx, at: Now, above: Above) -> ApprovalOut:
         """For a day another person may approve it; then repeat the request itself with `approval_id`, once."""
-        return ApprovalOut.of(await service.propose(tx, body.action, body.payload, now=at))
+        return ApprovalOut.of(await service.propose(tx, body.action, body.payload, accounts=above.accounts, now=at))
 
     @router.get("", summary="List approvals", dependencies=_needs("approvals:read"))
     async def list_approvals(tx: OpenTx, page: Paged) -> Page[ApprovalOut]:

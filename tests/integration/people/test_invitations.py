@@ -1,5 +1,6 @@
 """Invitations, from the request that makes one to the membership: mailed, opened in a browser, accepted."""
 
+import asyncio
 import json
 import re
 from pathlib import Path
@@ -15,7 +16,7 @@ from app.bootstrap import App
 from app.infra.crypto.envelope import UnsealError
 from app.infra.database import Database
 from app.infra.settings import Settings
-from app.kernel.ids import encode_id
+from app.kernel.ids import encode_id, uuid7
 from app.platform.people.service import InvitationMail, MailSender, People
 from app.platform.people.service.invitations import read_letter
 from app.platform.tenancy.service import create_invitation, list_members
@@ -185,3 +186,20 @@ async def _invitation_id(database: Database, tenant: TenantWithKey) -> UUID:
 def _mailed(data_dir: Path, email: str) -> list[str]:
     found = [json.loads(path.read_text() or "{}") for path in sorted((data_dir / "mail").glob("*.json"))]
     return [mail["text"] for mail in found if mail.get("to") == email]
+
+
+async def test_a_letter_that_cannot_be_unsealed_keeps_no_other_mail_back(
+    people: People, sender: MailSender, mailbox: Mailbox, tenant: TenantWithKey
+) -> None:
+    bad, good, stop = fresh_email(), fresh_email(), asyncio.Event()
+    async with people.database.tx(tenant.tenant_id) as tx:
+        asked = text("select people_request_letter(:id, :email, :letter, :now)")
+        await tx.execute(asked, {"id": uuid7(), "email": bad, "letter": b"garbage", "now": now()})
+    sending = asyncio.create_task(sender.run(stop))
+    await _invite(people, tenant, good)
+    async with asyncio.timeout(20):
+        while not mailbox.to(good):
+            await asyncio.sleep(0.05)
+    assert mailbox.to(bad) == [] and not sending.done()
+    stop.set()
+    await sending

@@ -1,8 +1,7 @@
-"""No statement of one person reaches another's rows: as the role that every request has, in each of people's tables."""
+"""What people keep apart beside their rows, which `tests/integration/isolation` attacks: mail, lookups, tenants."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from uuid import UUID
 
 import asyncpg
 import pytest
@@ -30,10 +29,6 @@ async def attacker(app_settings: Settings) -> AsyncIterator[asyncpg.Connection]:
     await connection.close()
 
 
-async def act_as(connection: asyncpg.Connection, user_id: UUID | None) -> None:
-    await connection.execute("select set_config('app.user_id', $1, true)", str(user_id) if user_id else "")
-
-
 async def with_rows(people: People) -> Somebody:
     """A person with a row in each table but `sign_ups`, whose rows are nobody's yet."""
     who = await make_person(people)
@@ -52,77 +47,6 @@ async def with_rows(people: People) -> Somebody:
             {"id": who.person.id, "email": who.email},
         )
     return who
-
-
-async def test_each_table_shows_the_person_of_the_setting_and_nobody_without_one(
-    people: People, attacker: asyncpg.Connection
-) -> None:
-    victim, other = await with_rows(people), await with_rows(people)
-    for table in READABLE:
-        column = PERSON_TABLES[table]
-        for person, seen in ((victim.person.id, {victim.person.id}), (uuid7(), set()), (None, set())):
-            async with attacker.transaction():
-                await act_as(attacker, person)
-                rows = await attacker.fetch(f"select {column} as person from {table}")
-                assert {row["person"] for row in rows} == seen, (table, person)
-                theirs = f"select 1 from {table} where {column} = $1"
-                assert await attacker.fetch(theirs, other.person.id) == []
-
-
-async def test_what_one_person_may_write_reaches_no_other_row(people: People, attacker: asyncpg.Connection) -> None:
-    victim, own = await with_rows(people), await with_rows(people)
-    tried = 0
-    for table, column in PERSON_TABLES.items():
-        grants = await attacker.fetch(
-            "select column_name as name from information_schema.column_privileges"
-            " where table_name = $1 and grantee = 'mandi_app' and privilege_type = 'UPDATE'",
-            table,
-        )
-        statements = [f"update {table} set {one['name']} = {one['name']} returning {column}" for one in grants]
-        statements.append(f"delete from {table} returning {column}")
-        for statement in statements:
-            for person in (own.person.id, None):
-                tried += 1
-                try:
-                    async with attacker.transaction():
-                        await act_as(attacker, person)
-                        changed = {row[0] for row in await attacker.fetch(statement)}
-                        assert changed <= {person}, statement
-                        raise _Undo
-                except (_Undo, asyncpg.InsufficientPrivilegeError, asyncpg.ForeignKeyViolationError):
-                    pass
-    assert tried >= 30
-    assert not (await log_in(people, victim)).device
-
-
-class _Undo(Exception):
-    """Rolls an attempt back."""
-
-
-async def test_nobody_inserts_a_row_of_another_person(people: People, attacker: asyncpg.Connection) -> None:
-    victim, own = await with_rows(people), await make_person(people)
-    key = uuid7()
-    inserts = {
-        "users": f"(id, email, password_hash, email_verified_at, password_changed_at, status, created_at)"
-        f" values ('{key}', '{fresh_email()}', 'x', now(), now(), 'active', now())",
-        "sign_ups": f"(id, email, password_hash, created_at) values ('{key}', 'a@example.com', 'x', now())",
-        "mail_tokens": "(id, user_id, purpose, token_hash, expires_at, created_at)"
-        f" values ('{key}', '{victim.person.id}', 'password_reset', decode(repeat('ab', 32), 'hex'), now(), now())",
-        "recovery_codes": "(id, user_id, code_hash, created_at)"
-        f" values ('{key}', '{victim.person.id}', decode(repeat('ab', 32), 'hex'), now())",
-        "login_sessions": "(id, user_id, token_hash, pending, auth_time, amr, last_seen_at, expires_at, created_at)"
-        f" values ('{key}', '{victim.person.id}', decode(repeat('cd', 32), 'hex'), false, now(), '{{}}', now(), now(),"
-        " now())",
-        "mail_requests": "(id, user_id, purpose, email, attempts, available_at, created_at)"
-        f" values ('{key}', '{victim.person.id}', 'sign_up', 'a@example.com', 0, now(), now())",
-    }
-    assert inserts.keys() == PERSON_TABLES.keys()
-    for table, row in inserts.items():
-        for person in (own.person.id, None):
-            with pytest.raises(asyncpg.InsufficientPrivilegeError):
-                async with attacker.transaction():
-                    await act_as(attacker, person)
-                    await attacker.execute(f"insert into {table} {row}")
 
 
 async def test_requests_for_mail_are_written_by_all_and_read_by_none_but_the_sender(

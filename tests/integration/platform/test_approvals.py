@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -13,14 +14,21 @@ from app.infra.database import Database, Tx
 from app.kernel.errors import DomainError
 from app.kernel.ids import encode_id, uuid7
 from app.platform.tenancy.domain import APPROVAL_LIFE, Action, Role
-from app.platform.tenancy.service import approve, execute, get_approval, propose, reject
+from app.platform.tenancy.service import approve, create_tenant, execute, get_approval, propose, reject
 from tests.factories.logins import logged_in
 from tests.factories.members import Person, make_person
 from tests.factories.tenants import make_tenant
 from tests.integration.platform.conftest import now
 
 pytestmark = pytest.mark.asyncio
-CLEAR = {"account_id": "acc_1", "rule": "daily_loss"}
+CLEAR = {"account_id": encode_id("acc", uuid7()), "rule": "daily_loss"}
+
+
+class AnyAccount:
+    """Tenancy's port `Accounts`, where no test looks at accounts."""
+
+    async def check(self, tx: Tx, account_id: UUID) -> None:
+        pass
 
 
 async def _two(database: Database, role: Role = Role.OWNER) -> tuple[Person, Person]:
@@ -39,7 +47,7 @@ async def _run(database: Database, who: Person, act: Callable[[Tx], Awaitable[ob
 
 async def _proposed(database: Database, maker: Person) -> UUID:
     async with database.tx(maker.tenant_id, maker.principal) as tx:
-        return (await propose(tx, Action.CLEAR_RISK_LIMIT, CLEAR, now=now())).id
+        return (await propose(tx, Action.CLEAR_RISK_LIMIT, CLEAR, accounts=AnyAccount(), now=now())).id
 
 
 async def _approved(database: Database, maker: Person, checker: Person) -> UUID:
@@ -180,6 +188,43 @@ async def test_an_owner_is_made_by_two_people(
     await client.patch(member, headers=maker.headers, json={"role": "admin"})
     again = await client.patch(member, headers=maker.headers, json=change)
     assert (again.status_code, again.json()["code"]) == (409, "approval_not_granted")
+
+
+async def test_only_what_is_there_can_be_proposed(client: httpx.AsyncClient, database: Database) -> None:
+    maker, _ = await _two(database)
+    stranger, _ = await _two(database)
+    below, theirs = [
+        await create_tenant(database, slug="below", name="Below", parent_id=who.tenant_id) for who in (maker, stranger)
+    ]
+    account, foreign = [await _account(client, who) for who in (maker, stranger)]
+    for action, name, own, other, rest in (
+        ("member.make_owner", "member_id", maker.member, stranger.member, {}),
+        ("tenant.act_as_live", "tenant_id", encode_id("ten", below), encode_id("ten", theirs), {"reason": "why"}),
+        ("risk_limit.clear", "account_id", account, foreign, {"rule": "daily_loss"}),
+    ):
+
+        async def asked(given: str, action: str = action, name: str = name, rest: Any = rest) -> tuple[int, Any]:
+            body = {"action": action, "payload": {name: given} | rest}
+            answer = await client.post("/v1/approvals", headers=maker.headers, json=body)
+            return answer.status_code, answer.json()
+
+        absent = encode_id(own[:3], uuid7())
+        assert (await asked(own))[0] == 201
+        for given in (other, absent):
+            status, said = await asked(given)
+            assert (status, said["code"]) == (404, f"{name.removesuffix('_id')}_not_found")
+            assert given in said["detail"]
+        status, said = await asked("nonsense")
+        assert (status, said["code"], said["param"]) == (422, "invalid_id", f"payload.{name}")
+    listed = (await client.get("/v1/approvals", headers=maker.headers)).json()["data"]
+    assert len(listed) == 3, "what was refused is not kept"
+
+
+async def _account(client: httpx.AsyncClient, who: Person) -> str:
+    body = {"name": "a", "currency": "USD", "opening_balance": "1000.00"}
+    answer = await client.post("/v1/accounts", headers=who.headers, json=body)
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
 
 
 async def test_rejecting_and_listing_through_the_api(client: httpx.AsyncClient, database: Database) -> None:

@@ -1,12 +1,13 @@
 """How tokens end: one, a client's, a tenant's, in every process; and what holds while Redis is away."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 from asgi_lifespan import LifespanManager
 from fastapi import FastAPI
+from sqlalchemy import text
 
 from app.infra.database import Database
 from app.infra.settings import Settings
@@ -14,7 +15,10 @@ from app.kernel.ids import encode_id
 from app.main import create_app
 from app.platform.oauth.domain import AuthMethod, GrantType
 from app.platform.oauth.service import IssuedClient, end_tenant_tokens
-from tests.factories.oauth import basic, bearer, client_token, make_client
+from tests.factories.logins import logged_in
+from tests.factories.members import make_person
+from tests.factories.oauth import basic, bearer, client_token, make_client, redeem, refresh
+from tests.factories.oauth_scene import open_scene
 from tests.factories.tenants import make_tenant
 
 pytestmark = pytest.mark.asyncio
@@ -66,6 +70,53 @@ async def test_a_tenants_epoch_ends_older_tokens_and_not_newer_ones(
         new = await client_token(client, made)
         statuses = [(await client.get("/v1/tenant", headers=bearer(one))).status_code for one in (old, untouched, new)]
         assert statuses == [401, 200, 200]
+
+
+async def test_a_tenant_that_closes_takes_its_applications_and_their_tokens_with_it(
+    app_settings: Settings, database: Database
+) -> None:
+    async with open_scene(app_settings, database) as scene:
+        stranger = await make_tenant(database)
+        service, theirs = await make_client(database, scene.tenant_id), await make_client(database, stranger.tenant_id)
+        held, waiting = await scene.tokens(), await scene.code()
+        own, untouched = await client_token(scene.http, service), await client_token(scene.http, theirs)
+        owner = await make_person(database, scene.tenant_id)
+        signed_in = await logged_in(scene.app, database, owner)
+        tokens = (held["access_token"], own, signed_in["Authorization"].removeprefix("Bearer "))
+        assert [await scene.opens(one) for one in tokens] == [200, 200, 200]
+        closed = await scene.http.delete("/v1/tenant", headers=signed_in)
+        assert (closed.status_code, closed.json()["status"]) == (202, "closing")
+        assert [await scene.opens(one) for one in (*tokens, untouched)] == [401, 401, 401, 200]
+        for answer in (
+            await refresh(scene.http, scene.client, held["refresh_token"]),
+            await redeem(scene.http, scene.client, waiting),
+            await scene.http.post("/oauth2/token", data=FORM, headers=basic(service)),
+        ):
+            assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+        async with database.tx(scene.tenant_id) as tx:
+            kept = await tx.execute(
+                text(
+                    "select (select count(*) from oauth_clients where status = 'active'),"
+                    " (select count(*) from oauth_grants where revoked_at is null)"
+                )
+            )
+            told = await tx.execute(
+                text(
+                    "select count(*) filter (where type = 'oauth_client.revoked'),"
+                    " max(data ->> 'clients_revoked') filter (where type = 'tenant.closing') from events"
+                )
+            )
+        assert tuple(kept.one()) == (0, 0)
+        assert tuple(told.one()) == (3, "3")
+
+
+async def test_a_closing_that_is_refused_ends_nothing(app_settings: Settings, database: Database) -> None:
+    async with open_scene(app_settings, database) as scene:
+        token = (await scene.tokens())["access_token"]
+        owner = await make_person(database, scene.tenant_id)
+        late = await logged_in(scene.app, database, owner, ago=timedelta(minutes=11))
+        assert (await scene.http.delete("/v1/tenant", headers=late)).status_code == 401
+        assert await scene.opens(token) == 200
 
 
 async def test_without_redis_tokens_read_and_do_not_write(

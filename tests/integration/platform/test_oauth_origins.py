@@ -3,13 +3,16 @@
 import httpx
 import pytest
 from sqlalchemy import text
+from websockets.exceptions import ConnectionClosed
 
 from app.infra.database import Database
 from app.kernel.orders import Mode
 from app.kernel.principal import Principal
 from app.platform.oauth.service import ClientOrigins
+from app.web import stream
 from tests.factories.oauth import basic, bearer, client_token, make_client
 from tests.factories.oauth_scene import Scene
+from tests.factories.streams import Served, ask, connected, told
 from tests.factories.tenants import make_key, make_tenant
 
 pytestmark = pytest.mark.asyncio
@@ -55,6 +58,41 @@ async def test_a_write_of_another_applications_page_writes_nothing(scene: Scene)
     assert (answer.status_code, answer.json()["param"]) == (403, "Origin")
     async with scene.database.tx(tenant.tenant_id) as tx:
         assert (await tx.execute(text("select count(*) from accounts"))).scalar_one() == 0
+
+
+async def test_a_pages_socket_opens_with_its_own_applications_token_only(served: Served) -> None:
+    tenant = await make_tenant(served.database)
+    page = {"Origin": "https://socket.example"}
+    own = await make_client(served.database, tenant.tenant_id, cors_origins=("https://socket.example",))
+    other = await make_client(served.database, tenant.tenant_id, cors_origins=("https://elsewhere.example",))
+    async with httpx.AsyncClient(base_url=served.url) as http:
+        owned, foreign = await client_token(http, own), await client_token(http, other)
+    async with connected(served, **page) as socket:  # browsers cannot set headers: they send the token
+        assert (await ask(socket, op="auth", token=owned))["type"] == "authenticated"
+        assert (await ask(socket, op="subscribe", channel="orders"))["type"] == "subscribed"
+    for credential in (foreign, tenant.secret):
+        async with connected(served, **page) as socket:
+            refused = await ask(socket, op="auth", token=credential)
+            assert (refused["code"], refused["param"]) == ("origin_not_allowed", "Origin")
+            with pytest.raises(ConnectionClosed) as closed:
+                await told(socket)
+        assert closed.value.rcvd is not None and closed.value.rcvd.code == stream.POLICY
+        async with connected(served, Authorization=f"Bearer {credential}") as socket:
+            assert (await told(socket))["type"] == "authenticated", "a program, no page"
+
+
+async def test_a_pages_socket_ends_with_the_application(served: Served) -> None:
+    tenant = await make_tenant(served.database)
+    made = await make_client(served.database, tenant.tenant_id, cors_origins=("https://ends.example",))
+    async with httpx.AsyncClient(base_url=served.url) as http:
+        token = await client_token(http, made)
+    async with connected(served, Origin="https://ends.example") as socket:
+        assert (await ask(socket, op="auth", token=token))["type"] == "authenticated"
+        async with served.database.tx(tenant.tenant_id) as tx:
+            await tx.execute(text("update oauth_clients set status = 'revoked', revoked_at = now()"))
+        assert (await told(socket))["code"] == "origin_not_allowed"
+        with pytest.raises(ConnectionClosed):
+            await told(socket)
 
 
 async def test_what_nobody_registered_is_read_by_no_page(scene: Scene) -> None:

@@ -1,5 +1,7 @@
 """The authorization endpoint: login, consent, and requests that must not go through."""
 
+import base64
+import hashlib
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -68,6 +70,14 @@ async def test_the_page_runs_no_script_and_cannot_be_framed(scene: Scene) -> Non
     assert "frame-ancestors 'none'" in policy
     assert "form-action 'self' com.example.app:;" in policy
     assert "script-src" not in policy
+    style = re.search(r"<style>(.*?)</style>", page.text, re.DOTALL)
+    assert style is not None
+    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}'" in policy, "else the browser shows the page without its style"
+    refusal = await scene.browser.open(**asking(client, client_id="oc_unknown"))
+    assert refusal.status_code == 400
+    assert "form-action 'none';" in refusal.headers["Content-Security-Policy"]
+    assert f"style-src 'sha256-{digest}'" in refusal.headers["Content-Security-Policy"]
     assert page.headers["X-Frame-Options"] == "DENY"
     assert page.headers["Cache-Control"] == "no-store"
     assert "<script" not in page.text

@@ -17,6 +17,7 @@ from app.platform.identity.service import KeyAuthenticator, TenantKeys
 from app.platform.tenancy.domain import CLOSING_GRACE, Role, TenantStatus
 from app.platform.tenancy.service import close_tenant, create_tenant, get_tenant, set_status
 from app.trading.orders.service.reading import TenantHoldings
+from tests.factories.endings import Heard
 from tests.factories.members import Person, make_person
 from tests.factories.tenants import TenantWithKey, make_key
 from tests.integration.trading.conftest import Venue
@@ -28,7 +29,7 @@ async def _close(venue: Venue, who: Person, *, ago: timedelta = timedelta(0)) ->
     now = datetime.now(UTC)
     try:
         async with venue.app.database.tx(venue.tenant_id, who.present) as tx:
-            await close_tenant(tx, credentials=TenantKeys(), holdings=TenantHoldings(), now=now + ago)
+            await close_tenant(tx, credentials=TenantKeys(), tokens=Heard(), holdings=TenantHoldings(), now=now + ago)
     except DomainError as error:
         return error.code
     return "closing"

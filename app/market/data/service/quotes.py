@@ -5,8 +5,9 @@ each instrument, never a backlog.
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -63,6 +64,7 @@ class QuoteBoard:
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`: take in the feed's prices from now on. Without the stream, quotes are those stored."""
         key, after = stream_key(self._feed), ""
+        self._last.clear()  # of an earlier run, which ended: nobody knows what came since
         while not stop.is_set():
             try:
                 after = after or await self._tail(key)
@@ -74,8 +76,7 @@ class QuoteBoard:
                 continue
             if answer:
                 entries = answer[0][1] if isinstance(answer, list) else next(iter(answer.values()))[0]
-                for _, fields in entries:
-                    self._take(fields)
+                self._take_all(entries)
                 after = entries[-1][0]
 
     async def _tail(self, key: str) -> str:
@@ -83,11 +84,23 @@ class QuoteBoard:
         last: Any = await self._stream.xrevrange(key, count=1)
         return str(last[0][0]) if last else "0-0"
 
+    def _take_all(self, entries: Sequence[tuple[str, dict[str, str]]]) -> None:
+        """Every price. An entry that cannot be read is passed over: it may not silence all others."""
+        unread = []
+        for name, fields in entries:
+            try:
+                self._take(fields)
+            except (KeyError, ValueError):
+                unread.append(name)
+        if unread:
+            log.warning("quotes.entries_not_read", feed=self._feed, count=len(unread), first=unread[0])
+
     def _take(self, fields: dict[str, str]) -> None:
         if fields["type"] == "price":
+            instrument_id, price = UUID(fields["instrument_id"]), int(fields["price"])
+            at = datetime.fromisoformat(fields["at"])
             self._number += 1
-            last = _Last(self._number, int(fields["price"]), fields["at"])
-            self._last[UUID(fields["instrument_id"])] = last
+            self._last[instrument_id] = _Last(self._number, price, format_time(at))
 
     def _quote(self, instrument_id: UUID) -> dict[str, Any]:
         last = self._last[instrument_id]

@@ -141,3 +141,14 @@ async def revoke_client(tx: Tx, row_id: UUID, *, now: datetime) -> tuple[OAuthCl
         await repository.revoke_grants(tx, at=now, reason="client_revoked", client_ref=row.id)
         tx.emit("oauth_client.revoked", row.id, {"name": row.name})
     return row, [client_mark(row.id)]
+
+
+async def revoke_clients(tx: Tx, *, now: datetime) -> list[str]:
+    """End every client of the transaction's tenant for ever; the marks to publish once it is committed, one each.
+
+    The grants are the caller's to end.
+    """
+    ended = await repository.revoke_clients(tx, at=now)
+    for row_id, name in ended:
+        tx.emit("oauth_client.revoked", row_id, {"name": name})
+    return [client_mark(row_id) for row_id, _ in ended]

@@ -13,6 +13,7 @@ from uuid import UUID
 from app.infra.database import Tx
 from app.platform.oauth import repository
 from app.platform.oauth.domain import epoch_mark, session_mark
+from app.platform.oauth.service.clients import revoke_clients
 from app.platform.oauth.service.revocations import Revocations
 
 
@@ -47,3 +48,14 @@ class Endings:
         """Everything of a person in the transaction's tenant, once that is committed."""
         marks = await end_person_tokens(tx, user_id, now=now)
         tx.tell(partial(self._revocations.publish, marks))
+
+    async def end_tenant(self, tx: Tx, *, now: datetime) -> int:
+        """Every application of the transaction's tenant and all that it holds; how many there were.
+
+        A code or secret that is redeemed at the same moment may get a token of the new epoch: the clients' own marks
+        end that one, too.
+        """
+        clients = await revoke_clients(tx, now=now)
+        marks = [*clients, *await end_tenant_tokens(tx, now=now)]
+        tx.tell(partial(self._revocations.publish, marks))
+        return len(clients)

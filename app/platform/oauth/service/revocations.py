@@ -10,6 +10,7 @@ from enum import StrEnum
 
 import structlog
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from app.infra.redis import REDIS_ERRORS
 from app.platform.oauth.domain import ACCESS_LIFE, AccessToken
@@ -18,6 +19,7 @@ _PREFIX = "mandi:oauth:ended:"
 _KEEP_SECONDS = int(ACCESS_LIFE.total_seconds()) + 60
 _ASK_SECONDS = 0.5
 _AGAIN_SECONDS = 0.25
+_NOT_SAID = (RedisError, *REDIS_ERRORS)  # also when Redis answers with an error: it is full, or still loading
 log = structlog.get_logger(__name__)
 
 
@@ -52,7 +54,7 @@ class Revocations:
                 for mark in marks:
                     pipeline.set(_PREFIX + mark, "1", ex=_KEEP_SECONDS)
                 await pipeline.execute()
-        except REDIS_ERRORS as error:
+        except _NOT_SAID as error:
             log.warning("oauth.revocation_waits", marks=len(marks), error=type(error).__name__)
             return False
         for mark in marks:
@@ -67,7 +69,7 @@ class Revocations:
         try:
             async with asyncio.timeout(_ASK_SECONDS):
                 found = await self._redis.exists(*[_PREFIX + mark for mark in marks])
-        except REDIS_ERRORS:
+        except _NOT_SAID:
             return Standing.UNKNOWN
         return Standing.REVOKED if found else Standing.IN_FORCE
 

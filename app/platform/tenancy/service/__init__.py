@@ -3,7 +3,7 @@
 from app.platform.tenancy.repository import OUTDATED
 from app.platform.tenancy.service.acting import end_grant, get_grant, list_grants, open_grant
 from app.platform.tenancy.service.admission import ActiveMember, Admission, active_member
-from app.platform.tenancy.service.approvals import approve, execute, get_approval, list_approvals, propose, reject
+from app.platform.tenancy.service.approvals import approve, execute, get_approval, list_approvals, reject
 from app.platform.tenancy.service.invitations import (
     Accepted,
     accept_invitation,
@@ -23,6 +23,7 @@ from app.platform.tenancy.service.members import (
     remove_member,
     suspend_member,
 )
+from app.platform.tenancy.service.proposing import propose
 from app.platform.tenancy.service.roles import held
 from app.platform.tenancy.service.tenants import (
     close_tenant,

@@ -13,9 +13,7 @@ from app.kernel.ids import encode_id
 from app.platform.tenancy import repository
 from app.platform.tenancy.domain import (
     ACTION_PERMISSION,
-    APPROVAL_LIFE,
     Action,
-    check_payload,
     check_recent_login,
     fingerprint,
 )
@@ -24,25 +22,6 @@ from app.platform.tenancy.tables import Approval
 from app.web.cursors import Cursor, Slice
 
 APPROVAL = "apr"
-
-
-async def propose(tx: Tx, action: Action, payload: Mapping[str, str], *, now: datetime) -> Approval:
-    """Ask a second person. Raises `invalid_payload`, `approval_needs_person`, `action_not_permitted`."""
-    check_payload(action, payload)
-    maker = await _person(tx, action)
-    row = Approval(
-        tenant_id=tx.tenant_id,
-        action=action.value,
-        payload=dict(payload),
-        fingerprint=fingerprint(action, payload),
-        made_by=maker,
-        created_at=now,
-        expires_at=now + APPROVAL_LIFE,
-    )
-    tx.add(row)
-    tx.emit("approval.proposed", row.id, {"action": action.value, "payload": dict(payload)})
-    await tx.flush()
-    return row
 
 
 async def approve(tx: Tx, approval_id: UUID, *, now: datetime) -> Approval:
@@ -105,7 +84,7 @@ async def list_approvals(tx: Tx, cursor: Cursor) -> Slice[Approval]:
 
 async def _decide(tx: Tx, approval_id: UUID, status: str, reason: str | None, *, now: datetime) -> Approval:
     row = await _locked(tx, approval_id)
-    checker = await _person(tx, Action(row.action))
+    checker = await person_for(tx, Action(row.action))
     if checker == row.made_by:
         raise DomainError("maker_cannot_check", Kind.FORBIDDEN, "Whoever proposed it cannot decide it: ask another.")
     if row.status != "pending":
@@ -119,7 +98,7 @@ async def _decide(tx: Tx, approval_id: UUID, status: str, reason: str | None, *,
     return row
 
 
-async def _person(tx: Tx, action: Action) -> UUID:
+async def person_for(tx: Tx, action: Action) -> UUID:
     """The person who calls. Raises `approval_needs_person`, `action_not_permitted`."""
     who = tx.principal
     if who is None or who.user_id is None:

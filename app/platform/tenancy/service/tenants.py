@@ -1,9 +1,10 @@
 """Decides what can be done with a tenant: create it, read it, suspend it, close it; and which lie below it.
 
-Closing is not deleting: the tenant stays `closing` for `CLOSING_GRACE`, readable, without keys. The purge that follows
-is a job of the operator's, after `closes_at`: it checks that ledger and records which the law keeps (orders, fills,
-approvals, events) are archived, then deletes the tenant's rows in reverse order of foreign keys, one tenant a
-transaction. Until then `set_status(ACTIVE)` takes it all back, but for the keys.
+Closing is not deleting: the tenant stays `closing` for `CLOSING_GRACE`, without keys and applications; a tenant above
+that acts for it can still read it. The purge that follows is a job of the operator's, after `closes_at`: it checks that
+ledger and records which the law keeps (orders, fills, approvals, events) are archived, then deletes the tenant's rows
+in reverse order of foreign keys, one tenant a transaction. Until then `set_status(ACTIVE)` takes it all back, but for
+keys, applications and what these were granted.
 """
 
 from datetime import datetime
@@ -14,7 +15,7 @@ from app.kernel.errors import conflict, not_found
 from app.kernel.ids import encode_id, uuid7
 from app.platform.tenancy import repository
 from app.platform.tenancy.domain import CLOSING_GRACE, TenantStatus, check_recent_login, check_slug
-from app.platform.tenancy.ports import Credentials, Holdings
+from app.platform.tenancy.ports import Credentials, Holdings, Tokens
 from app.platform.tenancy.service.members import owner_of
 from app.platform.tenancy.tables import ChildTenant, Tenant
 from app.web.cursors import Cursor, Slice
@@ -64,8 +65,11 @@ async def set_status(tx: Tx, status: TenantStatus) -> Tenant:
     return tenant
 
 
-async def close_tenant(tx: Tx, *, credentials: Credentials, holdings: Holdings, now: datetime) -> Tenant:
-    """Begin to close the tenant, as an owner who has just proved who he is; its keys end with it.
+async def close_tenant(
+    tx: Tx, *, credentials: Credentials, tokens: Tokens, holdings: Holdings, now: datetime
+) -> Tenant:
+    """Begin to close the tenant, as an owner who has just proved who he is; its keys, applications and all that these
+    were granted end with it.
 
     Raises `owner_needed`, `login_needed`, `insufficient_user_authentication`, `tenant_holds_positions`. A second time
     changes nothing.
@@ -83,8 +87,11 @@ async def close_tenant(tx: Tx, *, credentials: Credentials, holdings: Holdings, 
             f"{held.positions} positions and {held.orders} orders are open: close and cancel them first.",
         )
     tenant.status, tenant.closes_at = TenantStatus.CLOSING, now + CLOSING_GRACE
-    ended = await credentials.revoke_all(tx, now=now)
-    tx.emit("tenant.closing", tenant.id, {"closes_at": tenant.closes_at.isoformat(), "keys_revoked": ended})
+    ended = {
+        "keys_revoked": await credentials.revoke_all(tx, now=now),
+        "clients_revoked": await tokens.end_tenant(tx, now=now),
+    }
+    tx.emit("tenant.closing", tenant.id, {"closes_at": tenant.closes_at.isoformat()} | ended)
     await tx.flush()
     return tenant
 
