@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -24,6 +25,7 @@ from app.web.errors import STATUS
 SESSION_COOKIE = "mandi_session"
 DEVICE_COOKIE = "mandi_device"
 FORM_COOKIE = "mandi_form"
+NEXT_COOKIE = "mandi_next"
 FORM_HEADER = "X-Form-Token"
 _LOCAL = re.compile(r"/(?![/\\])[\x21\x23-\x3b\x3d\x3f-\x5b\x5d-\x7e]*", re.ASCII)
 MAX_FORM_FIELDS = 20
@@ -40,6 +42,11 @@ def local_path(given: str | None, *, default: str) -> str:
 def see_other(path: str) -> RedirectResponse:
     """Go on with a GET."""
     return RedirectResponse(path, 303, headers={"Cache-Control": "no-store"})
+
+
+def with_next(path: str, going: str) -> str:
+    """`path`, which leads on to `going`."""
+    return f"{path}?{urlencode({'next': going})}"
 
 
 class Pages:
@@ -111,6 +118,18 @@ class Pages:
         response.set_cookie(
             self.cookie_name(name), value, max_age=max_age, path="/", secure=self.secure, httponly=True, samesite="lax"
         )
+
+    def remember_next(self, response: Response, going: str | None, *, seconds: int) -> None:
+        """Let this browser go on to `going` when it comes back by a mailed link, which may name no such path: it can
+        hold a token, and mails that wait are stored. None: nothing is left to go on to."""
+        if going is None:
+            self.drop_cookie(response, NEXT_COOKIE)
+        else:
+            self.set_cookie(response, NEXT_COOKIE, going, max_age=seconds)
+
+    def remembered(self, request: Request) -> str | None:
+        """Where `remember_next` said that this browser goes on to."""
+        return local_path(self.cookie(request, NEXT_COOKIE), default="") or None
 
     def drop_cookie(self, response: Response, name: str) -> None:
         response.delete_cookie(self.cookie_name(name), path="/", secure=self.secure, httponly=True, samesite="lax")

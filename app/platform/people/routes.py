@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from app.kernel.errors import DomainError, Kind
 from app.kernel.ids import decode_id
 from app.platform.people import service
+from app.platform.people.domain import SIGN_UP_VALID
 from app.platform.people.schemas import SessionOut, SessionsOut
 from app.platform.people.service import Login, People, Person, Session, Visitor
 from app.platform.people.service.sessions import PREFIX
@@ -20,12 +21,14 @@ from app.web.errors import STATUS
 from app.web.pages import (
     DEVICE_COOKIE,
     FORM_COOKIE,
+    NEXT_COOKIE,
     SESSION_COOKIE,
     PageRoute,
     local_path,
     pages_of,
     read_form,
     see_other,
+    with_next,
 )
 
 HOME = "/account/security"
@@ -106,11 +109,7 @@ async def log_in(request: Request, form: Form, at: Now) -> Response:
 
 
 def _to(path: str, going: str) -> Response:
-    return see_other(path if going == HOME else _with_next(path, going))
-
-
-def _with_next(path: str, going: str) -> str:
-    return f"{path}?{urlencode({'next': going})}"
+    return see_other(path if going == HOME else with_next(path, going))
 
 
 @pages.get("/login/code")
@@ -136,37 +135,44 @@ async def give_code(request: Request, form: Form, at: Now) -> Response:
 
 
 @pages.get("/signup")
-async def sign_up_page(request: Request) -> Response:
-    return pages_of(request).show(request, "signup.html", email="", message=None)
+async def sign_up_page(request: Request, next: str = "") -> Response:
+    return pages_of(request).show(request, "signup.html", next=local_path(next, default=HOME), email="", message=None)
 
 
 @pages.post("/signup")
 async def sign_up(request: Request, form: Form, at: Now) -> Response:
-    email = form.get("email", "")
+    going, email = local_path(form.get("next"), default=HOME), form.get("email", "")
     try:
         await service.sign_up(
             _people(request), email=email, password=form.get("password", ""), visitor=_visitor(request), now=at
         )
     except DomainError as error:
-        return _again(request, "signup.html", error, email=email[:254])
-    return pages_of(request).show(request, "sent.html", said=CHECK_MAIL.format(email=email.strip()), again="/signup")
+        return _again(request, "signup.html", error, next=going, email=email[:254])
+    shown, again = pages_of(request), with_next("/signup", going)
+    response = shown.show(request, "sent.html", said=CHECK_MAIL.format(email=email.strip()), again=again)
+    shown.remember_next(response, None if going == HOME else going, seconds=int(SIGN_UP_VALID.total_seconds()))
+    return response
 
 
 @pages.get("/verify")
 async def verify_page(request: Request, token: str = "") -> Response:
-    return pages_of(request).show(request, "verify.html", token=token[:100], message=None)
+    shown = pages_of(request)
+    leads_out = shown.remembered(request) is not None
+    return shown.show(request, "verify.html", leads_out=leads_out, token=token[:100], message=None)
 
 
 @pages.post("/verify")
 async def verify(request: Request, form: Form, at: Now) -> Response:
-    token = form.get("token", "")
+    token, going = form.get("token", ""), pages_of(request).remembered(request)
     try:
         login = await service.confirm_sign_up(
             _people(request), token=token, password=form.get("password", ""), visitor=_visitor(request), now=at
         )
     except DomainError as error:
-        return _again(request, "verify.html", error, token=token[:100])
-    return _logged_in(request, see_other(HOME), login)
+        return _again(request, "verify.html", error, leads_out=going is not None, token=token[:100])
+    response = _logged_in(request, see_other(going or HOME), login)
+    pages_of(request).drop_cookie(response, NEXT_COOKIE)
+    return response
 
 
 @pages.get("/forgot")
@@ -221,8 +227,8 @@ async def log_out(request: Request, form: Form, at: Now) -> Response:
 @pages.get("/invitation")
 async def invitation_page(request: Request, at: Now, token: str = "") -> Response:
     found = await service.session_user(_people(request), _token(request), now=at)
-    login = _with_next("/login", f"/invitation?{urlencode({'token': token[:100]})}")
-    facts: dict[str, Any] = {"email": found[0].email if found else None, "token": token[:100], "login": login}
+    back = f"/invitation?{urlencode({'token': token[:100]})}"
+    facts: dict[str, Any] = {"email": found[0].email if found else None, "token": token[:100], "back": back}
     return pages_of(request).show(request, "invitation.html", message=None, **facts)
 
 
@@ -233,7 +239,7 @@ async def accept_invitation(request: Request, form: Form, at: Now) -> Response:
     try:
         await service.accept(_people(request), person, token, now=at)
     except DomainError as error:
-        return _again(request, "invitation.html", error, token=token[:100], login="", email=person.email)
+        return _again(request, "invitation.html", error, token=token[:100], back="", email=person.email)
     return see_other(f"{HOME}?done=joined")
 
 
@@ -340,15 +346,8 @@ async def end_session_by_form(id: str, request: Request, form: Form, at: Now) ->
 async def confirm_page(request: Request, at: Now, next: str = "") -> Response:
     person, _ = await _insider(request, at)
     going = local_path(next, default=HOME)
-    return pages_of(request).show(
-        request,
-        "confirm.html",
-        leads_out=going != HOME,
-        next=going,
-        email=person.email,
-        second_factor=person.second_factor,
-        message=None,
-    )
+    facts: dict[str, Any] = {"next": going, "email": person.email, "second_factor": person.second_factor}
+    return pages_of(request).show(request, "confirm.html", leads_out=going != HOME, message=None, **facts)
 
 
 @own.post("/confirm")

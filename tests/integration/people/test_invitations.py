@@ -1,6 +1,7 @@
 """Invitations, from the request that makes one to the membership: mailed, opened in a browser, accepted."""
 
 import asyncio
+import html
 import json
 import re
 from pathlib import Path
@@ -21,8 +22,9 @@ from app.platform.people.service import InvitationMail, MailSender, People
 from app.platform.people.service.invitations import read_letter
 from app.platform.tenancy.service import create_invitation, list_members
 from app.web.cursors import Cursor
-from tests.factories.people import Browser, Mailbox, Somebody, fresh_email, make_person
+from tests.factories.people import Browser, Mailbox, Somebody, fresh_email, fresh_password, make_person
 from tests.factories.tenants import TenantWithKey, make_tenant
+from tests.integration.people.test_pages import link_for, somewhere
 from tests.integration.platform.conftest import now
 
 pytestmark = pytest.mark.asyncio
@@ -85,6 +87,63 @@ async def test_the_person_logs_in_by_the_link_and_joins_once(
     assert await _members(database, tenant) == {who.email: "trader"}
     again = await browser.send("/invitation", page=path, token=token)
     assert again.status_code == 409 and "accepted already" in again.text
+
+
+async def test_who_signs_up_from_an_invitation_comes_back_to_it(
+    people: People,
+    sender: MailSender,
+    mailbox: Mailbox,
+    gateway_app: FastAPI,
+    app_settings: Settings,
+    database: Database,
+    tenant: TenantWithKey,
+) -> None:
+    browser = Browser(gateway_app, ip=somewhere())
+    email, password = fresh_email(), fresh_password()
+    token = await _token(people, sender, mailbox, tenant, email)
+    joining = await browser.get(f"/invitation?token={token}")
+    sign_up = await _led(browser, joining, "/signup")
+    assert (await _led(browser, await _led(browser, sign_up, "/login"), "/signup")).text.count(token) == 2
+    again = await browser.send("/signup", email=email, password="short", next=_next(sign_up))
+    assert again.status_code == 422 and _next(again) == _next(sign_up), "a mistake does not lose the way"
+    sent = await browser.send("/signup", email=email, password=password, next=_next(sign_up))
+    (cookie,) = [one for one in sent.headers.get_list("set-cookie") if one.startswith("mandi_next=")]
+    assert "HttpOnly" in cookie and "SameSite=lax" in cookie and "Max-Age=86400" in cookie
+    assert token not in str([dict(row) for row in await database.dispatch.fetch("select * from mail_requests")])
+    link = await link_for(gateway_app, app_settings, email)
+    assert link.startswith("/verify?token=") and token not in link
+    verified = await browser.send("/verify", page=link, token=link.partition("=")[2], password=password)
+    page = await browser.follow(verified)
+    assert "Accept the invitation" in page.text and email in page.text
+    assert browser.cookie("mandi_next") is None
+    await browser.follow(await browser.send("/invitation", page=f"/invitation?token={token}", token=token))
+    assert await _members(database, tenant) == {email: "trader"}
+
+
+async def test_a_sign_up_leads_nowhere_else_and_to_no_way_of_an_earlier_one(gateway_app: FastAPI) -> None:
+    browser = Browser(gateway_app, ip=somewhere())
+    for given in ("https://evil.example/", "//evil.example", "/\\evil.example"):
+        page = await browser.http.get("/signup", params={"next": given})
+        assert _next(page) == "/account/security"
+        await browser.send("/signup", email=fresh_email(), password=fresh_password(), next=given)
+        assert browser.cookie("mandi_next") is None
+    await browser.send("/signup", email=fresh_email(), password=fresh_password(), next="/invitation?token=x")
+    assert browser.cookie("mandi_next") is not None
+    await browser.send("/signup", email=fresh_email(), password=fresh_password())
+    assert browser.cookie("mandi_next") is None
+
+
+def _next(page: httpx.Response) -> str:
+    found = re.search(r'name="next" value="([^"]+)"', page.text)
+    assert found is not None, page.text
+    return html.unescape(found[1])
+
+
+async def _led(browser: Browser, page: httpx.Response, path: str) -> httpx.Response:
+    """Where the page's link to `path` leads."""
+    found = re.search(rf'href="({path}\?next=[^"]+)"', page.text)
+    assert found is not None, page.text
+    return await browser.get(html.unescape(found[1]))
 
 
 async def test_another_address_and_an_unsigned_form_join_nothing(

@@ -99,7 +99,7 @@ async def test_revocations_that_redis_does_not_take_are_kept_and_written_later(r
 
 async def test_a_redis_that_answers_with_errors_does_not_say_that_a_token_stands(redis_alone: Redis) -> None:
     assert await Revocations(redis_alone).standing(_token()) is Standing.IN_FORCE
-    await redis_alone.execute_command("ACL", "SETUSER", "default", "-exists")  # type: ignore[no-untyped-call]  # of redis
+    await redis_alone.acl_setuser("default", enabled=True, commands=["-exists"])
     assert await Revocations(redis_alone).standing(_token()) is Standing.UNKNOWN
 
 
