@@ -56,7 +56,7 @@ def test_an_endpoint_hears_what_it_named(patterns: list[str], event_type: str, h
         "order.x*",
     ],
 )
-def test_a_pattern_of_another_form_is_refused(wrong: str) -> None:
+def test_a_pattern_that_no_event_has_is_refused(wrong: str) -> None:
     with pytest.raises(DomainError, match="no event type") as caught:
         check_event_types(["order.*", wrong], KNOWN)
     assert caught.value.param == "event_types"
