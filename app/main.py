@@ -62,6 +62,7 @@ from app.trading.strategies.routes import router as strategies
 from app.web.catalogue import router as catalogue
 from app.web.context import Authenticator, Gateway
 from app.web.errors import install_errors
+from app.web.event_types import router as event_types
 from app.web.events import render
 from app.web.events import router as events
 from app.web.health import router as health
@@ -81,8 +82,9 @@ Trade, on paper or live, and run strategies through one API.
 **Keys** go into `Authorization: Bearer sk_test_in1_…`. **Ids** are prefixed and sort by age (`ord_…`). **Numbers** that
 count money, prices or quantities are decimal strings. **Times** are RFC 3339, UTC. **Lists** are newest first; follow
 them with `starting_after`. **Errors** are problem documents (RFC 9457) whose `code` is stable and whose `detail` says
-what to do (`/errors` lists all); another tenant's id is a 404. Every answer carries a `Request-Id`. **Repeat** a `POST`
-safely with an `Idempotency-Key`; send an object's `ETag` as `If-Match` to change what you have seen.
+what to do (`/errors` lists all); another tenant's id is a 404. Every answer carries a `Request-Id`. **Events** say what
+happened (`/events` lists all types). **Repeat** a `POST` safely with an `Idempotency-Key`; send an object's `ETag` as
+`If-Match` to change what you have seen.
 """
 TEMPLATES = tuple(
     Path(__file__).parent / folder / "templates" for folder in ("web", "platform/people", "platform/oauth")
@@ -116,6 +118,7 @@ def _routers(settings: Settings) -> list[APIRouter]:
         *trading,
         health,
         catalogue,
+        event_types,
         *tenancy_routes(),
         plans,
         api_keys,

@@ -14,6 +14,8 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, JSONResponse
 
+from app.web.reference_pages import CACHED, answer, document
+
 _FILE = Path(__file__).with_name("errors.json")
 _REMEDIES = {
     400: "Mend the request's syntax; it was not read any further.",
@@ -33,14 +35,6 @@ _REMEDIES = {
     500: "Try again later, and tell support the request_id.",
     503: "Send it again after Retry-After, with the same Idempotency-Key.",
 }
-PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
-_STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem;color:#1b1f24;"
-    "background:#fff}code{font-family:ui-monospace,monospace}h2{margin:2rem 0 .25rem;font-size:1.1rem}"
-    "section:target{background:#fff6d6;outline:.5rem solid #fff6d6}.meta{color:#57606a;margin:0}"
-    "@media(prefers-color-scheme:dark){body{color:#e6edf3;background:#0d1117}.meta{color:#9aa4af}"
-    "section:target{background:#2a2410;outline-color:#2a2410}}"
-)
 router = APIRouter(include_in_schema=False)
 
 
@@ -77,13 +71,14 @@ def entries() -> tuple[ErrorEntry, ...]:
 
 @cache
 def _page() -> str:
-    sections = "".join(_section(entry) for entry in entries())
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Mandi: errors</title>'
-        f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{_STYLE}</style></head><body>'
-        "<h1>Errors</h1><p>Every error is a problem document (RFC 9457) whose <code>code</code> is stable. "
-        "<code>detail</code> says what is wrong with this request; words in { } stand for its values. The same list "
-        f'as JSON: <a href="/errors.json">/errors.json</a>.</p>{sections}</body></html>'
+    return document(
+        "Errors",
+        introduction=(
+            "Every error is a problem document (RFC 9457) whose <code>code</code> is stable. <code>detail</code> says "
+            "what is wrong with this request; words in { } stand for its values. The same list as JSON: "
+            '<a href="/errors.json">/errors.json</a>.'
+        ),
+        sections="".join(_section(entry) for entry in entries()),
     )
 
 
@@ -101,11 +96,11 @@ def _section(entry: ErrorEntry) -> str:
 @router.get("/errors", response_class=HTMLResponse)
 async def page() -> HTMLResponse:
     """One page, an anchor for each code: where `type` of a problem leads."""
-    return HTMLResponse(_page(), headers={"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "max-age=3600"})
+    return answer(_page())
 
 
 @router.get("/errors.json")
 async def listed() -> JSONResponse:
     """The same for programs."""
     body = {"data": [entry.as_dict() for entry in entries()], "has_more": False}
-    return JSONResponse(body, headers={"Cache-Control": "max-age=3600"})
+    return JSONResponse(body, headers=CACHED)

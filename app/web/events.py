@@ -4,7 +4,6 @@ is settled."""
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from datetime import datetime
-from fnmatch import fnmatchcase
 from functools import partial
 from time import monotonic
 from typing import Annotated, Any, cast
@@ -18,12 +17,14 @@ from app.infra.database import Tx
 from app.infra.events.hub import Told
 from app.infra.events.tables import EventRow
 from app.kernel.errors import DomainError, invalid
+from app.kernel.events import check_patterns, family_of, matches
 from app.kernel.ids import decode_id, encode_id
 from app.kernel.principal import Principal
 from app.web.auth import ACT_AS, admitted, bearer_of, requires
 from app.web.context import gateway_of
 from app.web.cors import origin_of
 from app.web.cursors import Cursor
+from app.web.event_types import SUBJECTS, TYPES
 from app.web.models import ApiModel
 from app.web.pagination import Page, Paged
 from app.web.routing import ApiRouter
@@ -35,31 +36,6 @@ HEARTBEAT_SECONDS = 5.0
 RECONNECT_MS = 2_000
 CHECK_SECONDS = 1.0
 """How often a stream asks whether its caller would still be let in."""
-
-SUBJECTS = {
-    "account": "acc",
-    "act_as": "act",
-    "api_key": "key",
-    "approval": "apr",
-    "backtest": "bkt",
-    "client": "cli",
-    "deployment": "dep",
-    "entitlements": "ten",
-    "fill": "fil",
-    "invitation": "inv",
-    "journal": "jrn",
-    "member": "mem",
-    "oauth_client": "ocl",
-    "order": "ord",
-    "position": "pos",
-    "role": "rol",
-    "secrets": "ten",
-    "strategy": "str",
-    "sweep": "swp",
-    "tenant": "ten",
-    "webhook_endpoint": "whe",
-}
-"""The id prefix of an event's subject, by the first part of its type."""
 
 _Row = cast(Any, EventRow)
 router = ApiRouter(prefix="/v1/events", tags=["Events"])
@@ -87,14 +63,17 @@ class EventOut(ApiModel):
     )
 
     id: str
-    type: str
+    type: str = Field(
+        description="One of the types that `/events` describes. There will be more: pass over what you do not know.",
+        json_schema_extra={"x-extensible-enum": list(TYPES)},
+    )
     position: int
     subject_id: str
     account_id: str | None
     recorded_at: datetime
     request_id: str | None
     act_as_grant_id: str | None = Field(description="The grant under which another tenant's person did it for you.")
-    data: dict[str, Any] = Field(description="What the event tells besides; depends on its type.")
+    data: dict[str, Any] = Field(description="What it tells besides: `/events` describes the fields of each type.")
 
     @classmethod
     def of(cls, row: EventRow) -> "EventOut":
@@ -102,7 +81,7 @@ class EventOut(ApiModel):
             id=encode_id(PREFIX, row.id),
             type=row.type,
             position=row.position or 0,
-            subject_id=encode_id(SUBJECTS.get(row.type.partition(".")[0], "obj"), row.subject_id),
+            subject_id=encode_id(SUBJECTS.get(family_of(row.type), "obj"), row.subject_id),
             account_id=encode_id("acc", row.account_id) if row.account_id else None,
             recorded_at=row.recorded_at,
             request_id=row.request_id,
@@ -116,19 +95,9 @@ def render(row: EventRow) -> bytes:
     return EventOut.of(row).model_dump_json().encode()
 
 
-def check_patterns(patterns: Sequence[str], param: str) -> tuple[str, ...]:
-    """Event types, or beginnings of them such as `order.*`. Raises `unknown_event_type`."""
-    for pattern in patterns:
-        family = pattern.partition(".")[0]
-        if family not in SUBJECTS or pattern.rstrip("*").count("*"):
-            known = ", ".join(f"{name}.*" for name in SUBJECTS)
-            raise invalid("unknown_event_type", f"{pattern[:64]!r} is no event type; they are of {known}.", param=param)
-    return tuple(patterns)
-
-
 def wanted(event: Told, patterns: Sequence[str]) -> bool:
     """Does one of the patterns name the event? None given: all do."""
-    return not patterns or any(fnmatchcase(event.type, pattern) for pattern in patterns)
+    return not patterns or any(matches(pattern, event.type) for pattern in patterns)
 
 
 @router.get(
@@ -163,7 +132,7 @@ async def stream_events(
     """Every event once and in order, also after a reconnect with the last `id`. A comment comes every five seconds.
     The stream ends when its credential does."""
     gateway, after = gateway_of(request), since if last_event_id is None else last_event_id
-    patterns = check_patterns(types or (), "types")
+    patterns = check_patterns(types or (), TYPES, param="types")
     if after is not None and after > (head := await gateway.hub.head(principal.tenant_id)):
         param = "since" if last_event_id is None else "Last-Event-ID"
         raise invalid("unknown_position", f"The last event has position {head}; send one up to it.", param=param)
@@ -213,6 +182,7 @@ async def list_events(
     )
     statement = select(EventRow).where(_Row.position.is_not(None))
     if type is not None:
+        check_patterns([type], TYPES, param="type")
         statement = statement.where(_Row.type == type)
     rows = (await tx.scalars(cursor.apply(statement, _Row.position))).all()
     return Page.of(cursor.cut(rows).map(EventOut.of))

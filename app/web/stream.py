@@ -27,7 +27,7 @@ from app.web.auth import ACT_AS, admitted
 from app.web.context import Gateway, gateway_of
 from app.web.models import ApiModel
 
-ORDER_EVENTS = ("order.", "fill.")
+ORDER_EVENTS = "order."
 NEEDS = {"orders": "orders:read", "quotes": "bars:read"}
 AUTH_SECONDS = 10.0
 HEARTBEAT_SECONDS = 15.0

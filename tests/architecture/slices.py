@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.architecture.source import WINGS, Module, dotted, modules, slice_of
 
 FILES = ("routes", "schemas", "service", "repository", "tables", "rules", "types", "library", "ports", "domain")
-PACKAGES = ("service", "rules", "types", "library")
+PACKAGES = ("service", "domain", "rules", "types", "library")
 """Names that may be a folder of modules, too. Plug-in folders may also hold data."""
 FOLDERS = {"sql": {".sql"}, "templates": {".html", ".txt", ".mjml", ".j2"}}
 MEETING_POINTS = ("service", "domain", "ports")

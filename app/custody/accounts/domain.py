@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
 
 from app.kernel.errors import DomainError, Kind, conflict, invalid
+from app.kernel.events import DecimalText, EventPayload, EventType
 from app.kernel.money import Money, currency_exponent
 from app.kernel.orders import Mode
 
@@ -82,3 +86,28 @@ def check_client_open(status: ClientStatus) -> None:
     """Raises `client_closed`: nothing is opened for a client who is gone."""
     if status is ClientStatus.CLOSED:
         raise conflict("client_closed", "This client is closed: reopen it (PATCH /v1/clients/{id}).", param="client_id")
+
+
+class ClientCreated(EventPayload):
+    external_ref: str = Field(description="Your own number for the client.")
+
+
+class ClientChanged(EventPayload):
+    """What changed, with its new value."""
+
+    name: str | None = Field(default=None, description="The new name, if it changed.")
+    status: Literal["active", "closed"] | None = Field(default=None, description="The new status, if it changed.")
+
+
+class AccountOpened(EventPayload):
+    name: str = Field(description="The account's name.")
+    mode: Literal["test", "live"] = Field(description="Whether its money is real.")
+    currency: str = Field(description="ISO 4217.")
+    opening_balance: DecimalText = Field(description="What it begins with, in its currency.")
+
+
+EVENTS = (
+    EventType("client.created", "cli", "An end customer was created.", ClientCreated),
+    EventType("client.changed", "cli", "An end customer was renamed, closed or reopened.", ClientChanged),
+    EventType("account.opened", "acc", "A trading account was opened and funded.", AccountOpened),
+)

@@ -17,6 +17,7 @@ from app.engine.schedule import schedule_named
 from app.infra.database import Tx
 from app.kernel.errors import conflict, not_found
 from app.kernel.ids import encode_id, uuid7
+from app.kernel.money import currency_exponent, format_scaled
 from app.kernel.orders import Mode
 from app.platform.plans.domain import QuotaName
 from app.platform.plans.service import consume
@@ -120,7 +121,7 @@ async def create_account(
             "name": account.name,
             "mode": account.mode,
             "currency": account.currency,
-            "opening_balance": str(asked.opening_balance),
+            "opening_balance": format_scaled(asked.opening_balance.minor, currency_exponent(account.currency)),
         },
         account_id=account.id,
     )

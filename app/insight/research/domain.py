@@ -15,12 +15,14 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from app.engine.bars import Int64
 from app.engine.program import MAX_NUMBER, Number
 from app.insight.backtest.domain import Plan
+from app.insight.backtest.domain.events import RunSucceeded
 from app.kernel.errors import DomainError, invalid
+from app.kernel.events import Because, EventPayload, EventType, Sha256
 from app.quant.performance import Array, performance, returns_of
 from app.quant.significance import Moments, moments
 from app.quant.surface import ranked
@@ -374,3 +376,16 @@ def spelled(space: Space) -> dict[str, Any]:
 def named(space: Space, points: Iterable[tuple[Number, ...]]) -> list[dict[str, Number]]:
     """Each combination by parameter."""
     return [dict(zip(space.axes, point, strict=True)) for point in points]
+
+
+class SweepCreated(EventPayload):
+    family: Sha256 = Field(description="Of the program without its parameters: sweeps of one family are one search.")
+    combinations: int = Field(description="How many runs it has.")
+
+
+EVENTS = (
+    EventType("sweep.created", "swp", "A sweep was asked for.", SweepCreated),
+    EventType("sweep.succeeded", "swp", "A sweep has its result.", RunSucceeded),
+    EventType("sweep.failed", "swp", "A sweep ended without a result.", Because),
+    EventType("sweep.cancelled", "swp", "A sweep was cancelled."),
+)

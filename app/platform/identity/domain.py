@@ -6,9 +6,13 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
+from pydantic import Field
+
 from app.kernel.errors import DomainError, Kind, invalid
+from app.kernel.events import EventPayload, EventType, Named
 from app.kernel.orders import Mode
 from app.platform.tenancy.domain import PERMISSIONS
 
@@ -116,3 +120,17 @@ def check_grant(scopes: Sequence[str], held: Collection[str]) -> list[str]:
 
 def _unauthenticated(code: str, message: str) -> DomainError:
     return DomainError(code, Kind.UNAUTHENTICATED, message)
+
+
+class CredentialCreated(EventPayload):
+    """What a new credential may do. Its secret is told once, to whoever made it, and never here."""
+
+    name: str = Field(description="The name that its maker gave it.")
+    scopes: list[str] = Field(description="What it may do.")
+    mode: Literal["test", "live"] = Field(description="The accounts that it may trade.")
+
+
+EVENTS = (
+    EventType("api_key.created", "key", "An API key was created.", CredentialCreated),
+    EventType("api_key.revoked", "key", "An API key was revoked.", Named),
+)

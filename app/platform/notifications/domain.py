@@ -1,12 +1,15 @@
 """Decides which events an endpoint hears, when a delivery is tried again, and when an endpoint is given up."""
 
-import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
 
 from app.kernel.errors import invalid
+from app.kernel.events import EventPayload, EventType, check_patterns, matches
 
 SCHEDULE = (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400)
 """Seconds before each attempt, after the one before (Standard Webhooks): the last is tried after some 33 hours."""
@@ -21,7 +24,6 @@ FORMER_SECRET_FOR = timedelta(hours=24)
 """How long the former secret signs, too, after a rotation."""
 
 API_VERSION = "1"
-_PATTERN = re.compile(r"\*|[a-z_]{1,40}\.(\*|[a-z_]{1,40})")
 
 
 class EndpointStatus(StrEnum):
@@ -53,24 +55,16 @@ class Attempt:
         return self.status == 410
 
 
-def check_patterns(patterns: Sequence[str]) -> list[str]:
-    """Sorted, each once. Raises `invalid_event_types`."""
-    wanted = sorted(set(patterns))
-    if not wanted or len(wanted) > MAX_PATTERNS:
+def check_event_types(patterns: Sequence[str], known: Collection[str]) -> list[str]:
+    """Sorted, each once. `known`: every event type. Raises `invalid_event_types`, `unknown_event_type`."""
+    if not patterns or len(set(patterns)) > MAX_PATTERNS:
         raise invalid("invalid_event_types", f"Name between 1 and {MAX_PATTERNS} event types.", param="event_types")
-    for pattern in wanted:
-        if _PATTERN.fullmatch(pattern) is None:
-            raise invalid(
-                "invalid_event_types",
-                f"{pattern[:64]!r} is no event type: it looks like order.filled, order.* or *.",
-                param="event_types",
-            )
-    return wanted
+    return check_patterns(patterns, known, param="event_types")
 
 
 def hears(patterns: Sequence[str], event_type: str) -> bool:
-    """Whether one of the patterns takes the event: itself, `order.*`, or `*`."""
-    return not {"*", event_type, f"{event_type.partition('.')[0]}.*"}.isdisjoint(patterns)
+    """Whether one of the patterns takes the event."""
+    return any(matches(pattern, event_type) for pattern in patterns)
 
 
 def seconds_until_next(attempts: int, outcome: Attempt, *, draw: int) -> int | None:
@@ -94,3 +88,25 @@ def parse_retry_after(value: str | None) -> int | None:
 def is_given_up(failing_since: datetime | None, *, now: datetime) -> bool:
     """Whether everything has failed for `DISABLED_AFTER`."""
     return failing_since is not None and now - failing_since >= DISABLED_AFTER
+
+
+class EndpointCreated(EventPayload):
+    event_types: list[str] = Field(description="The types and patterns that it hears.")
+
+
+class EndpointUpdated(EventPayload):
+    status: Literal["enabled", "disabled"] = Field(description="Its status after the change.")
+
+
+class EndpointDisabled(EventPayload):
+    reason: Literal["gone", "failing"] = Field(description="The receiver answered 410, or nothing reached it for days.")
+
+
+EVENTS = (
+    EventType("webhook_endpoint.created", "whe", "A webhook endpoint was created.", EndpointCreated),
+    EventType("webhook_endpoint.updated", "whe", "A webhook endpoint was changed.", EndpointUpdated),
+    EventType("webhook_endpoint.deleted", "whe", "A webhook endpoint was deleted with its deliveries."),
+    EventType("webhook_endpoint.secret_rotated", "whe", "A webhook endpoint got a new secret."),
+    EventType("webhook_endpoint.tested", "whe", "A test event was asked for; it goes to this endpoint only."),
+    EventType("webhook_endpoint.disabled", "whe", "A webhook endpoint was given up.", EndpointDisabled),
+)

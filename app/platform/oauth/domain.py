@@ -10,8 +10,10 @@ from typing import Any
 from uuid import UUID
 
 from app.kernel.errors import DomainError, Kind, conflict, invalid
+from app.kernel.events import EventType, Named
 from app.kernel.ids import decode_id
 from app.kernel.orders import Mode
+from app.platform.identity.domain import CredentialCreated
 
 ACCESS_LIFE = timedelta(minutes=5)
 ID_TOKEN_LIFE = timedelta(minutes=5)
@@ -383,3 +385,10 @@ def judge_refresh(facts: RefreshFacts, *, now: datetime) -> RefreshVerdict:
 def hash_secret(text: str) -> bytes:
     """SHA-256: what is hashed here carries 256 random bits, so no slow hash is needed."""
     return hashlib.sha256(text.encode()).digest()
+
+
+EVENTS = (
+    EventType("oauth_client.created", CLIENT, "An OAuth client was registered.", CredentialCreated),
+    EventType("oauth_client.secret_rotated", CLIENT, "An OAuth client got a new secret.", Named),
+    EventType("oauth_client.revoked", CLIENT, "An OAuth client was revoked, and all that was granted to it.", Named),
+)

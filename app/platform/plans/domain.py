@@ -19,6 +19,7 @@ from pydantic import (
 
 from app.kernel.costs import CostClass
 from app.kernel.errors import DomainError, Kind, invalid
+from app.kernel.events import EventPayload, EventType
 from app.kernel.orders import Mode
 
 
@@ -245,3 +246,13 @@ def quota_exceeded(
         f"{name} allows {limit:,}; {used:,} are used and this needs {asked:,}. {when}{more}",
         param=name.value,
     )
+
+
+class EntitlementsChanged(EventPayload):
+    version: int = Field(description="The number of this change: each is one more than the one before.")
+    what: str = Field(description="`plan`, `standing`, or the add-on or override that changed.")
+    to: str = Field(description="What it is now.")
+    reason: str = Field(description="Why, in a few words.")
+
+
+EVENTS = (EventType("entitlements.changed", "ten", "What the tenant is entitled to changed.", EntitlementsChanged),)

@@ -8,12 +8,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
+
+from pydantic import Field
 
 from app.engine.fills import SlippageModel, slipped
 from app.engine.schedule import Charges, charges, schedule_named
 from app.kernel.errors import DomainError, Kind, invalid
+from app.kernel.events import Because, DecimalText, EventPayload, EventType, Moment
 from app.kernel.instrument import TradingRules
 from app.kernel.money import currency_exponent, format_scaled, notional_minor
 from app.kernel.orders import Mode, OrderStatus, OrderType, Product, Side, Validity
@@ -287,3 +290,41 @@ def _exposure(command: PlaceOrder, context: Context, price: int, hold: int, *, r
         money_exp=currency_exponent(context.account["currency"]),
         reduces=reduces,
     )
+
+
+class DenialReason(EventPayload):
+    """A rule that denied the order, with its figures."""
+
+    rule: str = Field(description="The rule.")
+    verdict: Literal["deny"] = Field(description="What it said.")
+    limit: str = Field(description="What it allows: a decimal where it counts.")
+    value: str = Field(description="What the order would have come to.")
+    message: str = Field(description="What is wrong, and what to do.")
+
+
+class OrderDecided(EventPayload):
+    client_order_id: str = Field(description="The id that its caller gave the order.")
+    reasons: list[DenialReason] = Field(description="The rules that denied it; none for an accepted order.")
+
+
+class OrderFilled(EventPayload):
+    """One fill. The order itself says how much of it is filled by now."""
+
+    quantity: DecimalText = Field(description="How much this fill traded.")
+    price: DecimalText = Field(description="At what price.")
+    charges: DecimalText = Field(description="What this fill cost in charges, in the account's currency.")
+    currency: str = Field(description="ISO 4217.")
+    market_at: Moment = Field(description="When the market traded it, by its own clock.")
+
+
+EVENTS = (
+    EventType("order.accepted", "ord", "An order was placed and accepted; it will be sent.", OrderDecided),
+    EventType("order.denied", "ord", "An order was denied by the state or a rule; it ends here.", OrderDecided),
+    EventType("order.open", "ord", "The broker has the order."),
+    EventType("order.partially_filled", "ord", "A part of the order was filled.", OrderFilled),
+    EventType("order.filled", "ord", "The last part of the order was filled.", OrderFilled),
+    EventType("order.cancelled", "ord", "What was left of the order was taken back.", Because),
+    EventType("order.rejected", "ord", "The broker refused the order.", Because),
+    EventType("order.expired", "ord", "The order's time ended at the venue.", Because),
+    EventType("order.unknown", "ord", "The broker did not answer; it is being asked about the order.", Because),
+)

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from app.kernel.errors import DomainError
+from app.kernel.events import EventPayload, EventType
 from app.kernel.orders import OrderType, Side
 
 
@@ -96,3 +97,18 @@ def _finding(exposure: Exposure, rule: Rule, stored: Mapping[str, Any]) -> Findi
             value="",
             message="The stored limit does not fit the rule; set it again.",
         )
+
+
+class LimitSet(EventPayload):
+    rule: str = Field(description="The rule that the limit is for.")
+    parameters: dict[str, str | int] = Field(description="The rule's parameters that hold from now on.")
+
+
+class LimitCleared(EventPayload):
+    rule: str = Field(description="The rule whose own limit was taken back.")
+
+
+EVENTS = (
+    EventType("risk_limit.set", "lim", "A limit was set, for one account or, without one, for all.", LimitSet),
+    EventType("risk_limit.cleared", "lim", "An account's own limit was taken back.", LimitCleared),
+)

@@ -63,6 +63,8 @@ PUBLIC = (
             "/metrics",
             "/errors",
             "/errors.json",
+            "/events",
+            "/events.json",
             "/.well-known/jwks.json",
             "/.well-known/oauth-authorization-server",
             "/.well-known/openid-configuration",

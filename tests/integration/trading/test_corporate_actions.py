@@ -20,7 +20,7 @@ def action(venue: Venue, kind: str, **figures: int) -> dict[str, str]:
     }
 
 
-async def _happens(venue: Venue, entry: dict[str, str], times: int = 1) -> None:
+async def happens(venue: Venue, entry: dict[str, str], times: int = 1) -> None:
     last = int(venue.sent[-1][0].split("-")[0])
     for _ in range(times):
         await match_entries(venue.app, venue.feed, [(f"{last + 1}-0", entry)], after=venue.sent[-1][0])
@@ -43,7 +43,7 @@ async def _buy(venue: Venue, quantity: int) -> None:
 async def test_a_split_restates_the_position_once_and_keeps_its_cost(venue: Venue) -> None:
     await _buy(venue, 15)
     before, cash = await _held(venue), await _cash(venue)
-    await _happens(venue, action(venue, "split", numerator=2, denominator=1), times=2)
+    await happens(venue, action(venue, "split", numerator=2, denominator=1), times=2)
     after = await _held(venue)
     assert (after["quantity"], after["cost_minor"], await _cash(venue)) == (30, before["cost_minor"], cash)
     assert len(await venue.rows("select 1 from position_actions")) == 1
@@ -52,7 +52,7 @@ async def test_a_split_restates_the_position_once_and_keeps_its_cost(venue: Venu
 async def test_a_reverse_split_pays_the_fraction_in_cash(venue: Venue) -> None:
     await _buy(venue, 15)
     cash = await _cash(venue)
-    await _happens(venue, action(venue, "split", numerator=1, denominator=2), times=2)
+    await happens(venue, action(venue, "split", numerator=1, denominator=2), times=2)
     assert (await _held(venue))["quantity"] == 7
     assert await _cash(venue) > cash
 
@@ -61,14 +61,14 @@ async def test_a_split_lets_resting_orders_of_the_instrument_lapse(venue: Venue)
     await _buy(venue, 15)
     resting = await venue.order(order_type=OrderType.LIMIT, limit_price=PRICE - 1_000, validity=Validity.GTC)
     await venue.work()
-    await _happens(venue, action(venue, "split", numerator=2, denominator=1))
+    await happens(venue, action(venue, "split", numerator=2, denominator=1))
     assert await venue.status(resting.id) == "expired"
 
 
 async def test_a_dividend_is_paid_once_on_what_is_held(venue: Venue) -> None:
     await _buy(venue, 15)
     before, cash = await _held(venue), await _cash(venue)
-    await _happens(venue, action(venue, "dividend", amount=2_500), times=3)
+    await happens(venue, action(venue, "dividend", amount=2_500), times=3)
     assert await _cash(venue) == cash + 15 * 25
     assert await _held(venue) == before
     await venue.is_sound()

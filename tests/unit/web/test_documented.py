@@ -16,7 +16,7 @@ from app.web.routing import MannerlyRoute
 READS = frozenset[str]()
 """POSTs that read or preview only, and so need no Idempotency-Key. None so far."""
 
-PLAIN = ("/livez", "/readyz", "/metrics", "/errors", "/errors.json")
+PLAIN = ("/livez", "/readyz", "/metrics", "/errors", "/errors.json", "/events", "/events.json")
 """Routes without the API's manners: for probes, scrapers and people."""
 
 PROTOCOL = ("/.well-known/", "/oauth2/")

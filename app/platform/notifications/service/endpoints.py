@@ -17,11 +17,12 @@ from app.platform.notifications.domain import (
     FORMER_SECRET_FOR,
     DeliveryStatus,
     EndpointStatus,
-    check_patterns,
+    check_event_types,
 )
 from app.platform.notifications.service.delivering import queue_delivery, queue_work
 from app.platform.notifications.tables import WebhookDelivery, WebhookEndpoint
 from app.web.cursors import Cursor, Slice
+from app.web.event_types import TYPES
 
 MAX_ENDPOINTS = 20
 TABLE = "webhook_endpoints"
@@ -35,7 +36,7 @@ async def create_endpoint(
 
     Raises `invalid_url`, `invalid_event_types`, `too_many_endpoints`.
     """
-    checked, patterns = check_url(url, loopback=loopback), check_patterns(event_types)
+    checked, patterns = check_url(url, loopback=loopback), check_event_types(event_types, TYPES)
     endpoint_id, secret = uuid7(), _new_secret()
     sealed = await sealer.seal(tx, TABLE, "secret", endpoint_id, secret.encode())
     if await repository.count(tx) >= MAX_ENDPOINTS:
@@ -90,7 +91,7 @@ async def change_endpoint(
     if url is not None:
         endpoint.url = check_url(url, loopback=loopback)
     if event_types is not None:
-        endpoint.event_types = check_patterns(event_types)
+        endpoint.event_types = check_event_types(event_types, TYPES)
     if status is not None and status != endpoint.status:
         endpoint.status, endpoint.status_reason, endpoint.failing_since = status.value, None, None
         if status is EndpointStatus.ENABLED:

@@ -13,6 +13,7 @@ from uuid import UUID
 from app.infra.database import Database, Tx
 from app.kernel.errors import conflict, not_found
 from app.kernel.ids import encode_id, uuid7
+from app.kernel.times import format_time
 from app.platform.tenancy import repository
 from app.platform.tenancy.domain import CLOSING_GRACE, TenantStatus, check_recent_login, check_slug
 from app.platform.tenancy.ports import Credentials, Holdings, Tokens
@@ -91,7 +92,7 @@ async def close_tenant(
         "keys_revoked": await credentials.revoke_all(tx, now=now),
         "clients_revoked": await tokens.end_tenant(tx, now=now),
     }
-    tx.emit("tenant.closing", tenant.id, {"closes_at": tenant.closes_at.isoformat()} | ended)
+    tx.emit("tenant.closing", tenant.id, {"closes_at": format_time(tenant.closes_at)} | ended)
     await tx.flush()
     return tenant
 

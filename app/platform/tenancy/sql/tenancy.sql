@@ -64,22 +64,22 @@ CREATE OR REPLACE FUNCTION tenancy_open_grant(
 DECLARE
     v_parent uuid := current_setting('app.tenant_id')::uuid;
     v_is_child boolean;
+    v_said jsonb := jsonb_build_object('reason', p_reason, 'expires_at',
+        to_char(p_until AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'));
 BEGIN
     PERFORM set_config('app.tenant_id', p_child::text, true);
     v_is_child := EXISTS (SELECT FROM tenants t WHERE t.tenant_id = p_child AND t.parent_id = v_parent);
     IF v_is_child THEN
         INSERT INTO act_as_grants (tenant_id, id, side, other_tenant_id, mode, reason, user_id, key_id, opened_at, expires_at)
         VALUES (p_child, p_grant, 'child', v_parent, p_mode, p_reason, p_user, p_key, p_now, p_until);
-        PERFORM events_append('act_as.opened', p_grant, NULL, jsonb_build_object('reason', p_reason, 'expires_at', p_until),
-                              p_key, NULL, p_request_id, p_user, v_parent, p_grant);
+        PERFORM events_append('act_as.opened', p_grant, NULL, v_said, p_key, NULL, p_request_id, p_user, v_parent, p_grant);
     END IF;
     PERFORM set_config('app.tenant_id', v_parent::text, true);
     IF v_is_child THEN
         INSERT INTO act_as_grants (tenant_id, id, side, other_tenant_id, mode, reason, user_id, key_id, approval_id,
                                    opened_at, expires_at)
         VALUES (v_parent, p_grant, 'parent', p_child, p_mode, p_reason, p_user, p_key, p_approval, p_now, p_until);
-        PERFORM events_append('act_as.opened', p_grant, NULL, jsonb_build_object('reason', p_reason, 'expires_at', p_until),
-                              p_key, p_source_ip, p_request_id, p_user, NULL, p_grant);
+        PERFORM events_append('act_as.opened', p_grant, NULL, v_said, p_key, p_source_ip, p_request_id, p_user, NULL, p_grant);
     END IF;
     RETURN v_is_child;
 END $$;

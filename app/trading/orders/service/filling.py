@@ -11,6 +11,7 @@ from app.engine.schedule import charges, schedule_named
 from app.kernel.ids import uuid7
 from app.kernel.money import currency_exponent, format_scaled, format_trimmed
 from app.kernel.orders import Fill, Product, Side
+from app.kernel.times import format_time
 
 ATTEMPTS = 5
 _RECORD = "select orders_record_fill($1, $2::jsonb, $3, $4::jsonb, $5, $6, $7, $8::jsonb)"
@@ -77,7 +78,7 @@ def _writes(fill: Fill, found: dict[str, Any]) -> tuple[Any, ...]:
         "price": format_trimmed(fill.price, instrument["price_exp"]),
         "charges": format_scaled(fees.total, money),
         "currency": account["currency"],
-        "market_at": fill.occurred_at.isoformat(),
+        "market_at": format_time(fill.occurred_at),
     }
     cash = notional if fill.side is Side.SELL else -notional
     return (
