@@ -29,7 +29,6 @@ NEXT_COOKIE = "mandi_next"
 FORM_HEADER = "X-Form-Token"
 _LOCAL = re.compile(r"/(?![/\\])[\x21\x23-\x3b\x3d\x3f-\x5b\x5d-\x7e]*", re.ASCII)
 MAX_FORM_FIELDS = 20
-SHEET = "style.css.j2"
 
 
 def local_path(given: str | None, *, default: str) -> str:
@@ -62,8 +61,7 @@ class Pages:
         )
         self._key = key
         self.secure = secure
-        names = self._templates.list_templates(filter_func=lambda name: name.endswith(".css.j2"))
-        self._sheets = {name: self._templates.get_template(name).render() for name in names}
+        self._style = self._templates.get_template("style.css.j2").render()
 
     def show(
         self,
@@ -71,17 +69,16 @@ class Pages:
         template: str,
         *,
         status: int = 200,
-        sheet: str = SHEET,
         leads_to: str = "'self'",
         leads_out: bool = False,
         **facts: Any,
     ) -> HTMLResponse:
-        """The page, in the style of `sheet`. `leads_to`: the sources where its form may end, redirects included.
+        """The page. `leads_to`: the sources where its form may end, redirects included.
 
         `leads_out`: it may end on any host (a login inside OAuth). Browsers hold `form-action` against redirects too,
         so such a page goes without it.
         """
-        style = self._sheets[sheet]
+        style = self._style
         browser = request.cookies.get(self.cookie_name(FORM_COOKIE)) or secrets.token_urlsafe(16)
         html = self._templates.get_template(template).render(
             style=style, form_token=self._sign(browser, request), **facts

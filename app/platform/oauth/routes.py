@@ -30,7 +30,6 @@ clients = ApiRouter(prefix="/v1/oauth_clients", tags=["OAuth clients"])
 protocol = APIRouter(include_in_schema=False)
 Now = Annotated[datetime, Depends(now)]
 Writer = Annotated[Principal, Depends(requires("oauth_clients:write"))]
-_SHEET = "frame.css.j2"
 _ISSUE = [Depends(requires("oauth_clients:write")), idempotent_secret]
 
 
@@ -181,8 +180,8 @@ def _page(request: Request, answer: service.Answer) -> Response:
         return _answer(answer)
     shown = pages_of(request)
     if isinstance(answer, service.Refusal):
-        return shown.show(request, "refusal.html", status=answer.status, sheet=_SHEET, leads_to="'none'", page=answer)
-    return shown.show(request, "consent.html", sheet=_SHEET, leads_to=f"'self' {answer.target}", page=answer)
+        return shown.show(request, "refusal.html", status=answer.status, leads_to="'none'", page=answer)
+    return shown.show(request, "consent.html", leads_to=f"'self' {answer.target}", page=answer)
 
 
 def _answer(reply: service.Reply, extra: Mapping[str, str] | None = None) -> Response:
