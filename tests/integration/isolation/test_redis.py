@@ -30,6 +30,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 OF_ALL = {
     r"key work:sent:[a-z]+:\d+": "a wake-up of a shard, which many tenants share",
     r"key mandi:oauth:ended:jti:[\w-]{20,}": "a random token id, which only its holder knows",
+    r"key rate:anonymous:[0-9a-f.:/]+": "an address without a credential, before anybody is known",
+    r"key rate:probe": "whether Redis counts again",
     r"message work [a-z]+:\d+": "the same, announced",
     r"message events [0-9a-f-]{36}( [0-9a-f-]{36})*": "whose events have new places, and nothing else",
 }
@@ -102,7 +104,7 @@ async def test_what_redis_is_told_names_its_tenant_or_concerns_all(watched: Watc
 
 def _nameless(told: list[str], own_id: UUID) -> list[str]:
     """What neither names the tenant nor is known to concern all."""
-    names = (str(own_id), encode_id("ten", own_id))
+    names = (str(own_id), own_id.hex, encode_id("ten", own_id))
     return [
         text
         for text in told
