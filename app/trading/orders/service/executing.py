@@ -86,7 +86,7 @@ async def _ask(call: Any, order: BrokerOrder) -> Outcome:
         outcome: Outcome = await call(order)
     except Exception as error:
         log.error("broker.call_failed", order=str(order.order_id), exc_info=error)
-        return Unknown(repr(error)[:200])
+        return Unknown(f"the broker did not answer: {type(error).__name__}")  # what it said is for us, in the log
     return outcome
 
 
