@@ -4,6 +4,8 @@ Every test makes fresh tenants and cleans nothing. What connects is opened for e
 """
 
 import asyncio
+import io
+import logging
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
@@ -105,6 +107,24 @@ async def gateway_app(built: "FastAPI") -> "AsyncIterator[FastAPI]":
 
     async with LifespanManager(built, startup_timeout=30, shutdown_timeout=30):
         yield built
+
+
+@pytest.fixture
+def logged() -> "Iterator[io.StringIO]":
+    """What the process logs, at every level; afterwards logging is as it was."""
+    import structlog
+
+    from app.infra.logs import configure_logging
+
+    root, stream = logging.getLogger(), io.StringIO()
+    handlers, level = list(root.handlers), root.level
+    configure_logging("gateway", level="DEBUG", stream=stream)
+    yield stream
+    structlog.contextvars.clear_contextvars()
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(False)
 
 
 def pytest_configure(config: pytest.Config) -> None:

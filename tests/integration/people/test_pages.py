@@ -1,5 +1,6 @@
 """The pages, as a browser without scripts uses them: every flow, forged forms, cookies, where a login may lead."""
 
+import io
 import re
 import secrets
 from datetime import UTC, datetime
@@ -325,15 +326,12 @@ async def test_an_old_login_confirms_before_what_is_dangerous(browser: Browser, 
 
 
 async def test_no_secret_is_logged(
-    browser: Browser, gateway_app: FastAPI, app_settings: Settings, capsys: pytest.CaptureFixture[str]
+    browser: Browser,
+    gateway_app: FastAPI,
+    app_settings: Settings,
+    logged: io.StringIO,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    import io
-    import logging
-
-    from app.infra.logs import configure_logging
-
-    stream = io.StringIO()
-    configure_logging("test", level="DEBUG", stream=stream)
     email, password, wrong = fresh_email(), fresh_password(), fresh_password()
     await browser.send("/signup", email=email, password=password)
     link = await link_for(gateway_app, app_settings, email)
@@ -345,8 +343,7 @@ async def test_no_secret_is_logged(
     begun = await browser.send("/account/security/totp", page="/account/security")
     secret = _SECRET.search(begun.text)
     await browser.send("/forgot", email=email)
-    logging.getLogger().handlers.clear()
-    said = stream.getvalue() + capsys.readouterr().err
+    said = logged.getvalue() + capsys.readouterr().err
     assert '"route": "/login"' in said and "login.refused" in said
     assert session and device and secret
     for one in (password, wrong, token, session, device, secret[1], email):

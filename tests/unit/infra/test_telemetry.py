@@ -5,7 +5,6 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -24,18 +23,9 @@ BOUNDED_LABELS = {"method", "route", "status", "queue", "feed"}
 
 
 @pytest.fixture
-def stream() -> Iterator[io.StringIO]:
-    """Where the process logs to; everything is put back afterwards."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    stream = io.StringIO()
-    configure_logging("gateway", level="DEBUG", stream=stream)
-    yield stream
-    structlog.contextvars.clear_contextvars()
-    structlog.reset_defaults()
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.captureWarnings(False)
+def stream(logged: io.StringIO) -> io.StringIO:
+    """Where the process logs to."""
+    return logged
 
 
 def lines(stream: io.StringIO) -> list[dict[str, Any]]:
