@@ -262,7 +262,7 @@ def prepare(purpose: str) -> str:
 def pytest_arguments(arguments: list[str]) -> list[str]:
     """The suite on two processes, unless the caller chose."""
     chosen = any(a.startswith(("-n", "--numprocesses", "--dist")) or a in ("-p", "--pdb") for a in arguments)
-    return arguments if chosen else ["-n", "2"] + arguments
+    return arguments if chosen else ["-n", "2", "--dist", "worksteal"] + arguments
 
 
 def main(arguments: list[str]) -> int:
