@@ -92,6 +92,6 @@ def test_a_uv_setting_of_the_user_wins(start: ModuleType) -> None:
 
 
 def test_the_suite_runs_on_two_processes_unless_told_otherwise(start: ModuleType) -> None:
-    assert start.pytest_arguments(["-k", "ledger"]) == ["-n", "2", "-k", "ledger"]
+    assert start.pytest_arguments(["-k", "ledger"]) == ["-n", "2", "--dist", "worksteal", "-k", "ledger"]
     assert start.pytest_arguments(["-n0"]) == ["-n0"]
     assert start.pytest_arguments(["--pdb"]) == ["--pdb"]
