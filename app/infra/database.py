@@ -163,6 +163,11 @@ class Tx:
         """
         self.told.append(work)
 
+    def forget(self) -> None:
+        """Nothing follows the commit: what was done was taken back, to a savepoint."""
+        self.woken.clear()
+        self.told.clear()
+
     async def fetch(self, sql: str, *arguments: object) -> Sequence[asyncpg.Record]:
         rows: Sequence[asyncpg.Record] = await self._pool.fetch(sql, *arguments)
         return rows

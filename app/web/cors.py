@@ -15,12 +15,9 @@ from app.kernel.principal import Principal
 
 METHODS = "GET, POST, PUT, PATCH, DELETE"
 REQUEST_HEADERS = (
-    "Authorization, Content-Type, DPoP, Idempotency-Key, If-Match, If-None-Match, Mandi-Version, Request-Id"
+    "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, Mandi-Act-As, Request-Id"
 )
-EXPOSED = (
-    "ETag, Idempotent-Replayed, Location, Mandi-Version, RateLimit, RateLimit-Policy, Request-Id, Retry-After, "
-    "WWW-Authenticate"
-)
+EXPOSED = "ETag, Idempotent-Replayed, Location, RateLimit, RateLimit-Policy, Request-Id, Retry-After, WWW-Authenticate"
 PREFLIGHT_SECONDS = 7200
 
 

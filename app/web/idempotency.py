@@ -124,7 +124,7 @@ async def settle_refusal(request: Request, error: DomainError, response: Respons
     if held is None or error.kind in _UNSETTLED:
         return False
     await held.effect.rollback()
-    held.tx.woken.clear()
+    held.tx.forget()
     await _keep(held, response)
     return True
 

@@ -81,8 +81,8 @@ class Limiter:
 
 
 def buckets_of(principal: Principal, cost_class: CostClass, rates: ClassRates) -> list[Bucket]:
-    """The tenant's bucket and the credential's. The braces keep both on one node of a Redis cluster."""
-    key = f"rate:{{{principal.tenant_id.hex}}}:{cost_class}"
+    """The tenant's bucket and the credential's."""
+    key = f"rate:{principal.tenant_id}:{cost_class}"
     return [
         Bucket(cost_class.value, key, rates.tenant),
         Bucket(f"{cost_class}-key", f"{key}:{principal.key_id.hex}", rates.credential),

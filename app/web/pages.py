@@ -26,7 +26,6 @@ SESSION_COOKIE = "mandi_session"
 DEVICE_COOKIE = "mandi_device"
 FORM_COOKIE = "mandi_form"
 NEXT_COOKIE = "mandi_next"
-FORM_HEADER = "X-Form-Token"
 _LOCAL = re.compile(r"/(?![/\\])[\x21\x23-\x3b\x3d\x3f-\x5b\x5d-\x7e]*", re.ASCII)
 MAX_FORM_FIELDS = 20
 

@@ -8,15 +8,14 @@ its credential is looked up; exits are not, since they might be a neighbour's be
 import ipaddress
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.infra.rates import Bucket, Level, Rate, RateStore, Verdict
-from app.web.context import Gateway, gateway_of, request_id_of
+from app.web.context import Gateway, request_id_of
 from app.web.errors import STATUS, problem
 from app.web.limits import headers_of, rate_limited, show, shown
 
@@ -66,10 +65,6 @@ class Sources:
                 del self._refused[next(iter(self._refused))]
         return verdict
 
-    async def take(self, policy: str, source: str, rate: Rate) -> Verdict:
-        """Count one call of `source` against a stricter rate of its own."""
-        return await self._rates.take([Bucket(policy, f"rate:{policy}:{source}", rate)], 1)
-
     def refused(self, source: str) -> Verdict | None:
         """The refusal that still holds for `source`, from memory."""
         until = self._refused.get(source)
@@ -91,25 +86,6 @@ class Sources:
 
     def _bucket(self, source: str) -> Bucket:
         return Bucket(ANONYMOUS, f"rate:{ANONYMOUS}:{source}", self._rate)
-
-
-@dataclass(frozen=True, slots=True)
-class LimitedBySource:
-    """A dependency for public routes whose work is dear, such as checking a password."""
-
-    policy: str
-    rate: Rate
-
-    async def __call__(self, request: Request) -> None:
-        verdict = await gateway_of(request).sources.take(self.policy, source_of(request.scope), self.rate)
-        show(request.scope, verdict)
-        if not verdict.admitted:
-            raise rate_limited(verdict)
-
-
-def limited_by_source(policy: str, quota: int, window_s: int) -> LimitedBySource:
-    """`Depends(limited_by_source("sign-in", 10, 60))`: so many calls of one address, or 429. First in the list."""
-    return LimitedBySource(policy, Rate(quota, window_s))
 
 
 class SourceBoundary:

@@ -39,7 +39,7 @@ async def rehearsed(tx: Tx) -> AsyncIterator[None]:
     finally:
         if effect.is_active:
             await effect.rollback()
-        tx.woken.clear()
+        tx.forget()
 
 
 OpenTx = Annotated[Tx, Depends(open_tx, scope="function")]

@@ -18,7 +18,6 @@ _ADD_ONS = {
     "accounts": {"features": [], "limits": {"accounts": 10}},
     "deployments": {"features": [], "limits": {"deployments": 10}},
     "backtest_cells": {"features": [], "limits": {"backtest_cells": 100_000_000_000}},
-    "webhooks": {"features": ["webhooks"], "limits": {}},
 }
 
 

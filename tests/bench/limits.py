@@ -85,7 +85,7 @@ async def _call(app: FastAPI, path: str) -> None:
 async def measure(url: str) -> list[Figure]:
     """Microseconds: a limited request against a bare one, and the library's four calls against our one."""
     client = open_redis(url)
-    store, key = RateStore(client, processes=1), f"rate:{{{uuid7().hex}}}"
+    store, key = RateStore(client, processes=1), f"rate:{uuid7()}"
     app = _app(Limiter(store, _Unlimited()))
     buckets = [Bucket("reads", f"{key}:t", _RATE), Bucket("reads-key", f"{key}:k", _RATE)]
     pool = BlockingConnectionPool.from_url(url, max_connections=16)

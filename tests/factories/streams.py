@@ -9,6 +9,7 @@ from uuid import UUID
 
 import httpx
 from fastapi import FastAPI
+from sqlalchemy import text
 from websockets.asyncio.client import ClientConnection, connect
 
 from app.infra.database import Database
@@ -34,6 +35,17 @@ async def emit(database: Database, tenant_id: UUID, *types: str) -> None:
         for name in types:
             tx.emit(name, uuid7(), {"name": name})
             await tx.flush()
+
+
+async def stamped(database: Database, tenant_id: UUID) -> None:
+    """Wait until everything that happened so far has its position."""
+    waiting = text("select count(*) from events where position is null")
+    async with asyncio.timeout(20):
+        while True:
+            async with database.tx(tenant_id) as tx:
+                if (await tx.execute(waiting)).scalar_one() == 0:
+                    return
+            await asyncio.sleep(0.02)
 
 
 class Reader:

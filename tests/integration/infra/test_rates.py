@@ -20,7 +20,7 @@ pytestmark = pytest.mark.asyncio
 
 
 def bucket(quota: int, window_s: int = 3_600, name: str = "orders") -> Bucket:
-    return Bucket(name, f"rate:{{{uuid7().hex}}}:{name}", Rate(quota, window_s))
+    return Bucket(name, f"rate:{uuid7()}:{name}", Rate(quota, window_s))
 
 
 @pytest_asyncio.fixture

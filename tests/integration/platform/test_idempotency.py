@@ -22,7 +22,7 @@ from app.web.auth import requires
 from app.web.idempotency import idempotent
 from app.web.models import ApiModel
 from app.web.routing import ApiRouter
-from app.web.transaction import OpenTx
+from app.web.transaction import OpenTx, rehearsed
 from tests.factories.tenants import TenantWithKey, make_key, make_tenant
 
 pytestmark = pytest.mark.asyncio
@@ -61,6 +61,11 @@ def probing(gateway_app: FastAPI) -> FastAPI:
     async def probe(how: str, body: ProbeBody, tx: OpenTx, response: Response) -> dict[str, str]:
         tx.emit("probe", uuid7(), {})
         await tx.flush()
+
+        async def tell() -> None:
+            gateway_app.state.told.append(how)
+
+        tx.tell(tell)
         if how == "commit_fails":
 
             @event.listens_for(tx.session.sync_session, "before_commit")
@@ -77,8 +82,28 @@ def probing(gateway_app: FastAPI) -> FastAPI:
         response.headers["Location"] = "/v1/somewhere"
         return {"made": str(uuid7())}
 
+    gateway_app.state.told = []
     gateway_app.include_router(router)
     return gateway_app
+
+
+async def test_what_was_taken_back_tells_nobody(
+    client: httpx.AsyncClient, probing: FastAPI, database: Database
+) -> None:
+    tenant = await make_tenant(database)
+    for how in ("well", "refused", "unavailable", "commit_fails"):
+        await client.post(f"/probe/{how}", headers=_keyed(tenant, how), json={})
+    await client.post("/probe/well", headers=_keyed(tenant, "well"), json={})
+    assert probing.state.told == ["well"]
+    async with database.tx(tenant.tenant_id) as tx:
+        async with rehearsed(tx):
+            tx.wake("backtests")
+            tx.tell(_never)
+        assert (tx.woken, tx.told) == (set(), [])
+
+
+async def _never() -> None:
+    raise AssertionError("a rehearsal told somebody")
 
 
 async def test_the_same_request_again_gets_the_same_bytes_and_does_nothing(

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 from asgi_lifespan import LifespanManager
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from pydantic import SecretStr
 from starlette.types import Receive, Scope, Send
 
@@ -21,7 +21,6 @@ from app.local.valkey import EmbeddedValkey, temporary_valkey
 from app.main import create_app
 from app.web.auth import cost_of
 from app.web.openapi import routes_of
-from app.web.sources import limited_by_source
 from tests.factories.entitlements import override, slow_tenant
 from tests.factories.gateway import EXITS
 from tests.factories.tenants import TenantWithKey, make_key, make_tenant
@@ -253,21 +252,6 @@ async def test_what_takes_risk_away_weighs_nothing_and_orders_are_orders(gateway
     assert found["POST /v1/sweeps"].cost_class == "backtests"
     operation = app.openapi()["paths"]["/v1/orders"]["post"]
     assert operation["x-cost"] == {"class": "orders", "weight": 1}
-
-
-async def test_a_public_route_can_have_a_stricter_rate_for_each_address(app_settings: Settings) -> None:
-    async with gateway(app_settings) as app:
-
-        @app.post("/sign-in", dependencies=[Depends(limited_by_source("sign-in", 2, 60))])
-        async def sign_in() -> None:
-            return None
-
-        async with caller(app, fresh_address()) as client, caller(app, fresh_address()) as neighbour:
-            answers = [await client.post("/sign-in") for _ in range(3)]
-            assert [answer.status_code for answer in answers] == [200, 200, 429]
-            assert figures(answers[2])["sign-in"][:3] == (2, 60, 0)
-            assert int(answers[2].headers["Retry-After"]) >= 1
-            assert (await neighbour.post("/sign-in")).status_code == 200
 
 
 async def test_a_permission_can_need_a_feature_of_the_plan(app_settings: Settings, database: Database) -> None:

@@ -57,9 +57,11 @@ class Signed:
         return opened.status_code, (await refresh(self.http, self.application, tokens["refresh_token"])).status_code
 
 
-@pytest_asyncio.fixture
-async def signed(gateway_app: FastAPI, client: httpx.AsyncClient, database: Database) -> Signed:
-    tenant, who = await make_tenant(database), await make_person(gateway_app.state.people)
+async def _member_and_application(
+    app: FastAPI, database: Database
+) -> tuple[TenantWithKey, Somebody, UUID, IssuedClient]:
+    """An analyst of a tenant, and an application that asks for more than an analyst may."""
+    tenant, who = await make_tenant(database), await make_person(app.state.people)
     async with database.tx(tenant.tenant_id) as tx:
         member = await add_member(tx, email=who.email, role=Role.ANALYST, user_id=who.person.id)
     application = await make_client(
@@ -70,9 +72,15 @@ async def signed(gateway_app: FastAPI, client: httpx.AsyncClient, database: Data
         scopes=("openid", "orders:read", "orders:write"),
         redirect_uris=(CALLBACK,),
     )
+    return tenant, who, member.id, application
+
+
+@pytest_asyncio.fixture
+async def signed(gateway_app: FastAPI, client: httpx.AsyncClient, database: Database) -> Signed:
+    tenant, who, member_id, application = await _member_and_application(gateway_app, database)
     browser = Browser(gateway_app)
     await browser.log_in(who)
-    return Signed(browser, who, member.id, tenant, application, client)
+    return Signed(browser, who, member_id, tenant, application, client)
 
 
 ENDED, GOES_ON = (401, 400), (200, 200)
@@ -184,17 +192,7 @@ async def test_a_proof_that_is_too_old_is_renewed_in_the_same_login(signed: Sign
 async def test_a_member_signs_in_consents_and_the_client_acts_within_his_role(
     gateway_app: FastAPI, client: httpx.AsyncClient, database: Database
 ) -> None:
-    tenant, who = await make_tenant(database), await make_person(gateway_app.state.people)
-    async with database.tx(tenant.tenant_id) as tx:
-        member = await add_member(tx, email=who.email, role=Role.ANALYST, user_id=who.person.id)
-    application = await make_client(
-        database,
-        tenant.tenant_id,
-        method=AuthMethod.BASIC,
-        grants=(GrantType.CODE, GrantType.REFRESH),
-        scopes=("openid", "orders:read", "orders:write"),
-        redirect_uris=(CALLBACK,),
-    )
+    tenant, who, member_id, application = await _member_and_application(gateway_app, database)
     browser = Browser(gateway_app)
     asked = asking(application, scope="openid orders:read orders:write", state=secrets.token_hex(4))
     wanted = {name: value for name, value in asked.items() if value is not None}
@@ -212,7 +210,7 @@ async def test_a_member_signs_in_consents_and_the_client_acts_within_his_role(
     allowed = await client.get("/v1/orders", headers=bearer(tokens["access_token"]))
     assert allowed.status_code == 200
     async with database.tx(tenant.tenant_id) as tx:
-        await suspend_member(tx, member.id, tokens=Heard(), now=now())
+        await suspend_member(tx, member_id, tokens=Heard(), now=now())
     refused = await client.get("/v1/orders", headers=bearer(tokens["access_token"]))  # whose end nobody published
     assert (refused.status_code, refused.json()["code"]) == (403, "role_lacks_permission")
     ended = await refresh(client, application, tokens["refresh_token"])

@@ -17,7 +17,7 @@ from app.main import create_app
 from app.market.data.service import seed_reference, stream_key
 from app.web import stream
 from tests.factories.gateway import serving
-from tests.factories.streams import Served, ask, connected, emit, streaming, told
+from tests.factories.streams import Served, ask, connected, emit, stamped, streaming, told
 from tests.factories.tenants import TenantWithKey, make_tenant
 
 pytestmark = pytest.mark.asyncio
@@ -126,6 +126,7 @@ async def _get(served: Served, tenant: TenantWithKey, path: str) -> Any:
 
 async def test_own_orders_are_told_and_a_client_goes_on_where_it_broke_off(served: Served) -> None:
     tenant, other = await make_tenant(served.database), await make_tenant(served.database)
+    await stamped(served.database, tenant.tenant_id)
     async with connected(served, **tenant.headers) as socket:
         assert await told(socket) == {"type": "authenticated", "tenant_id": encode_id("ten", tenant.tenant_id)}
         place = (await ask(socket, op="subscribe", channel="orders"))["position"]
@@ -133,11 +134,10 @@ async def test_own_orders_are_told_and_a_client_goes_on_where_it_broke_off(serve
         await emit(served.database, tenant.tenant_id, "order.created", "member.added", "order.filled")
         events = [(await told(socket))["event"] for _ in range(2)]
         assert [one["type"] for one in events] == ["order.created", "order.filled"]
-        first = events[0]["position"]  # what happened before may get its place only now
-        assert first > place and events[1]["position"] == first + 2
+        assert [one["position"] for one in events] == [place + 1, place + 3]
     async with connected(served, **tenant.headers) as socket:
         await told(socket)
-        await ask(socket, op="subscribe", channel="orders", since=first)
+        await ask(socket, op="subscribe", channel="orders", since=place + 1)
         assert (await told(socket))["event"] == events[1]
 
 

@@ -32,7 +32,7 @@ async def test_a_preflight_of_a_registered_origin_is_answered_and_may_be_cached(
     assert (answer.status_code, answer.content) == (204, b"")
     assert answer.headers["Access-Control-Allow-Origin"] == OURS
     assert "POST" in answer.headers["Access-Control-Allow-Methods"]
-    for name in ("Authorization", "Idempotency-Key", "If-Match"):
+    for name in ("Authorization", "Idempotency-Key", "If-Match", "Mandi-Act-As"):
         assert name in answer.headers["Access-Control-Allow-Headers"]
     assert int(answer.headers["Access-Control-Max-Age"]) > 0
     assert "Origin" in answer.headers["Vary"]

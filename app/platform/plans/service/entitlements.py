@@ -30,7 +30,6 @@ from app.platform.plans.domain import (
 )
 from app.platform.plans.tables import Entitlements
 
-DEFAULT_PLAN = "free"
 _OVERRIDES = TypeAdapter(dict[str, Override])
 _ADD_ONS = TypeAdapter(dict[str, int])
 _TIME = TypeAdapter(datetime)
