@@ -10,7 +10,6 @@ class Kind(StrEnum):
     NOT_FOUND = "not_found"
     CONFLICT = "conflict"
     STALE = "stale"
-    UNCONDITIONAL = "unconditional"
     LIMITED = "limited"
     UNAVAILABLE = "unavailable"
 

@@ -29,7 +29,6 @@ _REMEDIES = {
     413: "Send less at a time.",
     415: "Send JSON, as application/json, uncompressed.",
     422: "Correct the field that `param` names. Nothing was written.",
-    428: "Send the header that `param` names.",
     429: "Wait for as long as Retry-After says, then send it again.",
     431: "Send fewer or shorter headers.",
     500: "Try again later, and tell support the request_id.",

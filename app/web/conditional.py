@@ -61,21 +61,9 @@ class Precondition:
     def given(self) -> bool:
         return self.header is not None
 
-    def check(self, present: ApiModel, *, required: bool = False) -> None:
-        """Raise `precondition_failed` when `present`, read under a lock, is not what the caller knows.
-
-        `required`: `precondition_required` when it said nothing.
-        """
-        if self.header is None:
-            if required:
-                raise DomainError(
-                    "precondition_required",
-                    Kind.UNCONDITIONAL,
-                    "Send If-Match with the ETag that GET gave, so that no change of somebody else's is lost.",
-                    param="If-Match",
-                )
-            return
-        if not _names(self.header, etag_of(present), weakly=False):
+    def check(self, present: ApiModel) -> None:
+        """Raise `precondition_failed` when `present`, read under a lock, is not what the caller knows."""
+        if self.header is not None and not _names(self.header, etag_of(present), weakly=False):
             raise DomainError(
                 "precondition_failed",
                 Kind.STALE,

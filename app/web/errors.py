@@ -26,7 +26,6 @@ STATUS: dict[Kind, int] = {
     Kind.NOT_FOUND: 404,
     Kind.CONFLICT: 409,
     Kind.STALE: 412,
-    Kind.UNCONDITIONAL: 428,
     Kind.LIMITED: 429,
     Kind.UNAVAILABLE: 503,
 }

@@ -24,8 +24,8 @@ from app.web.transaction import OpenTx
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
 KEPT_HEADERS = ("content-type", "location", "etag")
-_UNSETTLED = (Kind.LIMITED, Kind.UNAVAILABLE)
-"""Refusals that say nothing about the request itself: the same key may ask again."""
+_UNSETTLED = (Kind.LIMITED, Kind.UNAVAILABLE, Kind.UNAUTHENTICATED)
+"""Refusals that say nothing about the request itself: the same key may ask again, after a new login, for example."""
 
 IdempotencyKey = Annotated[
     str | None,

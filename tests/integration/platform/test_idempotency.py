@@ -15,7 +15,7 @@ from sqlalchemy import event, text
 from app.infra.database import Database
 from app.infra.idempotency.keys import prune
 from app.infra.settings import Settings
-from app.kernel.errors import DomainError, Kind, conflict
+from app.kernel.errors import DomainError, Kind, StepUpError, conflict
 from app.kernel.ids import uuid7
 from app.main import create_app
 from app.web.auth import requires
@@ -79,6 +79,8 @@ def probing(gateway_app: FastAPI) -> FastAPI:
             raise conflict("probe_refused", "It is refused.")
         if how == "unavailable":
             raise DomainError("probe_unavailable", Kind.UNAVAILABLE, "Not now.")
+        if how == "login_needed":
+            raise StepUpError(600)
         response.headers["Location"] = "/v1/somewhere"
         return {"made": str(uuid7())}
 
@@ -195,7 +197,10 @@ async def test_a_running_request_makes_the_same_key_a_409(client: httpx.AsyncCli
     assert after.content == first.content
 
 
-@pytest.mark.parametrize(("how", "status"), [("commit_fails", 500), ("handler_fails", 500), ("unavailable", 503)])
+@pytest.mark.parametrize(
+    ("how", "status"),
+    [("commit_fails", 500), ("handler_fails", 500), ("unavailable", 503), ("login_needed", 401)],
+)
 async def test_what_did_not_commit_leaves_no_effect_and_no_answer(
     client: httpx.AsyncClient, probing: FastAPI, database: Database, how: str, status: int
 ) -> None:

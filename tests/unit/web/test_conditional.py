@@ -19,7 +19,7 @@ def test_a_tag_is_that_of_the_bytes_that_get_sends() -> None:
 
 @pytest.mark.parametrize("header", ["*", etag_of(Shown(value=1)), f'"x", {etag_of(Shown(value=1))}'])
 def test_a_precondition_that_holds_passes(header: str) -> None:
-    Precondition(header).check(Shown(value=1), required=True)
+    Precondition(header).check(Shown(value=1))
 
 
 @pytest.mark.parametrize("header", [etag_of(Shown(value=2)), "W/" + etag_of(Shown(value=1)), "", "nonsense"])
@@ -29,8 +29,5 @@ def test_one_that_does_not_hold_is_a_412(header: str) -> None:
     assert (caught.value.code, STATUS[caught.value.kind]) == ("precondition_failed", 412)
 
 
-def test_a_missing_one_is_a_428_where_it_is_required_and_nothing_elsewhere() -> None:
+def test_a_missing_one_asks_for_nothing() -> None:
     Precondition(None).check(Shown(value=1))
-    with pytest.raises(DomainError) as caught:
-        Precondition(None).check(Shown(value=1), required=True)
-    assert (caught.value.code, STATUS[caught.value.kind]) == ("precondition_required", 428)
