@@ -4,7 +4,8 @@ A bucket of `quota` calls refills evenly within `window_s`, one call each `inter
 algorithm, ITU-T I.371). All it stores is the instant at which it will be full again, so one number per bucket is read
 and written, and every figure is a whole number of microseconds. Redis runs the arithmetic of `draw` as one script over
 all buckets of a call, on its own clock: all of them are drawn from, or none (decision 0010). What a process is asked
-while it waits for Redis goes there together, call by call, in the next round trip.
+while it waits for Redis goes there together, call by call, in the next round trip. A caller who comes again and again
+has some of his next calls drawn ahead, which his process then lets through by itself.
 
 While Redis is away, each process keeps its own buckets of `quota // processes`. One failure is enough to stop asking:
 a background probe, no request, finds out when Redis is back.
@@ -14,6 +15,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import structlog
 from redis.asyncio import Redis
@@ -30,10 +32,17 @@ TOGETHER = 200
 deadline: a busy process must not take its own queue for a silent Redis, and let everything through when limits matter
 most."""
 
-PACE_S = 0.002
-"""Between the starts of two round trips of a busy process: one costs it as much as the rest of a small request, so the
-calls of two milliseconds share it. Whoever calls after a pause waits for nothing."""
+AHEAD_S = 0.05
+"""How long calls that were drawn ahead may be let through; what is left of them goes back to its buckets then."""
 
+MOST_AHEAD = 64
+SPARE_SHARE = 16
+"""Ahead of time at most one call in so many that remain is drawn: none at all where a rate is nearly used up."""
+
+KEPT_S = 1.0
+"""How long a caller's last calls are remembered."""
+
+TICK_S = 0.05
 PROBE_S = 0.25
 LOCAL_BUCKETS = 20_000
 """Buckets that one process keeps while Redis is away; beyond, those unused longest are forgotten."""
@@ -72,16 +81,14 @@ class Bucket:
     rate: Rate
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
+class Level(NamedTuple):
     """What is left in a bucket, and how long until it is full again."""
 
     remaining: int
     full_in_us: int
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """Whether a call passes, what each bucket holds after it, and when a refused one would pass."""
 
     admitted: bool
@@ -93,15 +100,23 @@ class Verdict:
 def draw(full_at: Sequence[int], rates: Sequence[Rate], weight: int, *, now_us: int) -> tuple[int, list[int]]:
     """How long to wait, in µs (0: it passes), and when each bucket is full again after this call.
 
-    `full_at`: when each would be full without it. A weight of 0 always passes; one above the quota takes all of it.
+    `full_at`: when each would be full without it. A weight of 0 always passes; one above the quota takes all of it; a
+    negative one gives calls back.
     """
     starts = [max(full, now_us) for full in full_at]
-    if weight == 0:
-        return 0, starts
+    if weight <= 0:
+        given = [full + weight * rate.interval_us for full, rate in zip(starts, rates, strict=True)]
+        return 0, [max(full, now_us) for full in given]
     ends = [full + min(weight, rate.quota) * rate.interval_us for full, rate in zip(starts, rates, strict=True)]
     waits = [end - now_us - rate.quota * rate.interval_us for end, rate in zip(ends, rates, strict=True)]
     wait = max(0, *waits)
     return wait, starts if wait else ends
+
+
+def spare(full_at: Sequence[int], rates: Sequence[Rate], *, now_us: int) -> int:
+    """How many calls may be drawn ahead of time from buckets that are full again then."""
+    remaining = (level(full, rate, now_us=now_us).remaining for full, rate in zip(full_at, rates, strict=True))
+    return min(remaining) // SPARE_SHARE
 
 
 def level(full_at: int, rate: Rate, *, now_us: int) -> Level:
@@ -110,10 +125,12 @@ def level(full_at: int, rate: Rate, *, now_us: int) -> Level:
     return Level(max(0, (rate.quota * rate.interval_us - missing) // rate.interval_us), missing)
 
 
-# `draw` once more, where all processes meet. Numbers stay below 2^53; '%.0f', because Lua prints them in 14 digits.
-# ARGV: the time in µs or 0 for the server's own, then of each call its weight, how many of KEYS it has, and quota and
-# interval in µs of each. Says of each call its wait, then what remains of each key and when it is full.
-SCRIPT = """
+# `draw` once more, and `spare`, where all processes meet. Numbers stay below 2^53; '%.0f', because Lua prints them in
+# 14 digits. ARGV: the time in µs or 0 for the server's own, then of each call its weight, how many more to draw ahead,
+# how many of KEYS it has, and quota and interval in µs of each. Says of each call its wait, how many were drawn ahead,
+# then what remains of each key and when it is full.
+SCRIPT = (
+    """
 local now = tonumber(ARGV[1])
 if now == 0 then
     local time = redis.call('TIME')
@@ -121,41 +138,95 @@ if now == 0 then
 end
 local at, key, said = 2, 0, {}
 while at < #ARGV do
-    local weight, many = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
-    local starts, ends, wait = {}, {}, 0
+    local weight, ahead, many = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+    local fulls, quotas, intervals, wait = {}, {}, {}, 0
     for i = 1, many do
-        local quota, interval = tonumber(ARGV[at + 2 * i]), tonumber(ARGV[at + 2 * i + 1])
-        starts[i] = math.max(tonumber(redis.call('GET', KEYS[key + i]) or '0'), now)
-        ends[i] = starts[i] + math.min(weight, quota) * interval
+        quotas[i], intervals[i] = tonumber(ARGV[at + 1 + 2 * i]), tonumber(ARGV[at + 2 + 2 * i])
+        fulls[i] = math.max(tonumber(redis.call('GET', KEYS[key + i]) or '0'), now)
         if weight > 0 then
-            wait = math.max(wait, ends[i] - now - quota * interval)
+            local capacity = quotas[i] * intervals[i]
+            wait = math.max(wait, fulls[i] + math.min(weight, quotas[i]) * intervals[i] - now - capacity)
         end
+    end
+    if weight ~= 0 and wait == 0 then
+        for i = 1, many do
+            fulls[i] = math.max(now, fulls[i] + math.min(weight, quotas[i]) * intervals[i])
+            local remaining = math.floor((quotas[i] * intervals[i] - (fulls[i] - now)) / intervals[i])
+            ahead = math.min(ahead, math.floor(remaining / SPARE_SHARE))
+        end
+        for i = 1, many do
+            fulls[i] = fulls[i] + ahead * intervals[i]
+            if fulls[i] > now then
+                local expiry = math.ceil((fulls[i] - now) / 1000)
+                redis.call('SET', KEYS[key + i], string.format('%.0f', fulls[i]), 'PX', expiry)
+            else
+                redis.call('DEL', KEYS[key + i])
+            end
+        end
+    else
+        ahead = 0
     end
     said[#said + 1] = wait
+    said[#said + 1] = ahead
     for i = 1, many do
-        local quota, interval = tonumber(ARGV[at + 2 * i]), tonumber(ARGV[at + 2 * i + 1])
-        local full = starts[i]
-        if weight > 0 and wait == 0 then
-            full = ends[i]
-            redis.call('SET', KEYS[key + i], string.format('%.0f', full), 'PX', math.ceil((full - now) / 1000))
-        end
-        said[#said + 1] = math.max(0, math.floor((quota * interval - (full - now)) / interval))
-        said[#said + 1] = full - now
+        said[#said + 1] = math.max(0, math.floor((quotas[i] * intervals[i] - (fulls[i] - now)) / intervals[i]))
+        said[#said + 1] = fulls[i] - now
     end
-    at, key = at + 2 + 2 * many, key + many
+    at, key = at + 3 + 2 * many, key + many
 end
 return said
 """
+).replace("SPARE_SHARE", str(SPARE_SHARE))
 _PROBE = Bucket("probe", "rate:probe", Rate(1_000, 1))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Call:
-    """A call that waits for its verdict: None when Redis gives none."""
+    """A call that waits for its verdict: None when Redis gives none, and no caller when calls are given back."""
 
     buckets: tuple[Bucket, ...]
     weight: int
-    verdict: "asyncio.Future[Verdict | None]"
+    ahead: int
+    verdict: "asyncio.Future[_Answer | None] | None"
+
+
+class _Answer(NamedTuple):
+    verdict: Verdict
+    ahead: int
+
+
+@dataclass(slots=True)
+class _Caller:
+    """Whoever draws from the same buckets: what he drew since Redis was last asked, and what is drawn ahead for him."""
+
+    buckets: tuple[Bucket, ...]
+    asked_at: float
+    drawn: int = 0
+    asking: int = 0
+    left: int = 0
+    until: float = 0.0
+    levels: tuple[Level, ...] = ()
+
+    def wanted(self, now: float) -> int:
+        """How many calls to draw ahead when asking now: as many as came in the time that they would be good for."""
+        if self.asking or now - self.asked_at >= AHEAD_S:
+            return 0
+        return min(MOST_AHEAD, 2 * self.drawn)
+
+    def let_through(self, weight: int, now: float) -> Verdict:
+        """The verdict of a call that was drawn ahead."""
+        self.left -= weight
+        self.drawn += weight
+        return self.admitted(now)
+
+    def admitted(self, now: float) -> Verdict:
+        """That a call passes: its buckets as Redis had them, and what is not used yet."""
+        passed_us = int((now - self.asked_at) * _SECOND_US)
+        levels = [
+            Level(one.remaining + self.left, max(0, one.full_in_us - passed_us - self.left * bucket.rate.interval_us))
+            for one, bucket in zip(self.levels, self.buckets, strict=True)
+        ]
+        return Verdict(True, 0, self.buckets, tuple(levels))
 
 
 class RateStore:
@@ -174,7 +245,7 @@ class RateStore:
         self._most = local_buckets
         self._waiting: list[_Call] = []
         self._asking: asyncio.Task[None] | None = None
-        self._asked_at = 0.0
+        self._callers: dict[str, _Caller] = {}
         self._monotonic = monotonic
         self._full_at: dict[str, int] = {}
         self.away = False
@@ -190,11 +261,7 @@ class RateStore:
         `open_when_away`: while Redis is away the local buckets are shown but refuse nobody.
         """
         if not self.away:
-            call = _Call(tuple(buckets), weight, asyncio.get_running_loop().create_future())
-            self._waiting.append(call)
-            if self._asking is None:
-                self._asking = asyncio.create_task(self._ask_for_all())
-            found = await call.verdict
+            found = await self._take(tuple(buckets), weight)
             if found is not None:
                 return found
         verdict = self._take_locally(buckets, weight)
@@ -202,40 +269,82 @@ class RateStore:
             return Verdict(True, 0, verdict.buckets, verdict.levels)
         return verdict
 
+    async def _take(self, buckets: tuple[Bucket, ...], weight: int) -> Verdict | None:
+        now = self._monotonic()
+        caller = self._caller(buckets, now)
+        if 0 < weight <= caller.left and now < caller.until:
+            return caller.let_through(weight, now)
+        self._give_back(caller)
+        verdict: asyncio.Future[_Answer | None] = asyncio.get_running_loop().create_future()
+        self._send(_Call(buckets, weight, caller.wanted(now), verdict))
+        caller.drawn = caller.drawn + weight if caller.asking else weight
+        caller.asked_at = now
+        caller.asking += 1
+        try:
+            answer = await verdict
+        finally:
+            caller.asking -= 1
+        if answer is None:
+            return None
+        if answer.ahead:
+            caller.left, caller.levels, caller.until = answer.ahead, answer.verdict.levels, now + AHEAD_S
+            return caller.admitted(now)
+        if not answer.verdict.admitted and 0 < weight <= caller.left:  # drawn ahead by a call of the same trip
+            return caller.let_through(weight, now)
+        return answer.verdict
+
+    def _caller(self, buckets: tuple[Bucket, ...], now: float) -> _Caller:
+        """Who draws from these buckets, which may have got other rates since he was last here."""
+        caller = self._callers.get(buckets[-1].key)
+        if caller is None or caller.buckets != buckets:
+            if caller is not None:
+                self._give_back(caller)
+            caller = self._callers[buckets[-1].key] = _Caller(buckets, now - AHEAD_S)
+        return caller
+
+    def _give_back(self, caller: _Caller) -> None:
+        if caller.left:
+            self._send(_Call(caller.buckets, -caller.left, 0, None))
+            caller.left = 0
+
+    def _send(self, call: _Call) -> None:
+        self._waiting.append(call)
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask_for_all())
+
     async def _ask_for_all(self) -> None:
         """Round trips until nobody waits. A caller that went away has its call counted, as if it had stayed."""
         while self._waiting:
-            if (pause := self._asked_at + PACE_S - time.monotonic()) > 0:
-                await asyncio.sleep(pause)
-            self._asked_at = time.monotonic()
             calls, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
-            verdicts: Sequence[Verdict | None] = [None] * len(calls)
+            answers: Sequence[_Answer | None] = [None] * len(calls)
             if not self.away:
                 try:
-                    verdicts = await self._ask([(one.buckets, one.weight) for one in calls])
+                    answers = await self._ask(calls)
                 except Exception as error:  # whatever it is, nobody may wait for ever
                     self._lost(error)
-            for one, verdict in zip(calls, verdicts, strict=True):
-                if not one.verdict.done():
-                    one.verdict.set_result(verdict)
+            for one, answer in zip(calls, answers, strict=True):
+                if one.verdict is not None and not one.verdict.done():
+                    one.verdict.set_result(answer)
+                elif answer is not None and answer.ahead:
+                    self._send(_Call(one.buckets, -answer.ahead, 0, None))
         self._asking = None
 
-    async def _ask(self, calls: Sequence[tuple[tuple[Bucket, ...], int]]) -> list[Verdict]:
+    async def _ask(self, calls: Sequence[_Call]) -> list[_Answer]:
         keys, args = [], [0]
-        for buckets, weight in calls:
-            args += (weight, len(buckets))
-            for one in buckets:
+        for call in calls:
+            args += (call.weight, call.ahead, len(call.buckets))
+            for one in call.buckets:
                 keys.append(one.key)
                 args += (one.rate.quota, one.rate.interval_us)
         async with asyncio.timeout(DEADLINE_S):
             said: list[int] = await self._script(keys=keys, args=args)
-        verdicts, at = [], 0
-        for buckets, _ in calls:
-            end = at + 1 + 2 * len(buckets)
-            levels = [Level(said[place], said[place + 1]) for place in range(at + 1, end, 2)]
-            verdicts.append(Verdict(said[at] == 0, said[at], buckets, tuple(levels)))
+        answers, at = [], 0
+        for call in calls:
+            end = at + 2 + 2 * len(call.buckets)
+            levels = [Level(said[place], said[place + 1]) for place in range(at + 2, end, 2)]
+            answers.append(_Answer(Verdict(said[at] == 0, said[at], call.buckets, tuple(levels)), said[at + 1]))
             at = end
-        return verdicts
+        return answers
 
     def _take_locally(self, buckets: Sequence[Bucket], weight: int) -> Verdict:
         now_us = int(self._monotonic() * _SECOND_US)
@@ -252,6 +361,7 @@ class RateStore:
     def _lost(self, error: BaseException) -> None:
         if not self.away:
             self.away = True
+            self._callers.clear()  # what was drawn ahead comes back with time, as everything does
             log.warning("rates.redis_away", error=type(error).__name__, processes=self._processes)
 
     async def probe(self) -> None:
@@ -259,15 +369,26 @@ class RateStore:
         if not self.away:
             return
         try:
-            await self._ask([((_PROBE,), 1)])
+            await self._ask([_Call((_PROBE,), 1, 0, None)])
         except (RedisError, TimeoutError, *REDIS_ERRORS):
             return
         self.away = False
         self._full_at.clear()
         log.info("rates.redis_back")
 
+    def sweep(self) -> None:
+        """Give back what was drawn ahead and not used in time, and forget who has not called for a while."""
+        now = self._monotonic()
+        for key, caller in list(self._callers.items()):
+            if now >= caller.until:
+                self._give_back(caller)
+            if now - caller.asked_at > KEPT_S and not caller.asking and not caller.left:
+                del self._callers[key]
+
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`: probe every `PROBE_S` while Redis is away."""
+        """Until `stop`: give back what was not used, and probe every `PROBE_S` while Redis is away."""
         while not stop.is_set():
-            await self.probe()
-            await set_within(stop, PROBE_S)
+            if self.away:
+                await self.probe()
+            self.sweep()
+            await set_within(stop, PROBE_S if self.away else TICK_S)

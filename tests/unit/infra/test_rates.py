@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.infra.rates import Rate, draw, level
+from app.infra.rates import SPARE_SHARE, Rate, draw, level, spare
 
 RATES = st.builds(Rate, st.integers(1, 100_000), st.integers(1, 3_600))
 NOW = 1_764_000_000_000_000
@@ -82,6 +82,21 @@ def test_a_call_without_weight_always_passes_and_takes_nothing(rate: Rate) -> No
     overdrawn = NOW + 3 * rate.quota * rate.interval_us  # its plan has been made smaller since
     assert draw([overdrawn], [rate], 0, now_us=NOW) == (0, [overdrawn])
     assert level(overdrawn, rate, now_us=NOW).remaining == 0
+
+
+@given(RATES, st.integers(1, 100), st.integers(1, 100))
+def test_what_is_given_back_can_be_drawn_again(rate: Rate, drawn: int, back: int) -> None:
+    drawn = min(drawn, rate.quota)
+    full = draw([0], [rate], drawn, now_us=NOW)[1][0]
+    assert draw([full], [rate], -back, now_us=NOW) == (0, [NOW + max(0, drawn - back) * rate.interval_us])
+
+
+@given(RATES, st.integers(1, 100_000))
+def test_ahead_of_time_only_a_small_share_of_what_remains_is_drawn(rate: Rate, drawn: int) -> None:
+    full = draw([0], [rate], drawn, now_us=NOW)[1][0]
+    ahead = spare([full], [rate], now_us=NOW)
+    assert ahead * SPARE_SHARE <= level(full, rate, now_us=NOW).remaining
+    assert draw([full], [rate], ahead, now_us=NOW)[0] == 0
 
 
 @given(RATES, st.integers(1, 64))
