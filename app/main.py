@@ -70,7 +70,7 @@ from app.web.limits import Limiter
 from app.web.middleware import RequestBoundary
 from app.web.openapi import install_openapi
 from app.web.pages import SESSION_COOKIE, Pages
-from app.web.routing import RouteIndex
+from app.web.routing import RouteIndex, flat
 from app.web.sources import SourceBoundary, Sources
 from app.web.stream import router as stream
 from app.web.transaction import tx_requiring
@@ -227,8 +227,7 @@ def create_app(settings: Settings | None = None, *, login: Login | None = None) 
             "tracing": used.otel_endpoint is not None,
         },
     )
-    for router in _routers(used):
-        app.include_router(router)
+    app.router.routes.extend(flat(_routers(used)))
     app.router.middleware_stack = RouteIndex(app.router)
     install_errors(app)
     install_openapi(app)

@@ -1,14 +1,16 @@
 """Decides how a process logs: one JSON object a line on stderr, the same for our events and for libraries, no secrets.
 
 Libraries that use the standard `logging` (uvicorn, Celery, SQLAlchemy) pass through the same processors as our events.
-Ours go straight to the stream: the gateway writes one with every request, and `logging` would triple its cost.
+Ours go straight to the stream. The line of a request is put together by hand (`log_request`): it is written with every
+one, its fields are known to hold no secret, and the processors cost six times as much.
 """
 
 import json
 import logging
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TextIO
 
@@ -135,6 +137,39 @@ class _Lines:
     debug = info = warning = error = critical = exception = msg
 
 
+Fields = dict[str, Any]
+
+
+def log_request(*, method: str, route: str, status: int | None, ms: float) -> None:
+    """The line of a finished request. `method` and `route` are of our vocabulary, never what a client made up."""
+    _write_request({"method": method, "route": route, "status": status, "ms": ms})
+
+
+def _through_structlog(fields: Fields) -> None:
+    structlog.get_logger("mandi").info("request", **fields)
+
+
+_write_request: Callable[[Fields], None] = _through_structlog
+
+
+def _request_writer(service: str, stream: TextIO) -> Callable[[Fields], None]:
+    def write(event: Fields) -> None:
+        event |= {"event": "request", **structlog.contextvars.get_contextvars()}
+        if (given := event.get("request_id")) is not None:
+            event["request_id"] = redact_text(given)  # a client may have chosen it
+        event |= {"logger": "app.web.middleware", "level": "info", "timestamp": _now()}
+        event["service"] = service
+        _add_trace(None, "", event)
+        stream.write(_encode(event) + "\n")
+        stream.flush()
+
+    return write
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+
+
 def configure_logging(service: str, *, level: str, console: bool = False, stream: TextIO | None = None) -> None:
     """Route everything through one handler on `stream` (stderr by default). May be called again: the last call wins.
 
@@ -168,6 +203,9 @@ def configure_logging(service: str, *, level: str, console: bool = False, stream
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
         )
     )
+    global _write_request
+    quiet = console or threshold > logging.INFO
+    _write_request = _through_structlog if quiet else _request_writer(service, used)
     structlog.configure(
         processors=[*shared, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),

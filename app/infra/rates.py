@@ -208,8 +208,8 @@ class _Caller:
     levels: tuple[Level, ...] = ()
 
     def wanted(self, now: float) -> int:
-        """How many calls to draw ahead when asking now: as many as came in the time that they would be good for."""
-        if self.asking or now - self.asked_at >= AHEAD_S:
+        """How many calls to draw ahead when asking now: twice as many as came since Redis was asked just before."""
+        if self.asking or now - self.asked_at >= 2 * AHEAD_S:
             return 0
         return min(MOST_AHEAD, 2 * self.drawn)
 
@@ -299,7 +299,7 @@ class RateStore:
         if caller is None or caller.buckets != buckets:
             if caller is not None:
                 self._give_back(caller)
-            caller = self._callers[buckets[-1].key] = _Caller(buckets, now - AHEAD_S)
+            caller = self._callers[buckets[-1].key] = _Caller(buckets, now - 2 * AHEAD_S)
         return caller
 
     def _give_back(self, caller: _Caller) -> None:

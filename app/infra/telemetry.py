@@ -91,6 +91,12 @@ def tracer() -> trace.Tracer:
     return trace.get_tracer("mandi")
 
 
+def bind_request(request_id: str) -> None:
+    """Every later log line of this task names the request, and no tenant until one is known."""
+    structlog.contextvars.unbind_contextvars("tenant")
+    structlog.contextvars.bind_contextvars(request_id=request_id)
+
+
 def bind_tenant(tenant: str) -> None:
     """Every later log line of this task names the tenant."""
     structlog.contextvars.bind_contextvars(tenant=tenant)

@@ -29,3 +29,21 @@ class Principal:
     home_tenant_id: UUID | None = None
     grant_id: UUID | None = None
     revocation_known: bool = True
+
+    def calling(self, *, source_ip: str | None, request_id: str) -> "Principal":
+        """The same caller, in this request. (`dataclasses.replace` takes four times as long, with every request.)"""
+        return Principal(
+            self.tenant_id,
+            self.key_id,
+            self.mode,
+            self.scopes,
+            source_ip,
+            request_id,
+            self.user_id,
+            self.token_id,
+            self.session_id,
+            self.auth_time,
+            self.home_tenant_id,
+            self.grant_id,
+            self.revocation_known,
+        )

@@ -4,7 +4,9 @@ Whoever acts for a tenant below his own says so with the header `Mandi-Act-As`, 
 """
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
+from uuid import UUID
 
 from fastapi import Request
 from fastapi.dependencies.models import Dependant
@@ -61,15 +63,15 @@ async def authenticated(request: Request) -> Principal:
     credential = bearer_of(request)
     if credential is None:
         raise DomainError("missing_credential", Kind.UNAUTHENTICATED, f"This operation needs an API key. {HOW}")
-    gateway = gateway_of(request)
-    cost = cost_of(request.scope["route"].dependant, request.method)
+    gateway, route = gateway_of(request), request.scope["route"]
+    cost = getattr(route, "cost", None) or cost_of(route.dependant, request.method)
     if cost.weight:
         gateway.sources.refuse(request.scope)
     act_as = request.headers.get(ACT_AS)
     principal = await identified(gateway, credential, act_as, origin=origin_of(request))
     await gateway.limiter.charge(request, principal, cost, now=gateway.clock())
-    source_ip = request.client.host if request.client else None
-    caller = replace(principal, source_ip=source_ip, request_id=request_id_of(request))
+    client = request.scope.get("client")
+    caller = principal.calling(source_ip=client[0] if client else None, request_id=request_id_of(request))
     state[_STATE] = caller
     return caller
 
@@ -80,14 +82,19 @@ async def identified(gateway: Gateway, credential: str, act_as: str | None, *, o
     `origin`: the page that sends it, when one does.
     """
     principal = await gateway.authenticator.authenticate(credential, now=gateway.clock())
-    bind_tenant(encode_id("ten", principal.tenant_id))  # first: what is refused below is the caller's, too
+    bind_tenant(_shown(principal.tenant_id))  # first: what is refused below is the caller's, too
     if origin is not None and not await gateway.origins.admits(principal, origin):
         raise foreign_page()
     if act_as is not None:
         grant_id = decode_id("act", act_as, param=ACT_AS)
         principal = await gateway.admission.act_as(principal, grant_id, now=gateway.clock())
-        bind_tenant(encode_id("ten", principal.tenant_id))
+        bind_tenant(_shown(principal.tenant_id))
     return principal
+
+
+@lru_cache(maxsize=10_000)
+def _shown(tenant_id: UUID) -> str:
+    return encode_id("ten", tenant_id)
 
 
 async def admitted(

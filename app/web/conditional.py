@@ -36,8 +36,10 @@ def conditional(request: Request, response: Response) -> Response:
     """A `GET`'s answer with its tag, or a 304 when the caller has it already."""
     if response.status_code != 200 or not hasattr(response, "body"):
         return response
-    tag = response.headers.get("etag") or etag(bytes(response.body))
-    response.headers["ETag"] = tag
+    tag = next((value.decode() for name, value in response.raw_headers if name == b"etag"), None)
+    if tag is None:
+        tag = etag(bytes(response.body))
+        response.raw_headers.append((b"etag", tag.encode()))
     asked = request.headers.get("if-none-match")
     if asked is not None and _names(asked, tag, weakly=True):
         return Response(status_code=304, headers={"ETag": tag})

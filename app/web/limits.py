@@ -8,6 +8,8 @@ declaration it is a read or a write, by its method. What takes risk away (cancel
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
+from uuid import UUID
 
 from fastapi import Request
 from starlette.types import Scope
@@ -20,6 +22,8 @@ from app.web.quotas import ClassRates, Quotas
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _STATE = "rate_verdict"
+REMEMBERED = 10_000
+"""Callers whose buckets need not be named anew with every call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ class Limiter:
         """Raises `rate_limited`, `quota_exceeded`, `read_only`: never for exits."""
         allowance = await self.quotas.allowance(principal.tenant_id, now=now)
         verdict = await self.rates.take(
-            buckets_of(principal, cost.cost_class, allowance.rates[cost.cost_class]),
+            buckets_of(principal.tenant_id, principal.key_id, cost.cost_class, allowance.rates[cost.cost_class]),
             cost.weight,
             open_when_away=cost.cost_class is CostClass.READS,
         )
@@ -80,13 +84,14 @@ class Limiter:
         self.quotas.count_call(principal.tenant_id, cost.weight, now=now, refuse=not ordering)
 
 
-def buckets_of(principal: Principal, cost_class: CostClass, rates: ClassRates) -> list[Bucket]:
+@lru_cache(maxsize=REMEMBERED)
+def buckets_of(tenant_id: UUID, key_id: UUID, cost_class: CostClass, rates: ClassRates) -> tuple[Bucket, ...]:
     """The tenant's bucket and the credential's."""
-    key = f"rate:{principal.tenant_id}:{cost_class}"
-    return [
+    key = f"rate:{tenant_id}:{cost_class}"
+    return (
         Bucket(cost_class.value, key, rates.tenant),
-        Bucket(f"{cost_class}-key", f"{key}:{principal.key_id.hex}", rates.credential),
-    ]
+        Bucket(f"{cost_class}-key", f"{key}:{key_id.hex}", rates.credential),
+    )
 
 
 def rate_limited(verdict: Verdict) -> DomainError:
@@ -117,11 +122,18 @@ def shown(scope: Scope) -> Verdict | None:
     return verdict
 
 
-def headers_of(verdict: Verdict) -> dict[str, str]:
+def headers_of(verdict: Verdict) -> list[tuple[bytes, bytes]]:
     """`RateLimit-Policy`, `RateLimit`, and `Retry-After` with a refusal: lists of structured fields (RFC 9651)."""
-    pairs = [(one.policy, one.rate, left) for one, left in zip(verdict.buckets, verdict.levels, strict=True)]
-    found = {
-        "RateLimit-Policy": ", ".join(f'"{name}";q={rate.quota};w={rate.window_s}' for name, rate, _ in pairs),
-        "RateLimit": ", ".join(f'"{name}";r={left.remaining};t={seconds(left.full_in_us)}' for name, _, left in pairs),
-    }
-    return found if verdict.admitted else found | {"Retry-After": str(max(1, seconds(verdict.wait_us)))}
+    left = ", ".join(
+        f'"{one.policy}";r={level.remaining};t={seconds(level.full_in_us)}'
+        for one, level in zip(verdict.buckets, verdict.levels, strict=True)
+    )
+    found = [(b"ratelimit-policy", _policy_of(verdict.buckets)), (b"ratelimit", left.encode())]
+    if not verdict.admitted:
+        found.append((b"retry-after", str(max(1, seconds(verdict.wait_us))).encode()))
+    return found
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _policy_of(buckets: tuple[Bucket, ...]) -> bytes:
+    return ", ".join(f'"{one.policy}";q={one.rate.quota};w={one.rate.window_s}' for one in buckets).encode()

@@ -10,9 +10,12 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.infra.logs import log_request
+from app.infra.telemetry import bind_request
 from app.kernel.ids import encode_id, uuid7
 from app.web.cors import NoOrigins, Origins, allow, is_preflight, preflight
 from app.web.errors import http_problem, problem, unexpected
+from app.web.limits import headers_of, shown
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_HEADER_BYTES = 16 * 1024
@@ -26,6 +29,8 @@ _SECURITY = (
     (b"vary", b"Origin"),
 )
 _POLICY = b"content-security-policy"
+_CACHE = b"cache-control"
+_OWN = frozenset({_POLICY, _CACHE})
 _CONTENT_POLICY = b"default-src 'none'; frame-ancestors 'none'"
 _DOCS_POLICY = (  # the page and its script come from FastAPI's template and its CDN
     b"default-src 'self'; img-src 'self' data: https://fastapi.tiangolo.com; "
@@ -56,37 +61,33 @@ class RequestBoundary:
         given = headers.get("request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else encode_id("req", uuid7())
         scope.setdefault("state", {})["request_id"] = request_id
+        bind_request(request_id)
         reply = _Reply(scope, send, request_id, headers)
         began = time.perf_counter()
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            try:
-                reply.origin = scope["state"]["origin"] = await self._origin(headers)
-                refused = _refusal(scope, headers)
-                if refused is not None:
-                    await http_problem(refused, request_id)(scope, receive, reply)
-                elif is_preflight(scope["method"], headers):
-                    answer = preflight() if reply.origin else _refused_origin(request_id)
-                    await answer(scope, receive, reply)
-                else:
-                    await self._app(scope, _limited(receive), reply)
-            except Exception as error:
-                if reply.status is not None:
-                    log.error("request.broke_off", exc_info=error)
-                    raise
-                await unexpected(error, request_id)(scope, receive, reply)
-            finally:
-                self._record(scope, reply.status, time.perf_counter() - began)
-
-    async def _origin(self, headers: Headers) -> str | None:
-        """The page's origin, if it may read the answer."""
-        origin = headers.get("origin")
-        return origin if origin is not None and await self._origins.registered(origin) else None
+        try:
+            if (origin := headers.get("origin")) is not None and await self._origins.registered(origin):
+                reply.origin = scope["state"]["origin"] = origin
+            refused = _refusal(scope, headers)
+            if refused is not None:
+                await http_problem(refused, request_id)(scope, receive, reply)
+            elif origin is not None and is_preflight(scope["method"], headers):
+                answer = preflight() if reply.origin else _refused_origin(request_id)
+                await answer(scope, receive, reply)
+            else:
+                await self._app(scope, _limited(receive), reply)
+        except Exception as error:
+            if reply.status is not None:
+                log.error("request.broke_off", exc_info=error)
+                raise
+            await unexpected(error, request_id)(scope, receive, reply)
+        finally:
+            self._record(scope, reply.status, time.perf_counter() - began)
 
     def _record(self, scope: Scope, status: int | None, seconds: float) -> None:
         route = _route_of(scope)
         self._observe(scope["method"], route, status or 499, seconds)
         if route not in _QUIET:
-            log.info("request", method=scope["method"], route=route, status=status, ms=round(seconds * 1000, 1))
+            log_request(method=scope["method"], route=route, status=status, ms=round(seconds * 1000, 1))
 
 
 def _refused_origin(request_id: str) -> Response:
@@ -100,9 +101,11 @@ def _refused_origin(request_id: str) -> Response:
 
 
 def _refusal(scope: Scope, headers: Headers) -> int | None:
-    if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:
+    if sum([len(name) + len(value) for name, value in scope["headers"]]) > MAX_HEADER_BYTES:
         return 431
-    length = headers.get("content-length", "")
+    length = headers.get("content-length")
+    if length is None:
+        return None
     return 413 if length.isascii() and length.isdigit() and int(length[:20]) > MAX_BODY_BYTES else None
 
 
@@ -137,12 +140,16 @@ class _Reply:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = message.setdefault("headers", [])  # pairs of bytes: `MutableHeaders` looks for each name anew
-            headers += ((b"request-id", self._request_id.encode()), *_SECURITY)
-            if not any(name == _POLICY for name, _ in headers):  # a route that answers with a page has its own
-                policy = _DOCS_POLICY if self._scope["path"] == "/docs" else _CONTENT_POLICY
-                headers.append((_POLICY, policy))
+            own = [name for name, _ in headers if name in _OWN]  # a route that answers with a page has its own policy
             if self._no_store:
-                MutableHeaders(raw=headers)["Cache-Control"] = "no-store"
+                if _CACHE in own:
+                    headers[:] = [(name, value) for name, value in headers if name != _CACHE]
+                headers.append((_CACHE, b"no-store"))
+            headers += ((b"request-id", self._request_id.encode()), *_SECURITY)
+            if _POLICY not in own:
+                headers.append((_POLICY, _DOCS_POLICY if self._scope["path"] == "/docs" else _CONTENT_POLICY))
+            if (verdict := shown(self._scope)) is not None:
+                headers += headers_of(verdict)
             if self.origin is not None:
                 allow(MutableHeaders(raw=headers), self.origin)
         await self._send(message)

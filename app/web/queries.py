@@ -17,7 +17,7 @@ from app.kernel.errors import invalid
 def refuse_unknown_query(request: HTTPConnection) -> None:
     """For every route of the API. Raises `unknown_parameter` naming the parameter and those that the route takes,
     `repeated_parameter`, `invalid_character`."""
-    if not request.query_params:
+    if not request.scope["query_string"]:
         return
     many = dict(_taken(request.scope["route"].dependant))
     known = sorted(many)

@@ -2,19 +2,22 @@
 answers kept for their key.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
+from functools import cached_property
 from typing import Any
 
 from fastapi import APIRouter, Request, Response, params
 from fastapi.routing import APIRoute, iter_route_contexts
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
 from app.kernel.errors import DomainError
+from app.web.auth import cost_of
 from app.web.bodies import StrictRequest, check_media_type
 from app.web.conditional import conditional
 from app.web.errors import domain_problem
 from app.web.idempotency import Replay, settle, settle_refusal
+from app.web.limits import Costs
 from app.web.queries import refuse_unknown_query
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -22,6 +25,12 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 class MannerlyRoute(APIRoute):
     """The class of every route of the API; a test says that there is no other."""
+
+    @cached_property
+    def cost(self) -> Costs:
+        """What a call costs. Every route has one method."""
+        (method,) = self.methods or ("GET",)
+        return cost_of(self.dependant, method)
 
     def get_route_handler(self) -> Handler:
         handler = super().get_route_handler()
@@ -53,6 +62,14 @@ async def _once(request: Request, handler: Handler) -> Response:
     return response
 
 
+def flat(routers: Iterable[APIRouter]) -> list[BaseRoute]:
+    """Their routes. FastAPI's `include_router` looks for a route within its router once more, with every request; it
+    has more to say than a list only where a router is included with a prefix or dependencies, and ours never are."""
+    return [
+        context.original_route for context in iter_route_contexts([one for router in routers for one in router.routes])
+    ]
+
+
 class ApiRouter(APIRouter):
     """A router whose routes are `MannerlyRoute`s."""
 
@@ -82,7 +99,14 @@ class RouteIndex:
             first, second = _segments(scope["path"])
             router = self._groups.get((first, second)) or self._groups.get((first, ANY), router)
             scope["router"] = self._router
-        await router.app(scope, receive, send)
+            if "fastapi.telemetry" not in scope:  # a span wants to know the route, which FastAPI tells it below
+                for route in router.routes:
+                    match, found = route.matches(scope)
+                    if match is Match.FULL:
+                        scope.update(found)
+                        await route.handle(scope, receive, send)
+                        return
+        await router.app(scope, receive, send)  # what no route takes, or not with this method
 
     def _build(self) -> None:
         found: dict[tuple[str, str], list[BaseRoute]] = {}

@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable
 from functools import lru_cache
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.infra.rates import Bucket, Level, Rate, RateStore, Verdict
 from app.web.context import Gateway, request_id_of
 from app.web.errors import STATUS, problem
-from app.web.limits import headers_of, rate_limited, show, shown
+from app.web.limits import rate_limited, show, shown
 
 ANONYMOUS = "anonymous"
 REMEMBERED = 10_000
@@ -89,7 +89,7 @@ class Sources:
 
 
 class SourceBoundary:
-    """Plain ASGI, inside `RequestBoundary`: charges addresses, and writes every answer's rate headers."""
+    """Plain ASGI, inside `RequestBoundary`: charges addresses."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -100,12 +100,6 @@ class SourceBoundary:
             await self._app(scope, receive, send)
             return
 
-        async def reply(message: Message) -> None:
-            verdict = shown(scope)
-            if message["type"] == "http.response.start" and verdict is not None:
-                MutableHeaders(scope=message).update(headers_of(verdict))
-            await send(message)
-
         sources, source = served.sources, source_of(scope)
         anonymous = not _bears_credential(scope)
         if anonymous:
@@ -115,8 +109,8 @@ class SourceBoundary:
                 error = rate_limited(verdict)
                 request_id = request_id_of(HTTPConnection(scope))
                 answer = problem(STATUS[error.kind], error.code, error.message, request_id=request_id)
-                await answer(scope, receive, reply)
+                await answer(scope, receive, send)
                 return
-        await self._app(scope, receive, reply)
+        await self._app(scope, receive, send)
         if not anonymous and shown(scope) is None:
             await sources.charge(source)

@@ -81,10 +81,10 @@ async def test_a_call_asks_redis_once_and_many_at_once_ask_together(redis: Redis
     await store.take(pair, 1)  # the first of all loads the script
     before = await _trips(redis)
     for _ in range(5):
-        await asyncio.sleep(AHEAD_S)
+        await asyncio.sleep(2 * AHEAD_S)
         await store.take(pair, 1)
     assert await _trips(redis) == before + 5
-    await asyncio.sleep(AHEAD_S)
+    await asyncio.sleep(2 * AHEAD_S)
     lone = bucket(3)
     verdicts = await asyncio.gather(*(store.take(one, 2) for one in ([lone], pair, [lone], pair)))
     assert [one.admitted for one in verdicts] == [True, True, False, True]
