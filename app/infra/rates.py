@@ -35,6 +35,9 @@ most."""
 AHEAD_S = 0.05
 """How long calls that were drawn ahead may be let through; what is left of them goes back to its buckets then."""
 
+BUSY = 4
+"""Whoever called less often in that time has nothing drawn ahead: giving it back would cost more than it saves."""
+
 MOST_AHEAD = 64
 SPARE_SHARE = 16
 """Ahead of time at most one call in so many that remain is drawn: none at all where a rate is nearly used up."""
@@ -197,21 +200,27 @@ class _Answer(NamedTuple):
 
 @dataclass(slots=True)
 class _Caller:
-    """Whoever draws from the same buckets: what he drew since Redis was last asked, and what is drawn ahead for him."""
+    """Whoever draws from the same buckets: how much `since` calls were last drawn ahead for him, and what is `left`."""
 
     buckets: tuple[Bucket, ...]
-    asked_at: float
+    since: float
     drawn: int = 0
-    asking: int = 0
+    waiting: int = 0
+    asked_ahead: bool = False
     left: int = 0
     until: float = 0.0
     levels: tuple[Level, ...] = ()
 
     def wanted(self, now: float) -> int:
-        """How many calls to draw ahead when asking now: twice as many as came since Redis was asked just before."""
-        if self.asking or now - self.asked_at >= 2 * AHEAD_S:
+        """How many calls to draw ahead when asking now: twice as many as came since the last time, if he is busy."""
+        if self.asked_ahead:
             return 0
-        return min(MOST_AHEAD, 2 * self.drawn)
+        if now - self.since >= 2 * AHEAD_S:
+            self.since, self.drawn = now, 0
+        if self.drawn < BUSY:
+            return 0
+        wanted, self.since, self.drawn, self.asked_ahead = min(MOST_AHEAD, 2 * self.drawn), now, 0, True
+        return wanted
 
     def let_through(self, weight: int, now: float) -> Verdict:
         """The verdict of a call that was drawn ahead."""
@@ -221,7 +230,7 @@ class _Caller:
 
     def admitted(self, now: float) -> Verdict:
         """That a call passes: its buckets as Redis had them, and what is not used yet."""
-        passed_us = int((now - self.asked_at) * _SECOND_US)
+        passed_us = int((now - self.until + AHEAD_S) * _SECOND_US)
         levels = [
             Level(one.remaining + self.left, max(0, one.full_in_us - passed_us - self.left * bucket.rate.interval_us))
             for one, bucket in zip(self.levels, self.buckets, strict=True)
@@ -275,15 +284,16 @@ class RateStore:
         if 0 < weight <= caller.left and now < caller.until:
             return caller.let_through(weight, now)
         self._give_back(caller)
+        ahead = caller.wanted(now) if weight else 0
         verdict: asyncio.Future[_Answer | None] = asyncio.get_running_loop().create_future()
-        self._send(_Call(buckets, weight, caller.wanted(now), verdict))
-        caller.drawn = caller.drawn + weight if caller.asking else weight
-        caller.asked_at = now
-        caller.asking += 1
+        self._send(_Call(buckets, weight, ahead, verdict))
+        caller.drawn += weight
+        caller.waiting += 1
         try:
             answer = await verdict
         finally:
-            caller.asking -= 1
+            caller.waiting -= 1
+            caller.asked_ahead = caller.asked_ahead and not ahead
         if answer is None:
             return None
         if answer.ahead:
@@ -299,7 +309,7 @@ class RateStore:
         if caller is None or caller.buckets != buckets:
             if caller is not None:
                 self._give_back(caller)
-            caller = self._callers[buckets[-1].key] = _Caller(buckets, now - 2 * AHEAD_S)
+            caller = self._callers[buckets[-1].key] = _Caller(buckets, now)
         return caller
 
     def _give_back(self, caller: _Caller) -> None:
@@ -382,7 +392,7 @@ class RateStore:
         for key, caller in list(self._callers.items()):
             if now >= caller.until:
                 self._give_back(caller)
-            if now - caller.asked_at > KEPT_S and not caller.asking and not caller.left:
+            if now - caller.since > KEPT_S and not caller.waiting and not caller.left:
                 del self._callers[key]
 
     async def run(self, stop: asyncio.Event) -> None:
