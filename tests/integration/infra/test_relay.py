@@ -111,6 +111,23 @@ async def test_a_poke_makes_the_relay_look_at_once(redis: Redis, queue: str, mon
     await poker.close()
 
 
+async def test_many_pokes_are_few_messages_and_the_last_is_among_them(redis: Redis) -> None:
+    poker, told = Poker(redis), []
+    async with redis.pubsub(ignore_subscribe_messages=True) as listening:
+        await listening.subscribe(relay.CHANNEL)
+        await listening.get_message(timeout=5.0)
+        for number in range(200):
+            poker.poke("many", number)
+            if number % 10 == 0:
+                await asyncio.sleep(0.001)
+        await poker.close()
+        while (message := await listening.get_message(timeout=0.2)) is not None:
+            told.append(message["data"])
+    shards = {one for message in told for one in message.split() if one.startswith("many:")}
+    assert shards == {f"many:{number}" for number in range(200)}
+    assert len(told) <= 20
+
+
 async def test_the_relay_outlives_redis(queue: str) -> None:
     house = House(queue, 1)
     with temporary_valkey() as server:
