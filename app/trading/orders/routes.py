@@ -12,7 +12,15 @@ from app.kernel.ids import decode_id
 from app.kernel.orders import OrderStatus
 from app.market.instruments.service import scale_of, scales_of
 from app.trading.orders import service
-from app.trading.orders.schemas import CreateOrder, FillOut, OrderOut, OrderPreviewOut
+from app.trading.orders.schemas import (
+    CancelAll,
+    CreateOrder,
+    ExitAll,
+    FillOut,
+    LeavingOut,
+    OrderOut,
+    OrderPreviewOut,
+)
 from app.trading.orders.tables import Order
 from app.web.auth import requires
 from app.web.context import now
@@ -102,6 +110,21 @@ async def retrieve(id: str, tx: OpenTx) -> OrderOut:
 async def cancel(id: str, tx: OpenTx, at: Annotated[datetime, Depends(now)]) -> OrderOut:
     """Ask for it to be taken back, ahead of everything else that waits in the account. A fill may still come first."""
     return await _shown(tx, await service.request_cancel(tx, decode_id("ord", id), now=at))
+
+
+@router.post("/v1/orders/cancel_all", summary="Cancel all orders", status_code=202, dependencies=[*_CANCEL, idempotent])
+async def cancel_all(body: CancelAll, tx: OpenTx) -> LeavingOut:
+    """Ask for every such working order to be taken back, ahead of everything else that waits in the accounts."""
+    return LeavingOut.of(await service.cancel_all(tx, body.which()), [])
+
+
+@router.post(
+    "/v1/positions/exit_all", summary="Exit all positions", status_code=202, dependencies=[*_CANCEL, idempotent]
+)
+async def exit_all(body: ExitAll, tx: OpenTx, at: Annotated[datetime, Depends(now)]) -> LeavingOut:
+    """Take back the account's orders, then close its positions at the market, each sized when its turn comes to what is
+    held and not being sold already. Pause deployments first: one that runs may enter again."""
+    return LeavingOut.of(*await service.exit_all(tx, body.which(), now=at))
 
 
 @router.get("/v1/fills", summary="List fills", dependencies=[Depends(requires("orders:read"))])

@@ -3,6 +3,7 @@
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
@@ -12,7 +13,7 @@ from app.kernel.instrument import InstrumentScale
 from app.kernel.money import currency_exponent, format_scaled, format_trimmed, parse_scaled
 from app.kernel.orders import OrderStatus, OrderType, Product, Side, Validity
 from app.trading.orders.domain import PlaceOrder
-from app.trading.orders.service import Preview
+from app.trading.orders.service import Preview, Which
 from app.trading.orders.tables import FillRow, Order
 from app.web.models import ApiModel, PositiveDecimal
 
@@ -60,6 +61,72 @@ class CreateOrder(ApiModel):
             product=self.product,
             validity=self.validity,
             client_order_id=client_order_id,
+        )
+
+
+_EXIT: JsonDict = {"account_id": "acc_01kpx4t8yhe6rb2y6x3v1m9d0c"}
+
+
+class CancelAll(ApiModel):
+    """What `POST /v1/orders/cancel_all` takes; without any field, it means every working order of the key's mode."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXIT, {}]})
+
+    account_id: _Id | None = Field(default=None, description="Only this account's.")
+    instrument_id: _Id | None = Field(default=None, description="Only in this instrument.")
+    deployment_id: _Id | None = Field(default=None, description="Only this deployment's.")
+    side: Side | None = Field(default=None, description="Only this side.")
+
+    def which(self) -> Which:
+        """Raises `invalid_id`."""
+        return _which(self.account_id, self.instrument_id, self.deployment_id, self.side)
+
+
+class ExitAll(ApiModel):
+    """What `POST /v1/positions/exit_all` takes: which positions of the account; without more fields, all of them."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXIT]})
+
+    account_id: _Id = Field(description="The account to leave the market with.")
+    instrument_id: _Id | None = Field(default=None, description="Only in this instrument.")
+    deployment_id: _Id | None = Field(default=None, description="Only this deployment's.")
+
+    def which(self) -> Which:
+        """Raises `invalid_id`."""
+        return _which(self.account_id, self.instrument_id, self.deployment_id, None)
+
+
+def _which(account_id: str | None, instrument_id: str | None, deployment_id: str | None, side: Side | None) -> Which:
+    return Which(
+        None if account_id is None else decode_id("acc", account_id, param="account_id"),
+        None if instrument_id is None else decode_id("ins", instrument_id, param="instrument_id"),
+        None if deployment_id is None else decode_id("dep", deployment_id, param="deployment_id"),
+        side,
+    )
+
+
+class LeavingOut(ApiModel):
+    """What was asked for: each order ends as an event `order.cancelled` (or filled first), each exit is an order."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "cancelling": ["ord_01kpx4t8yhe6rb2y6x3v1m9d0c"],
+                    "exiting": ["ins_01kpx4t8yhe6rb2y6x3v1m9d0c"],
+                }
+            ]
+        }
+    )
+
+    cancelling: list[str] = Field(description="The orders that are being taken back.")
+    exiting: list[str] = Field(description="The instruments whose positions are being closed, one for each book.")
+
+    @classmethod
+    def of(cls, orders: list[UUID], instruments: list[UUID]) -> "LeavingOut":
+        return cls(
+            cancelling=[encode_id("ord", order_id) for order_id in orders],
+            exiting=[encode_id("ins", instrument_id) for instrument_id in instruments],
         )
 
 

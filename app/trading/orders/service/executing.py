@@ -13,6 +13,7 @@ from app.infra.work.runner import Handler, Item
 from app.kernel.orders import OrderStatus, OrderType, Product, Side, Validity
 from app.trading.brokers.ports import Accepted, Broker, BrokerOrder, Outcome, Rejected, Unknown
 from app.trading.orders.domain import sources
+from app.trading.orders.service.leaving import exit_position
 from app.trading.paper.service import PaperBroker
 
 log = structlog.get_logger(__name__)
@@ -30,7 +31,14 @@ def handlers(app: App) -> dict[str, Handler]:
     async def cancel_order(item: Item) -> None:
         await cancel(pool, brokers, item)
 
-    return {"order.submit": Handler(submit_order), "order.cancel": Handler(cancel_order, never_dies=True)}
+    async def leave_position(item: Item) -> None:
+        await exit_position(app, item)
+
+    return {
+        "order.submit": Handler(submit_order),
+        "order.cancel": Handler(cancel_order, never_dies=True),
+        "position.exit": Handler(leave_position, never_dies=True),
+    }
 
 
 async def submit(pool: asyncpg.Pool, brokers: Mapping[str, Broker], item: Item) -> None:

@@ -5,6 +5,13 @@ RETURNS TABLE (instrument_id uuid, quantity bigint, cost_minor bigint, realised_
     WHERE p.tenant_id = current_setting('app.tenant_id')::uuid AND p.account_id = p_account AND p.book_id = p_book
 $$;
 
+-- What the books of an account hold that is not flat.
+CREATE OR REPLACE FUNCTION portfolio_held(p_account uuid) RETURNS TABLE (book_id uuid, instrument_id uuid, quantity bigint)
+LANGUAGE sql STABLE AS $$
+    SELECT p.book_id, p.instrument_id, p.quantity FROM positions p
+    WHERE p.tenant_id = current_setting('app.tenant_id')::uuid AND p.account_id = p_account AND p.quantity <> 0
+$$;
+
 -- What the whole account holds of one instrument.
 CREATE OR REPLACE FUNCTION portfolio_quantity(p_account uuid, p_instrument uuid) RETURNS bigint LANGUAGE sql STABLE AS $$
     SELECT coalesce(sum(p.quantity), 0)::bigint FROM positions p

@@ -1,0 +1,121 @@
+"""Get out: take back every order, and close every position, of an account or a part of it.
+
+Both are rows of work in the accounts' lanes, ahead of everything else there, and never die. An exit is sized when its
+turn comes, to what is then held and not already being sold, so that asking twice, or a worker that is killed, sells
+nothing twice.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import text
+
+from app.custody.accounts.service import get_account
+from app.infra.database import Tx
+from app.infra.process import App
+from app.infra.work.runner import Item, Retry
+from app.kernel.errors import DomainError, Kind
+from app.kernel.ids import uuid7
+from app.kernel.orders import OrderStatus, OrderType, Product, Side, Validity
+from app.trading.orders.domain import PlaceOrder
+from app.trading.orders.service.placing import place_order
+
+WAIT_SECONDS = 0.5
+PATIENCE = 20
+"""How often an exit waits for orders of its position to be taken back; then it goes with what is free."""
+
+_CANCEL_ALL = text("select order_id from orders_cancel_all(:mode, :account, :instrument, :deployment, :side)")
+_EXIT_ALL = text("select book_id, instrument_id from orders_exit_all(:account, :book, :instrument, :request)")
+_CONTEXT = text("select * from orders_exit_context(:account, :book, :instrument)")
+
+
+@dataclass(frozen=True, slots=True)
+class Which:
+    """Of which account, instrument, deployment and side; None: of all."""
+
+    account_id: UUID | None = None
+    instrument_id: UUID | None = None
+    deployment_id: UUID | None = None
+    side: Side | None = None
+
+
+async def cancel_all(tx: Tx, which: Which) -> list[UUID]:
+    """Ask for every such working order of the key's mode to be taken back. Answers which they are.
+
+    What is placed afterwards is not touched. Raises `account_not_found`.
+    """
+    if which.account_id is not None:
+        await get_account(tx, which.account_id)
+    asked = {
+        "mode": tx.principal.mode.value if tx.principal else None,
+        "account": which.account_id,
+        "instrument": which.instrument_id,
+        "deployment": which.deployment_id,
+        "side": which.side,
+    }
+    found = [row.order_id for row in await tx.execute(_CANCEL_ALL, asked)]
+    if found:
+        tx.wake("execution")
+    return found
+
+
+async def exit_all(tx: Tx, which: Which, *, now: datetime) -> tuple[list[UUID], list[UUID]]:
+    """Take back every such order of the account, then close every such position at the market.
+
+    Answers the orders, and the instruments of the positions. A deployment that runs may enter again: pause it first.
+    Raises `account_not_found`, and `mode_mismatch` for an account that is not of the key's mode.
+    """
+    if which.account_id is None:
+        raise ValueError("an exit is of one account")
+    account = await get_account(tx, which.account_id)
+    if tx.principal is not None and account.mode != tx.principal.mode.value:
+        raise DomainError(
+            "mode_mismatch",
+            Kind.FORBIDDEN,
+            f"A {tx.principal.mode.value} key cannot trade a {account.mode} account; use a key of the account's mode.",
+            param="account_id",
+        )
+    orders = await cancel_all(tx, which)
+    asked = {
+        "account": which.account_id,
+        "book": which.deployment_id,
+        "instrument": which.instrument_id,
+        "request": uuid7(unix_ms=int(now.timestamp() * 1000)).hex,
+    }
+    positions = [row.instrument_id for row in await tx.execute(_EXIT_ALL, asked)]
+    if positions:
+        tx.wake("execution")
+    return orders, positions
+
+
+async def exit_position(app: App, item: Item) -> None:
+    """Close what one book holds of one instrument, as far as it is free. Raises until the order was accepted."""
+    account_id, book_id, instrument_id = (
+        UUID(item.payload[f"{name}_id"]) for name in ("account", "book", "instrument")
+    )
+    async with app.database.tx(item.tenant_id) as tx:
+        asked = {"account": account_id, "book": book_id, "instrument": instrument_id}
+        found = (await tx.execute(_CONTEXT, asked)).one()
+        if found.waiting and item.attempts <= PATIENCE:
+            raise Retry(WAIT_SECONDS, "orders of this position are still being taken back")
+        side = Side.SELL if found.quantity > 0 else Side.BUY
+        free = abs(found.quantity) - (found.selling if side is Side.SELL else found.buying)
+        if free <= 0:
+            return
+        command = PlaceOrder(
+            account_id=account_id,
+            instrument_id=instrument_id,
+            side=side,
+            order_type=OrderType.MARKET,
+            quantity=free,
+            limit_price=None,
+            product=Product.DELIVERY,
+            validity=Validity.GTC,
+            client_order_id=f"exit_{item.payload['request']}_{instrument_id.hex[-12:]}_{item.attempts}",
+            deployment_id=None if book_id == account_id else book_id,
+            reason="exit_all",
+        )
+        placed = await place_order(tx, command, now=app.clock())
+    if placed.status is OrderStatus.DENIED:
+        raise RuntimeError(f"the exit was denied: {', '.join(reason.rule for reason in placed.reasons)}")
