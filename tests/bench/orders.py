@@ -1,7 +1,10 @@
-"""The order path: accepted orders per second at 16 callers, and accept → filled on paper at 20 orders per second.
+"""The order path: accepted orders at 1, 16 and 32 callers, accept → filled on paper at 20 and 200 orders per second,
+and how fast a backlog is filled.
 
-The bare limit is `limit_app` (POST + one INSERT commit) on the same servers in the same run, rounds taken in turn.
-For the fill latencies the limit is that POST's median at one caller: an order cannot be filled faster than stored.
+The bare limit is `limit_app` (POST + one INSERT commit) on the same servers in the same run, rounds taken in turn: its
+median milliseconds at one caller, its requests per second at more. For the fill latencies the limit is that POST's
+median at one caller: an order cannot be filled faster than stored. For the backlog it is what issue and ARCHITECTURE
+ask for, 2,000 fills a second.
 Prices come at 200 a second for each of five instruments: a seeded random walk, published as the feed publishes.
 """
 
@@ -39,7 +42,8 @@ from tests.bench.servers import databases, environment, process, server
 
 ACCOUNTS = 50
 ROUNDS, ROUND_SECONDS = 3, 2.0
-RATE, RATE_SECONDS = 20, 10.0
+RATES, RATE_SECONDS = (20, 200), 10.0
+BACKLOG, DRAIN_PER_S = 1_500, 2_000.0
 TICKS_PER_SECOND = 200
 SYMBOLS = (("AAPL", "XNAS"), ("MSFT", "XNAS"), ("GOOG", "XNAS"), ("FB", "XNAS"), ("IBM", "XNYS"))
 START = datetime(2013, 1, 3, 15, 0, tzinfo=UTC)
@@ -80,19 +84,24 @@ async def _measure(settings: dict[str, str]) -> list[Figure]:
         await _limit_table(settings["MIGRATE_DATABASE_URL"])
         environ = environment(settings)
         with server("app.main:app", environ) as url, server("tests.bench.limit_app:app", environ) as limit_url:
-            ours, limit = await _throughput(url, limit_url, market)
-            single = await _single(limit_url, market)
+            ours, limit = await _single(url, market), await _single(limit_url, market, LIMIT_KEY)
+            found = [figure("order-c1", ours, limit, "ms")]
+            for callers in (16, 32):
+                found.append(figure(f"order-c{callers}", *await _throughput(url, limit_url, market, callers), "1/s"))
+            await _place(url, market, BACKLOG)
             with (
                 process(["-m", "workers", "worker"], environ),
                 process(["-m", "workers", "daemon", "--roles", "relay,matcher,follower"], environ),
             ):
-                fills = await _fills(app, url, market)
-    p50, p99 = statistics.median(fills), statistics.quantiles(fills, n=100)[98]
-    return [
-        figure("order-c16", ours, limit, "1/s"),
-        figure("fill-20-p50", p50, single, "ms"),
-        figure("fill-20-p99", p99, single, "ms"),
-    ]
+                found.append(figure("drain", await _drained(app, market), DRAIN_PER_S, "1/s"))
+                for rate in RATES:
+                    fills = await _fills(app, url, market, rate)
+                    p50, p99 = statistics.median(fills), statistics.quantiles(fills, n=100)[98]
+                    found += [
+                        figure(f"fill-{rate}-p50", p50, limit, "ms"),
+                        figure(f"fill-{rate}-p99", p99, limit, "ms"),
+                    ]
+    return found
 
 
 async def _seed(app: App) -> Market:
@@ -135,7 +144,7 @@ async def _limit_table(url: str) -> None:
     await owner.close()
 
 
-async def _throughput(url: str, limit_url: str, market: Market) -> tuple[float, float]:
+async def _throughput(url: str, limit_url: str, market: Market, callers: int) -> tuple[float, float]:
     ours, limits = [], []
     bodies = market.bodies()
 
@@ -144,25 +153,52 @@ async def _throughput(url: str, limit_url: str, market: Market) -> tuple[float, 
 
     for round_ in range(ROUNDS + 1):
         seconds = ROUND_SECONDS if round_ else 0.5  # the first warms connections and plans up
-        one = await closed_loop(url, market.authorization, order, status=201, connections=16, seconds=seconds)
-        other = await closed_loop(limit_url, LIMIT_KEY, order, status=201, connections=16, seconds=seconds)
+        one = await closed_loop(url, market.authorization, order, status=201, connections=callers, seconds=seconds)
+        other = await closed_loop(limit_url, LIMIT_KEY, order, status=201, connections=callers, seconds=seconds)
         if round_:
             ours.append(one)
             limits.append(other)
     return statistics.median(ours), statistics.median(limits)
 
 
-async def _single(limit_url: str, market: Market) -> float:
-    """Median milliseconds of the bare POST at one caller."""
-    connection = await Connection(limit_url, LIMIT_KEY).open()
+async def _single(url: str, market: Market, authorization: str | None = None) -> float:
+    """Median milliseconds of a POST at one caller."""
+    connection = await Connection(url, authorization or market.authorization).open()
     bodies = market.bodies()
     answers = [await connection.post("/v1/orders", next(bodies)) for _ in range(300)]
     connection.close()
     return statistics.median(answer.seconds for answer in answers) * 1000
 
 
-async def _fills(app: App, url: str, market: Market) -> list[float]:
-    """Milliseconds from the order's commit to its fill's, at `RATE` orders a second (Poisson arrivals)."""
+async def _place(url: str, market: Market, orders: int) -> None:
+    """Accept orders that nobody works on yet; those of the measurements before are part of the backlog."""
+    bodies = market.bodies()
+    connections = [await Connection(url, market.authorization).open() for _ in range(8)]
+
+    async def placing(connection: Connection) -> None:
+        for _ in range(orders // len(connections)):
+            await _post(connection, next(bodies))
+
+    await asyncio.gather(*(placing(connection) for connection in connections))
+
+
+async def _drained(app: App, market: Market) -> float:
+    """Fills per second of the backlog, from its first fill to its last."""
+    stop = asyncio.Event()
+    ticks = asyncio.create_task(_tick(app, market, stop))
+    try:
+        await _until_idle(app, market)
+    finally:
+        stop.set()
+        await ticks
+    async with app.database.tx(market.tenant_id) as tx:
+        spent = "extract(epoch from max(recorded_at) - min(recorded_at))"
+        row = (await tx.execute(text(f"select count(*) as fills, {spent} as seconds from fills"))).one()
+    return float(row.fills) / float(row.seconds)
+
+
+async def _fills(app: App, url: str, market: Market, rate: int) -> list[float]:
+    """Milliseconds from the order's commit to its fill's, at `rate` orders a second (Poisson arrivals)."""
     stop = asyncio.Event()
     ticks = asyncio.create_task(_tick(app, market, stop))
     try:
@@ -172,8 +208,8 @@ async def _fills(app: App, url: str, market: Market) -> list[float]:
         bodies = market.bodies()
         connections = [await Connection(url, market.authorization).open() for _ in range(8)]
         pending = []
-        for number in range(int(RATE * RATE_SECONDS)):
-            await asyncio.sleep(randomness.expovariate(RATE))
+        for number in range(int(rate * RATE_SECONDS)):
+            await asyncio.sleep(randomness.expovariate(rate))
             pending.append(asyncio.create_task(_post(connections[number % 8], next(bodies))))
         await asyncio.gather(*pending)
         await _until_idle(app, market)
@@ -226,7 +262,7 @@ async def _tick(app: App, market: Market, stop: asyncio.Event) -> None:
 
 
 async def _until_idle(app: App, market: Market) -> None:
-    for _ in range(600):
+    for _ in range(3_000):
         async with app.database.tx(market.tenant_id) as tx:
             found = await tx.execute(
                 text("select count(*) from orders where status in ('accepted', 'submitting', 'open')")
@@ -234,4 +270,4 @@ async def _until_idle(app: App, market: Market) -> None:
             if found.scalar_one() == 0:
                 return
         await asyncio.sleep(0.1)
-    raise RuntimeError("orders were still working after a minute")
+    raise RuntimeError("orders were still working after five minutes")
