@@ -89,8 +89,35 @@ class Changed:
     tokens_ended: bool = True
 
 
+async def newest(app: App, limit: int) -> list[tuple[ListedTenant, Snapshot]]:
+    """The newest tenants and what they are entitled to."""
+    found = []
+    for tenant in await newest_tenants(app.database, limit):
+        async with app.database.tx(tenant.id) as tx:
+            found.append((tenant, await entitlements(tx, now=app.clock())))
+    return found
+
+
+async def report(app: App, named: str) -> Report:
+    """Everything about one."""
+    tenant, now = await find_tenant(app.database, named), app.clock()
+    parent = None if tenant.parent_id is None else await _listed(app, tenant.parent_id)
+    async with app.database.tx(tenant.id) as tx:
+        people, snapshot = await count_people(tx, now=now), await entitlements(tx, now=now)
+    return Report(tenant, parent, people, snapshot, usage_of(snapshot))
+
+
+async def find(app: App, named: str) -> ListedTenant:
+    """The one that is meant."""
+    return await find_tenant(app.database, named)
+
+
+async def _listed(app: App, tenant_id: UUID) -> ListedTenant:
+    return await find_tenant(app.database, encode_id("ten", tenant_id))
+
+
 class Operator:
-    """The operator `name` at work. Tenants are named by slug or id."""
+    """The operator `name` at work: everything that he changes. Tenants are named by slug or id."""
 
     def __init__(self, app: App, name: str) -> None:
         self._app = app
@@ -115,34 +142,13 @@ class Operator:
             else:
                 await self._invite(tx, asked.owner_email, now=now)
             plan, tenant_id = (await entitlements(tx, now=now)).plan_code, tx.tenant_id
-        return Created(await self._listed(tenant_id), plan, secret)
-
-    async def newest(self, limit: int) -> list[tuple[ListedTenant, Snapshot]]:
-        """The newest tenants and what they are entitled to."""
-        found = []
-        for tenant in await newest_tenants(self._app.database, limit):
-            async with self._app.database.tx(tenant.id) as tx:
-                found.append((tenant, await entitlements(tx, now=self._app.clock())))
-        return found
-
-    async def report(self, named: str) -> Report:
-        """Everything about one."""
-        database, now = self._app.database, self._app.clock()
-        tenant = await find_tenant(database, named)
-        parent = None if tenant.parent_id is None else await self._listed(tenant.parent_id)
-        async with database.tx(tenant.id) as tx:
-            people, snapshot = await count_people(tx, now=now), await entitlements(tx, now=now)
-        return Report(tenant, parent, people, snapshot, usage_of(snapshot))
-
-    async def find(self, named: str) -> ListedTenant:
-        """The one that is meant."""
-        return await find_tenant(self._app.database, named)
+        return Created(await _listed(self._app, tenant_id), plan, secret)
 
     async def set_status(self, named: str, status: TenantStatus, *, reason: str) -> Changed:
         """Suspend or reactivate. Raises `tenant_closes`."""
         async with self._working(named) as (before, tx):
             await set_status(tx, status, reason=reason)
-        return Changed(await self._listed(before.id), before.status != status)
+        return Changed(await _listed(self._app, before.id), before.status != status)
 
     async def close(self, named: str, *, reason: str) -> Changed:
         """Begin to close. Raises `tenant_holds_positions`."""
@@ -157,7 +163,7 @@ class Operator:
                 reason=reason,
             )
         told = await revocations.publish(())  # tries once more what could not be told right after the commit
-        return Changed(await self._listed(before.id), before.status != TenantStatus.CLOSING, tokens_ended=told)
+        return Changed(await _listed(self._app, before.id), before.status != TenantStatus.CLOSING, tokens_ended=told)
 
     async def assign_plan(self, named: str, plan: str, *, reason: str) -> Changed:
         """Give the newest version of a plan. Raises `plan_not_found`."""
@@ -181,12 +187,12 @@ class Operator:
         """A payment is missing since then; None: nothing is owed."""
         now = self._app.clock()
         async with self._working(named) as (tenant, tx):
-            before = (await entitlements(tx, now=now)).version
-            paid = past_due_since is None
-            row = await (
-                mark_paid(tx, now=now) if past_due_since is None else mark_past_due(tx, past_due_since, now=now)
-            )
-        return Changed(tenant, row.version != before, None if paid else row.read_only_at)
+            before = await entitlements(tx, now=now)
+            if (before.past_due_since is None) == (past_due_since is None):
+                return Changed(tenant, changed=False, read_only_at=before.read_only_at)
+            if past_due_since is None:
+                return Changed(tenant, read_only_at=(await mark_paid(tx, now=now)).read_only_at)
+            return Changed(tenant, read_only_at=(await mark_past_due(tx, past_due_since, now=now)).read_only_at)
 
     async def invite_owner(self, named: str, email: str, *, reason: str) -> Changed:
         """Invite an owner; an invitation of the same address that is pending ends. Raises `member_exists`."""
@@ -199,9 +205,6 @@ class Operator:
         async with open_people(self._app, Endings(Revocations(self._app.redis))) as opened:
             inviter = InvitationMail(opened.people)
             await create_invitation(tx, email=email, role=Role.OWNER, inviter=inviter, now=now, reason=reason)
-
-    async def _listed(self, tenant_id: UUID) -> ListedTenant:
-        return await find_tenant(self._app.database, encode_id("ten", tenant_id))
 
     @asynccontextmanager
     async def _working(self, named: str) -> AsyncIterator[tuple[ListedTenant, Tx]]:

@@ -8,6 +8,7 @@ import getpass
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
@@ -40,7 +41,8 @@ def _group(
 ) -> None:
     """The platform's tenants, for its operator: create, look, suspend, close, plans and payments.
 
-    Events record every change with the operator's name. Needs the settings of the gateway; no owner of the database.
+    Events record every change with the operator's name; gateways obey it within five seconds, orders at once. Needs
+    the settings of a gateway, and no owner of the database.
     """
     context.obj = operator
 
@@ -94,24 +96,23 @@ def _print_created(made: "Created", owner_email: str | None) -> None:
 
 @tenants.command("list")
 def list_tenants(
-    context: typer.Context,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many, the newest first.")] = 100,
     as_json: Json = False,
 ) -> None:
     """The newest tenants: state, plan, payments."""
-    found = _run(context, lambda operator: operator.newest(limit))
+    from app.local.operating import newest
     from app.local.tenant_views import tenants_view
 
-    show(tenants_view(found), as_json)
+    show(tenants_view(_read(lambda app: newest(app, limit))), as_json)
 
 
 @tenants.command("show")
-def show_tenant(context: typer.Context, tenant: Named, as_json: Json = False) -> None:
+def show_tenant(tenant: Named, as_json: Json = False) -> None:
     """One tenant: state, members, plan with add-ons and overrides, usage, rates."""
-    found = _run(context, lambda operator: operator.report(tenant))
+    from app.local.operating import report
     from app.local.tenant_views import tenant_view
 
-    show(tenant_view(found), as_json)
+    show(tenant_view(_read(lambda app: report(app, tenant))), as_json)
 
 
 @tenants.command("suspend")
@@ -143,7 +144,9 @@ def close(
 
     Refused while it holds positions or working orders. `reactivate` takes it back until then, but for the keys.
     """
-    found = _run(context, lambda operator: operator.find(tenant))
+    from app.local.operating import find
+
+    found = _read(lambda app: find(app, tenant))
     question = f"This ends all API keys and applications of {found.name} for ever. Type its slug to close it"
     typed = typer.prompt(question, err=True) if yes is None else yes
     if typed != found.slug:
@@ -231,7 +234,9 @@ def mark_payment(
         return await operator.mark_payment(tenant, past_due_since=None if state == "ok" else given or now)
 
     done = _run(context, work)
-    until = "" if done.read_only_at is None else f"; read only from {done.read_only_at:%Y-%m-%d %H:%M} UTC"
+    until = (
+        "" if done.read_only_at is None else f"; read only from {done.read_only_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    )
     _say(done, "has paid" if state == "ok" else f"is past due{until}")
 
 
@@ -248,16 +253,21 @@ def invite_owner(
 
 
 def _run(context: typer.Context, work: "Callable[[Operator], Awaitable[Done]]") -> Done:
-    """`work` as the operator. What is wrong with the input ends with 2 and names the field, a refusal with 1."""
+    """`work` as the operator."""
+    from app.local.operating import Operator
+
     name = _operator(context.obj)
+    return _read(lambda app: work(Operator(app, name)))
 
-    async def with_operator(app: "App") -> Done:
-        from app.local.operating import Operator
 
+def _read(work: "Callable[[App], Awaitable[Done]]") -> Done:
+    """`work`. What is wrong with the input ends with 2 and names the field; a refusal for the tenant's state with 1."""
+
+    async def named(app: "App") -> Done:
         with _input_named():
-            return await work(Operator(app, name))
+            return await work(app)
 
-    return run_with_app(with_operator)
+    return run_with_app(named)
 
 
 @contextmanager

@@ -114,7 +114,9 @@ def test_an_override_holds_until_its_end_or_until_it_is_cleared(desk: Desk) -> N
 
 
 def test_a_missing_payment_begins_grace_once_and_a_payment_ends_it(desk: Desk) -> None:
-    slug, _ = desk.made()
+    slug, told = desk.made()
+    assert desk.done("payment", slug, "ok").out.startswith("nothing changed: ")
+    assert desk.rows("select 1 from entitlements where tenant_id = $1", decode_id("ten", told["id"])) == []
     since = datetime.now(UTC) - timedelta(days=10)
     said = desk.done("payment", slug, "past-due", "--since", since.isoformat())
     assert f"read only from {since + timedelta(days=14):%Y-%m-%d %H:%M} UTC" in said.out
@@ -146,7 +148,13 @@ def test_the_operator_is_who_says_so_or_the_systems_user_and_never_nobody(
     assert who == ["ravi", getpass.getuser()]
     for name in (" ", "x" * 65, "two\nlines"):
         assert "--operator: say who you are" in desk.refused("--operator", name, "suspend", slug, *WHY)
+    monkeypatch.setattr(getpass, "getuser", _nobody)
+    assert "--operator: say who you are" in desk.refused("suspend", slug, *WHY)
     assert desk.shown(slug)["status"] == "active"
+
+
+def _nobody() -> str:
+    raise KeyError("a container's user has no name")
 
 
 def test_a_database_that_is_away_or_a_role_that_sees_too_much_is_one_line(

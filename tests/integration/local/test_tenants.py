@@ -93,6 +93,25 @@ def test_an_owner_is_invited_by_mail_and_no_token_is_printed(desk: Desk, app_set
     assert "invite-owner" in said.text
 
 
+def test_in_production_an_owner_is_invited_where_mail_can_be_sent_and_else_nothing_is_created(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (
+        ("MANDI_ENVIRONMENT", "production"),
+        ("MANDI_PUBLIC_URL", "https://mandi.example"),
+        ("MANDI_SECRET_KEY", "k" * 32),
+    ):
+        monkeypatch.setenv(name, value)
+    slug, email = desk.slug(), f"{uuid7().hex}@example.com"
+    invite = ("create", slug, "--name", "Acme", "--owner-email", email)
+    assert "SMTP_URL: is required in production" in desk.refused(*invite, code=78)
+    assert desk.rows("select 1 from tenants where slug = $1", slug) == []
+    monkeypatch.setenv("SMTP_URL", "smtps://mail.example")
+    desk.done(*invite)
+    assert desk.shown(slug)["members"]["invited"] == 1
+    assert len(desk.rows("select 1 from mail_requests where email = $1", email)) == 1
+
+
 def test_a_second_invitation_of_an_owner_takes_the_place_of_the_first(desk: Desk, app_settings: Settings) -> None:
     email = f"{uuid7().hex}@example.com"
     slug, _ = desk.made()
