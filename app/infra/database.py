@@ -58,6 +58,8 @@ class Tx:
 
     It has no `commit`. `fetch*` run one statement at once on the plain pool: they are for SQL functions that are a
     transaction by themselves and take the tenant as their first argument (the order path).
+
+    `principal` called, or `operator`, a person of the platform's own, works at its command line; no request is his.
     """
 
     def __init__(
@@ -66,9 +68,11 @@ class Tx:
         sessions: async_sessionmaker[AsyncSession],
         pool: asyncpg.Pool,
         principal: Principal | None,
+        operator: str | None = None,
     ) -> None:
         self.tenant_id = tenant_id
         self.principal = principal
+        self.operator = operator
         self._sessions = sessions
         self._session: AsyncSession | None = None
         self.woken: set[tuple[str, int]] = set()
@@ -121,6 +125,7 @@ class Tx:
             actor_user_id=who.user_id if who else None,
             actor_tenant_id=who.home_tenant_id if who else None,
             grant_id=who.grant_id if who else None,
+            actor_operator=self.operator,
             source_ip=who.source_ip if who else None,
             request_id=who.request_id if who else None,
         )
@@ -225,12 +230,14 @@ class Database:
         self._on_commit = on_commit
 
     @asynccontextmanager
-    async def tx(self, tenant_id: UUID, principal: Principal | None = None) -> AsyncIterator[Tx]:
+    async def tx(
+        self, tenant_id: UUID, principal: Principal | None = None, *, operator: str | None = None
+    ) -> AsyncIterator[Tx]:
         """One transaction for `tenant_id`: committed when the block ends, rolled back when it raises.
 
         The connection is taken at the first ORM statement, so a block that only calls `fetch*` opens none.
         """
-        tx = Tx(tenant_id, self._sessions, self.pool, principal)
+        tx = Tx(tenant_id, self._sessions, self.pool, principal, operator)
         try:
             yield tx
             if tx._session is not None:

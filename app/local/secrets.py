@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
@@ -56,13 +57,23 @@ Done = TypeVar("Done")
 
 def run_with_app(work: "Callable[[App], Awaitable[Done]]") -> Done:
     """`work` in the configured (or the local stack's) environment; failures are explained."""
+    from asyncpg import PostgresError
+
     from app.bootstrap import bootstrap
+    from app.infra.roles import UnsafeRoleError
     from app.infra.settings import load_settings
     from app.local.environment import configured
     from app.local.home import Home
+    from app.local.ports import StartError
 
     async def with_app() -> Done:
-        async with bootstrap(load_settings()) as app:
+        async with AsyncExitStack() as opened:
+            try:
+                app = await opened.enter_async_context(bootstrap(load_settings()))
+            except UnsafeRoleError as error:
+                raise StartError(str(error)) from None
+            except (OSError, PostgresError) as error:
+                raise StartError(f"the database does not let us in ({error}): `mandi doctor` looks into it") from None
             return await work(app)
 
     with explained():

@@ -98,6 +98,7 @@ def test_the_two_commands_stand_first_and_continuous_integration_runs_the_second
 
 
 @pytest.mark.e2e
+@pytest.mark.timeout(300)
 def test_every_other_command_works_beside_a_running_stack(stack: Stack) -> None:
     exported: list[str] = []
     ran = 0

@@ -15,7 +15,8 @@ PARTITIONS = 8
 class EventRow(TenantRow, table=True):
     """Append-only. `position` is stamped by the follower once no older transaction can still commit.
 
-    Who: the credential, the person who answers for it and, under an act-as grant, that grant and the caller's tenant.
+    Who: the credential, the person who answers for it and, under an act-as grant, that grant and the caller's tenant;
+    or the platform's operator, by the name he goes by. Neither: the platform did it by itself.
     """
 
     __tablename__ = "events"
@@ -36,6 +37,7 @@ class EventRow(TenantRow, table=True):
     actor_user_id: UUID | None = None
     actor_tenant_id: UUID | None = None
     grant_id: UUID | None = None
+    actor_operator: str | None = None
     source_ip: str | None = None
     session_id: str | None = None
     request_id: str | None = None

@@ -1,6 +1,7 @@
 """Decides how tenants, their people and what these decided are read, and in which order rows are locked."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
@@ -31,6 +32,19 @@ _LOCK = text("SELECT 1 FROM tenants WHERE tenant_id = :tenant FOR NO KEY UPDATE"
 _OPEN_GRANT = text(
     "SELECT tenancy_open_grant(:child, :grant, :mode, :reason, :user, :key, :approval, :now, :until, :source_ip,"
     " :request_id)"
+)
+_LISTED = "select id, slug, name, status, parent_id, closes_at, created_at from tenants"
+_NAMED = f"{_LISTED} where slug = $1 or tenant_id = $2 order by created_at"
+_NEWEST = f"{_LISTED} order by created_at desc, tenant_id limit $1"
+_COUNT_PEOPLE = text(
+    """
+    SELECT count(*) FILTER (WHERE status = 'active') AS active,
+           count(*) FILTER (WHERE status = 'suspended') AS suspended,
+           count(*) FILTER (WHERE status = 'active' AND role = 'owner') AS owners,
+           (SELECT count(*) FROM invitations i WHERE i.tenant_id = :tenant AND i.accepted_at IS NULL
+            AND i.revoked_at IS NULL AND i.expires_at > :now) AS invited
+    FROM members WHERE tenant_id = :tenant
+    """
 )
 _END_GRANT = text("SELECT tenancy_end_grant(:grant, :now, :user, :key, :request_id)")
 
@@ -166,6 +180,34 @@ async def open_grant(tx: Tx, **values: Any) -> bool:
 async def end_grant(tx: Tx, **values: Any) -> bool:
     """Both sides' rows and events; False when it had ended before."""
     return bool((await tx.execute(_END_GRANT, values)).scalar_one())
+
+
+@dataclass(frozen=True, slots=True)
+class ListedTenant:
+    """What the operator reads of a tenant without entering it."""
+
+    id: UUID
+    slug: str
+    name: str
+    status: str
+    parent_id: UUID | None
+    closes_at: datetime | None
+    created_at: datetime
+
+
+async def tenants_named(dispatch: asyncpg.Pool, slug: str, tenant_id: UUID | None) -> list[ListedTenant]:
+    """Those with this slug, or the one with this id, oldest first."""
+    return [ListedTenant(**row) for row in await dispatch.fetch(_NAMED, slug, tenant_id)]
+
+
+async def newest_tenants(dispatch: asyncpg.Pool, limit: int) -> list[ListedTenant]:
+    return [ListedTenant(**row) for row in await dispatch.fetch(_NEWEST, limit)]
+
+
+async def count_people(tx: Tx, now: datetime) -> dict[str, int]:
+    """Active and suspended members, active owners, and addresses that are invited at `now`."""
+    await tx.flush()
+    return dict((await tx.execute(_COUNT_PEOPLE, {"tenant": tx.tenant_id, "now": now})).mappings().one())
 
 
 async def all_ids(dispatch: asyncpg.Pool) -> list[UUID]:

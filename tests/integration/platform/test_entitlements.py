@@ -90,7 +90,7 @@ async def test_changes_at_the_same_time_are_all_kept(database: Database) -> None
 async def test_an_unknown_plan_or_add_on_is_refused(database: Database) -> None:
     tenant = await make_tenant(database)
     async with database.tx(tenant.tenant_id) as tx:
-        with pytest.raises(DomainError, match="No plan has the id 'gold'"):
+        with pytest.raises(DomainError, match="No plan is called 'gold'; plans are free, developer, broker"):
             await assign_plan(tx, "gold", reason="x", now=NOW)
         with pytest.raises(DomainError, match="offers no 'accounts'; it has none"):
             await set_add_on(tx, "accounts", 1, reason="x", now=NOW)

@@ -84,6 +84,37 @@ async def test_only_an_owner_in_person_who_just_logged_in_closes_a_tenant(venue:
         assert (await get_tenant(tx)).status == "active"
 
 
+async def test_the_operator_closes_a_tenant_without_owners_but_not_one_that_holds_something(venue: Venue) -> None:
+    async def close() -> None:
+        async with venue.app.database.tx(venue.tenant_id, operator="asha") as tx:
+            await close_tenant(
+                tx,
+                credentials=TenantKeys(),
+                tokens=Heard(),
+                holdings=TenantHoldings(),
+                now=datetime.now(UTC),
+                reason="ticket 42",
+            )
+
+    resting = await venue.order(order_type=OrderType.LIMIT, limit_price=190_000)
+    with pytest.raises(DomainError) as refused:
+        await close()
+    assert refused.value.code == "tenant_holds_positions"
+    from app.trading.orders.service import request_cancel
+
+    async with venue.app.database.tx(venue.tenant_id) as tx:
+        await request_cancel(tx, resting.id, now=datetime.now(UTC))
+    await venue.work()
+    await close()
+    (event,) = await venue.rows("select data, actor_operator from events where type = 'tenant.closing'")
+    assert (event["data"]["reason"], event["actor_operator"]) == ("ticket 42", "asha")
+    async with venue.app.database.tx(venue.tenant_id, operator="asha") as tx:
+        with pytest.raises(DomainError) as refused:
+            await set_status(tx, TenantStatus.SUSPENDED)
+    assert refused.value.code == "tenant_closes"
+    assert (await venue.order()).status is OrderStatus.DENIED
+
+
 async def test_an_order_and_the_closing_at_once_never_both_succeed(venue: Venue) -> None:
     owner = await make_person(venue.app.database, venue.tenant_id)
     for _ in range(6):

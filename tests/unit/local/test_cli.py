@@ -13,7 +13,7 @@ from app.cli import app
 VERBS = [
     "up", "down", "status", "doctor", "migrate", "seed", "performance", "orders", "positions", "backtest", "strategies",
     "charges", "sweep", "daemon", "bench", "mail",
-    "charges", "sweep", "keys", "daemon", "bench",
+    "charges", "sweep", "keys", "tenants", "daemon", "bench",
 ]  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from app.infra.database import Tx
-from app.kernel.errors import DomainError, invalid, not_found
+from app.kernel.errors import DomainError, Kind, invalid
 from app.platform.plans import repository
 from app.platform.plans.domain import (
     Effective,
@@ -104,7 +104,12 @@ async def assign_plan(tx: Tx, code: str, *, reason: str, now: datetime, version:
     """Give the tenant a version of a plan, by default the newest; the rest stays. Raises `plan_not_found`."""
     plan = await repository.plan_version(tx, code, version, now)
     if plan is None:
-        raise not_found("plan", code if version is None else f"{code} version {version}")
+        offered = sorted((terms.rank, name) for name, terms in (await entitlements(tx, now=now)).offered.items())
+        which = repr(code[:64]) if version is None else f"{code[:64]!r} version {version}"
+        names = ", ".join(name for _, name in offered)
+        raise DomainError(
+            "plan_not_found", Kind.NOT_FOUND, f"No plan is called {which}; plans are {names}.", param="plan"
+        )
     row = await _own(tx, now=now)
     row.plan_code, row.plan_version = plan.code, plan.version
     return await _changed(tx, row, "plan", f"{plan.code} {plan.version}", reason, now=now)
@@ -129,11 +134,14 @@ async def set_add_on(tx: Tx, name: str, units: int, *, reason: str, now: datetim
 async def set_override(tx: Tx, key: str, override: Override | None, *, reason: str, now: datetime) -> Entitlements:
     """Replace what the plan says of `limits.<name>`, `features.<name>` or `rates.<class>`; None: no longer.
 
-    Raises `invalid_override`.
+    Raises `invalid_override`, `override_not_set`.
     """
     if override is not None:
         check_override(key, override)
     row = await _own(tx, now=now)
+    if override is None and key not in row.overrides:
+        names = ", ".join(sorted(row.overrides)) or "none"
+        raise invalid("override_not_set", f"{key[:64]!r} is not overridden; overridden are {names}.", param="key")
     kept = {name: value for name, value in row.overrides.items() if name != key}
     row.overrides = kept | ({key: override.model_dump(mode="json")} if override else {})
     return await _changed(tx, row, key, "set" if override else "cleared", reason, now=now)

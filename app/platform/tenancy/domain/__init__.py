@@ -330,6 +330,14 @@ def check_slug(slug: str) -> str:
     return slug
 
 
+def check_tenant_name(name: str) -> str:
+    """`name` without space around it, when people can read it on one line. Raises `invalid_name`."""
+    trimmed = name.strip()
+    if not 1 <= len(trimmed) <= 100 or not trimmed.isprintable():
+        raise invalid("invalid_name", "name takes 1 to 100 printable characters on one line.", param="name")
+    return trimmed
+
+
 def normal_email(email: str) -> str:
     """`email` trimmed and in lower case, as it is stored and compared. Raises `invalid_email`."""
     normal = email.strip().lower()

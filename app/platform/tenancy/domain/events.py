@@ -14,12 +14,14 @@ class TenantNamed(EventPayload):
 
 class TenantStatusChanged(EventPayload):
     status: Literal["active", "suspended", "closing"] = Field(description="The new status.")
+    reason: str | None = Field(default=None, description="Why, as the platform's operator said.")
 
 
 class TenantClosing(EventPayload):
     closes_at: Moment = Field(description="When it will be closed.")
     keys_revoked: int = Field(description="How many API keys ended at once.")
     clients_revoked: int = Field(description="How many OAuth clients ended with it.")
+    reason: str | None = Field(default=None, description="Why, as the platform's operator said, if he closes it.")
 
 
 class MemberRole(EventPayload):
@@ -31,6 +33,10 @@ class MemberRoleChanged(EventPayload):
 
     before: str = Field(alias="from", description="The name of the role before.")
     after: str = Field(alias="to", description="The name of the new role.")
+
+
+class InvitationCreated(MemberRole):
+    reason: str | None = Field(default=None, description="Why, as the platform's operator said, if he invited.")
 
 
 class InvitationAccepted(EventPayload):
@@ -70,7 +76,7 @@ EVENTS = (
     EventType("member.suspended", "mem", "A member, and every key that he made, may do nothing."),
     EventType("member.reactivated", "mem", "A member's suspension ended."),
     EventType("member.removed", "mem", "A member was removed; tokens in his name ended.", MemberRole),
-    EventType("invitation.created", "inv", "A person was invited.", MemberRole),
+    EventType("invitation.created", "inv", "A person was invited.", InvitationCreated),
     EventType("invitation.resent", "inv", "An invitation was sent again, with a new link."),
     EventType("invitation.revoked", "inv", "An invitation was revoked."),
     EventType("invitation.accepted", "inv", "An invitation was accepted.", InvitationAccepted),

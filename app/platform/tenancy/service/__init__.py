@@ -1,9 +1,16 @@
 """What the rest of the system may ask of tenancy."""
 
-from app.platform.tenancy.repository import OUTDATED
+from app.platform.tenancy.repository import OUTDATED, ListedTenant
 from app.platform.tenancy.service.acting import end_grant, get_grant, list_grants, open_grant
 from app.platform.tenancy.service.admission import ActiveMember, Admission, active_member
 from app.platform.tenancy.service.approvals import approve, execute, get_approval, list_approvals, reject
+from app.platform.tenancy.service.directory import (
+    PeopleCount,
+    check_slug_free,
+    count_people,
+    find_tenant,
+    newest_tenants,
+)
 from app.platform.tenancy.service.invitations import (
     Accepted,
     accept_invitation,
@@ -28,6 +35,7 @@ from app.platform.tenancy.service.roles import held
 from app.platform.tenancy.service.tenants import (
     close_tenant,
     create_tenant,
+    founding,
     get_tenant,
     list_children,
     set_status,
@@ -39,16 +47,22 @@ __all__ = [
     "Accepted",
     "ActiveMember",
     "Admission",
+    "ListedTenant",
+    "PeopleCount",
     "accept_invitation",
     "active_member",
     "add_member",
     "approve",
     "change_role",
+    "check_slug_free",
     "close_tenant",
+    "count_people",
     "create_invitation",
     "create_tenant",
     "end_grant",
     "execute",
+    "find_tenant",
+    "founding",
     "get_approval",
     "get_grant",
     "get_invitation",
@@ -61,6 +75,7 @@ __all__ = [
     "list_grants",
     "list_invitations",
     "list_members",
+    "newest_tenants",
     "open_grant",
     "propose",
     "reactivate_member",

@@ -35,12 +35,17 @@ class Accepted:
     member_id: UUID
 
 
-async def create_invitation(tx: Tx, *, email: str, role: str, inviter: Inviter, now: datetime) -> Invitation:
-    """Invite an address. Raises `member_exists`, `invitation_pending`, `owner_by_approval` and what roles say."""
+async def create_invitation(
+    tx: Tx, *, email: str, role: str, inviter: Inviter, now: datetime, reason: str | None = None
+) -> Invitation:
+    """Invite an address. Only the operator invites owners, and his invitation takes the place of one that is pending.
+
+    Raises `member_exists`, `invitation_pending`, `owner_by_approval` and what roles say.
+    """
     normal = normal_email(email)
     await repository.lock_people(tx)
     wanted = await resolve(tx, role)
-    if wanted.role is Role.OWNER:
+    if wanted.role is Role.OWNER and tx.operator is None:
         raise DomainError(
             "owner_by_approval",
             Kind.FORBIDDEN,
@@ -51,7 +56,9 @@ async def create_invitation(tx: Tx, *, email: str, role: str, inviter: Inviter, 
     await check_no_member(tx, normal)
     pending = await repository.pending_invitation(tx, normal)
     if pending is not None:
-        if pending.expires_at > now:
+        if pending.expires_at > now and tx.operator is not None:
+            tx.emit("invitation.revoked", pending.id, {})
+        elif pending.expires_at > now:
             where = f"POST /v1/invitations/{encode_id(INVITATION, pending.id)}/resend"
             raise conflict(
                 "invitation_pending", f"{normal!r} is invited already; {where} sends it again.", param="email"
@@ -72,7 +79,8 @@ async def create_invitation(tx: Tx, *, email: str, role: str, inviter: Inviter, 
         sent_at=now,
     )
     tx.add(row)
-    tx.emit("invitation.created", row.id, {"role": wanted.name})
+    because = {} if reason is None else {"reason": reason}
+    tx.emit("invitation.created", row.id, {"role": wanted.name} | because)
     await tx.flush()
     await _send(tx, row, token, inviter)
     return row
