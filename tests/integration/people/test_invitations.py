@@ -215,6 +215,18 @@ async def test_a_tenants_name_cannot_write_the_mails_head(
     assert mailbox.to(email)[0].subject == "Evil Bcc: all@example.com hello invites you to Mandi"
 
 
+async def test_a_tenants_name_cannot_write_into_the_mails_page(
+    people: People, sender: MailSender, mailbox: Mailbox, database: Database, tenant: TenantWithKey
+) -> None:
+    async with database.tx(tenant.tenant_id) as tx:
+        await tx.execute(text("update tenants set name = '<script>x</script> & Co'"))
+    email = fresh_email()
+    await _token(people, sender, mailbox, tenant, email)
+    (mail,) = mailbox.to(email)
+    assert mail.subject == "<script>x</script> & Co invites you to Mandi"
+    assert "<script" not in mail.html and mail.html.count("&lt;script&gt;x&lt;/script&gt; &amp; Co") == 3
+
+
 async def test_through_the_api_the_gateway_mails_it_and_nothing_else_tells_the_token(
     browser: Browser, app: App, app_settings: Settings, database: Database, tenant: TenantWithKey
 ) -> None:

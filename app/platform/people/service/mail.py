@@ -38,15 +38,17 @@ def _templates() -> Environment:
     return Environment(
         loader=FileSystemLoader(_TEMPLATES),
         undefined=StrictUndefined,
-        autoescape=select_autoescape(()),  # plain text: nothing to escape
+        autoescape=select_autoescape(("html",)),
         trim_blocks=True,
     )
 
 
 def write_mail(template: str, to: str, **facts: str) -> Mail:
-    """The mail of `template`: its first line is the subject."""
-    subject, _, text = _templates().get_template(f"{template}.txt").render(email=to, **facts).partition("\n")
-    return Mail(to, subject.strip(), text.strip() + "\n")
+    """The mail of `template`, the same twice: the first line of its text is the subject of both."""
+    first, _, rest = _templates().get_template(f"{template}.txt").render(email=to, **facts).partition("\n")
+    subject = first.strip()
+    html = _templates().get_template(f"{template}.mail.html").render(email=to, subject=subject, **facts)
+    return Mail(to, subject, rest.strip() + "\n", html)
 
 
 class MailSender:
