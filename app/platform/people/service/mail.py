@@ -15,7 +15,7 @@ from app.infra.database import PersonTx
 from app.platform.people import repository
 from app.platform.people.domain import RESET_VALID, SIGN_UP_VALID, hash_token
 from app.platform.people.ports import Mail, Mailer
-from app.platform.people.service.invitations import read_letter
+from app.platform.people.service.invitations import invitation_path, read_letter
 from app.platform.people.service.people import People
 from app.platform.people.service.sessions import new_token
 from app.platform.people.tables import MailRequest, MailToken
@@ -97,7 +97,7 @@ class MailSender:
         purpose, email, user_id = row["purpose"], row["email"], row["user_id"]
         if purpose == "invitation":
             facts = read_letter(self._people, row)
-            return write_mail(purpose, email, link=f"{self._public_url}/invitation?token={facts.pop('token')}", **facts)
+            return write_mail(purpose, email, link=self._public_url + invitation_path(facts.pop("token")), **facts)
         found = await repository.find_by_email(self._people.database.pool, email)
         if purpose == "security_changed":
             return write_mail(purpose, email, link=f"{self._public_url}/forgot")
