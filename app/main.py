@@ -15,10 +15,11 @@ from app.custody.accounts.routes import account_routes, client_routes
 from app.custody.accounts.service import TenantAccounts
 from app.custody.ledger.routes import router as balances
 from app.custody.ledger.service import Books
+from app.infra.buckets import Rate
 from app.infra.events.hub import EventHub
 from app.infra.keys import deployment_secret, derive_key
 from app.infra.process import on_termination
-from app.infra.rates import Rate, RateStore
+from app.infra.rates import RateStore
 from app.infra.settings import Settings, SettingsError, load_settings
 from app.infra.telemetry import observe_request, setup_telemetry
 from app.infra.waiting import keep_running

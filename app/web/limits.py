@@ -11,10 +11,11 @@ from datetime import datetime
 from functools import lru_cache
 from uuid import UUID
 
-from fastapi import Request
+from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
-from app.infra.rates import Bucket, RateStore, Verdict
+from app.infra.buckets import Bucket, Verdict
+from app.infra.rates import RateStore
 from app.kernel.costs import CostClass
 from app.kernel.errors import DomainError, Kind
 from app.kernel.principal import Principal
@@ -60,21 +61,22 @@ class Limiter:
         self.rates = rates
         self.quotas = quotas
 
-    async def charge(self, request: Request, principal: Principal, cost: Costs, *, now: datetime) -> None:
-        """Raises `rate_limited`, `quota_exceeded`, `read_only`: never for exits."""
+    async def charge(self, asked: HTTPConnection, principal: Principal, cost: Costs, *, now: datetime) -> None:
+        """Charge a request, or a message of a WebSocket. Raises `rate_limited`, `quota_exceeded`, `read_only`: never
+        for exits."""
         allowance = await self.quotas.allowance(principal.tenant_id, now=now)
         verdict = await self.rates.take(
             buckets_of(principal.tenant_id, principal.key_id, cost.cost_class, allowance.rates[cost.cost_class]),
             cost.weight,
             open_when_away=cost.cost_class is CostClass.READS,
         )
-        show(request.scope, verdict)
+        show(asked.scope, verdict)
         if not verdict.admitted:
             raise rate_limited(verdict)
         if cost.weight == 0:
             return
         ordering = cost.cost_class is CostClass.ORDERS  # admission lets exits of a read-only tenant pass, no entries
-        if allowance.read_only and not ordering and request.method not in _SAFE:
+        if allowance.read_only and not ordering and asked.scope.get("method", "GET") not in _SAFE:
             raise DomainError(
                 "read_only",
                 Kind.FORBIDDEN,

@@ -116,8 +116,8 @@ class Pages:
         )
 
     def remember_next(self, response: Response, going: str | None, *, seconds: int) -> None:
-        """Let this browser go on to `going` when it comes back by a mailed link, which may name no such path: it can
-        hold a token, and mails that wait are stored. None: nothing is left to go on to."""
+        """Let this browser go on to `going` when it comes back by a mailed link, which names no such path: what an
+        application began in this browser belongs to no other. None: nothing is left to go on to."""
         if going is None:
             self.drop_cookie(response, NEXT_COOKIE)
         else:

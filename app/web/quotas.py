@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from app.infra.rates import Rate
+from app.infra.buckets import Rate
 from app.kernel.costs import CostClass
 
 

@@ -14,7 +14,8 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.infra.rates import Bucket, Level, Rate, RateStore, Verdict
+from app.infra.buckets import Bucket, Level, Rate, Verdict
+from app.infra.rates import RateStore
 from app.web.context import Gateway, request_id_of
 from app.web.errors import STATUS, problem
 from app.web.limits import rate_limited, show, shown

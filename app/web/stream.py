@@ -3,6 +3,9 @@
 The client speaks JSON texts with an `op`: auth, subscribe, unsubscribe, ping. The server answers with JSON texts that
 have a `type`. `auth` takes a token and, to act for another tenant, the `act_as` grant; both may come as headers.
 
+Opening it and every message after that cost a read, as a request does. A message too many is answered with an error
+that has `retry_after` (seconds) and does nothing more; who goes on without a pause is cut off (1008).
+
 Quotes are coalesced: a client that reads slowly gets the last price, not a backlog. Orders are never left out: one that
 cannot be told within `SEND_SECONDS` ends the connection (1013), and the client comes back with the last position that
 it has.
@@ -25,7 +28,9 @@ from app.kernel.principal import Principal
 from app.kernel.times import format_time
 from app.web.auth import ACT_AS, admitted
 from app.web.context import Gateway, gateway_of
+from app.web.limits import seconds, shown, usual_cost
 from app.web.models import ApiModel
+from app.web.sources import source_of
 
 ORDER_EVENTS = "order."
 NEEDS = {"orders": "orders:read", "quotes": "bars:read"}
@@ -40,7 +45,11 @@ CLOSE_SECONDS = 2.0
 MOST_INSTRUMENTS = 500
 MOST_TEXT = 64 * 1024
 MOST_FAULTS = 20
+MOST_LIMITED = 20
+"""Messages beyond the rate, one after another without one within it."""
+
 GOING_AWAY, POLICY, TRY_AGAIN = 1001, 1008, 1013
+_READ = usual_cost("GET")
 router = APIRouter()
 
 
@@ -88,7 +97,7 @@ class _Stream:
         self._watched: dict[UUID, None] = {}
         self._seen = 0
         self._orders: asyncio.Task[None] | None = None
-        self._faults = 0
+        self._faults = self._limited = 0
 
     async def run(self) -> None:
         """Until the client goes, the credential ends or the process does."""
@@ -105,7 +114,22 @@ class _Stream:
             raise _first(group) from None
 
     async def _authenticated(self) -> Principal:
-        """By the header `Authorization`, or by a first message: browsers cannot set headers."""
+        """The caller, charged for the opening."""
+        try:
+            principal = await self._identified()
+            await self._charge(principal)
+        except TimeoutError:
+            raise _End(POLICY, "not_authenticated") from None
+        except (DomainError, ValidationError, ValueError, KeyError) as error:
+            await self._refuse(error)
+            raise (_End(TRY_AGAIN, "rate_limited") if _is_limit(error) else _End(POLICY, "not_authenticated")) from None
+        return principal
+
+    async def _identified(self) -> Principal:
+        """By the header `Authorization`, or by a first message: browsers cannot set headers. Who has no good credential
+        is charged to his address."""
+        sources = self._gateway.sources
+        sources.refuse(self._socket.scope)
         try:
             if not self._credential:
                 async with asyncio.timeout(AUTH_SECONDS):
@@ -114,11 +138,13 @@ class _Stream:
                     raise invalid("missing_credential", 'Send {"op": "auth", "token": "sk_…"} first.', param="token")
                 self._credential, self._act_as = asked.token, asked.act_as
             return await self._admitted()
-        except TimeoutError:
-            raise _End(POLICY, "not_authenticated") from None
-        except (DomainError, ValidationError, ValueError) as error:
-            await self._refuse(error)
-            raise _End(POLICY, "not_authenticated") from None
+        except Exception:  # also of one that went away or said nothing
+            await sources.charge(source_of(self._socket.scope))
+            raise
+
+    async def _charge(self, principal: Principal) -> None:
+        """Raises what `Limiter` says."""
+        await self._gateway.limiter.charge(self._socket, principal, _READ, now=self._gateway.clock())
 
     async def _admitted(self, *needed: str) -> Principal:
         """The caller, when he may do what is `needed` and what he subscribed to: as for any other request."""
@@ -129,12 +155,24 @@ class _Stream:
     async def _listen(self, principal: Principal, tasks: asyncio.TaskGroup) -> None:
         while True:
             try:
-                await self._obey(_parsed(await self._socket.receive_text()), principal, tasks)
+                text = await self._socket.receive_text()
+                await self._charge(principal)
+                self._limited = 0
+                await self._obey(_parsed(text), principal, tasks)
             except (DomainError, ValidationError, ValueError, KeyError) as error:
-                self._faults += 1
                 await self._refuse(error)
-                if self._faults >= MOST_FAULTS:
-                    raise _End(POLICY, "too_many_errors") from None
+                self._bear(error)
+
+    def _bear(self, error: Exception) -> None:
+        """Raises `_End` for one fault, or one message beyond the rate, too many."""
+        if _is_limit(error):
+            self._limited += 1
+        else:
+            self._faults += 1
+        if self._limited >= MOST_LIMITED:
+            raise _End(POLICY, "rate_limited") from None
+        if self._faults >= MOST_FAULTS:
+            raise _End(POLICY, "too_many_errors") from None
 
     async def _obey(self, asked: Asked, principal: Principal, tasks: asyncio.TaskGroup) -> None:
         if asked.op == "ping":
@@ -215,10 +253,12 @@ class _Stream:
             raise _End(POLICY, "not_permitted" if known else "not_authenticated") from None
 
     async def _refuse(self, error: Exception) -> None:
-        code, detail, param = "invalid_request", "Send a JSON object with op and what belongs to it.", None
-        if isinstance(error, DomainError):
-            code, detail, param = error.code, error.message, error.param
-        await self._send({"type": "error", "code": code, "detail": detail, "param": param})
+        if not isinstance(error, DomainError):
+            error = invalid("invalid_request", "Send a JSON object with op and what belongs to it.")
+        verdict = shown(self._socket.scope)
+        wait_s = max(1, seconds(verdict.wait_us)) if _is_limit(error) and verdict and not verdict.admitted else None
+        said = {"code": error.code, "detail": error.message, "param": error.param, "retry_after": wait_s}
+        await self._send({"type": "error"} | said)
 
     async def _send(self, message: Mapping[str, Any]) -> None:
         await self._send_text(json.dumps(message))
@@ -236,6 +276,10 @@ def _parsed(text: str) -> Asked:
     if len(text) > MOST_TEXT:
         raise ValueError("too long")
     return Asked.model_validate(json.loads(text))
+
+
+def _is_limit(error: Exception) -> bool:
+    return isinstance(error, DomainError) and error.kind is Kind.LIMITED
 
 
 def _first(group: BaseExceptionGroup[Any]) -> BaseException:

@@ -20,7 +20,8 @@ from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 from redis.asyncio import BlockingConnectionPool
 
-from app.infra.rates import Bucket, Rate, RateStore
+from app.infra.buckets import Bucket, Rate
+from app.infra.rates import RateStore
 from app.infra.redis import open_redis
 from app.kernel.costs import CostClass
 from app.kernel.ids import uuid7

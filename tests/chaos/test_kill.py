@@ -1,50 +1,115 @@
-"""Kill -9 of every process during the run: it recovers, and trades exactly what an undisturbed run trades."""
+"""Kill -9 of processes while they work: they recover, to exactly what undisturbed ones would have done.
 
-import shutil
-import tempfile
+The tests share a stack that replays the same market undisturbed while the first of them kills another one.
+"""
+
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from app.kernel.ids import encode_id
 from app.local.figures import broken_invariants
-from app.local.stack import clear
-from tests.factories.stack import fills_until, running_stack
+from app.market.instruments.service import load_instruments
+from tests.factories.minutes import slow_program, write_minutes
+from tests.factories.stack import RunningStack, fills_until, running_stack, stack_folder
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(400)]
 START = datetime(2003, 1, 20, tzinfo=UTC)
 END = datetime(2003, 6, 30, tzinfo=UTC)
 STEP = timedelta(days=21)
 PROCESSES = ("worker", "daemon", "postgres", "gateway", "valkey")
+SPEED = 40
+LEASE_S = "8"
+"""How long the work of a dead worker waits: long enough for a busy machine to renew it, and not the subject here."""
+
+MINUTES = 400_000
 
 
-@pytest.fixture
-def folders() -> Iterator[tuple[Path, Path]]:
-    """Two data folders that a server dropped to an unprivileged user can reach."""
-    from app.local.home import Home
-
-    roots = tuple(Path(tempfile.mkdtemp(prefix="mandi-chaos-")) for _ in range(2))
-    for root in roots:
-        root.chmod(0o711)
-    yield roots[0], roots[1]
-    for root in roots:
-        clear(Home(root), lambda text: None)
-        shutil.rmtree(root, ignore_errors=True)
+@pytest.fixture(scope="module")
+def stack() -> Iterator[RunningStack]:
+    """A stack whose worker is killed by tests that compute. The one that trades needs it undisturbed: it is first."""
+    with (
+        stack_folder() as root,
+        running_stack(root, speed=SPEED, port=18_400, LASTING_LEASE_SECONDS=LEASE_S) as running,
+    ):
+        yield running
 
 
-def test_killing_each_process_in_turn_loses_nothing_and_doubles_nothing(folders: tuple[Path, Path]) -> None:
-    undisturbed, disturbed = folders
-    with running_stack(undisturbed, speed=0, port=18_400) as stack:
-        stack.wait_for(END)
-        expected = fills_until(stack, END)
-    with running_stack(disturbed, speed=40, port=18_500) as stack:
+def test_killing_each_process_in_turn_loses_nothing_and_doubles_nothing(stack: RunningStack) -> None:
+    with stack_folder() as root, running_stack(root, speed=SPEED, port=18_500) as disturbed:
         for turn, process in enumerate(PROCESSES):
-            stack.wait_for(START + turn * STEP)
-            stack.kill(process)
-        stack.wait_for(END)
-        assert not broken_invariants(stack.summary())
-        assert stack.process.poll() is None
-        found = fills_until(stack, END)
+            disturbed.wait_for(START + turn * STEP)
+            disturbed.kill(process)
+        disturbed.wait_for(END)
+        assert not broken_invariants(disturbed.summary())
+        assert disturbed.process.poll() is None
+        found = fills_until(disturbed, END)
+        restarts = {service["name"]: service["restarts"] for service in disturbed.state()["services"]}
+    stack.wait_for(END)
+    expected = fills_until(stack, END)
+    assert {service["restarts"] for service in stack.state()["services"]} == {0}
+    assert all(restarts[process] for process in PROCESSES)
     assert len(expected) > 10
     assert found == expected
+
+
+def _import_minutes(root: Path) -> None:
+    file = write_minutes(root / "minutes.parquet", MINUTES)
+    command = [sys.executable, "-m", "app.cli", "bars", "import", str(file)]
+    options = ["--symbol", "FB", "--venue", "XNAS", "--interval", "1m"]
+    subprocess.run([*command, *options], env=os.environ | {"MANDI_HOME": str(root)}, check=True, timeout=120)
+
+
+def test_a_backtest_whose_worker_is_killed_gives_the_bytes_of_an_undisturbed_one(stack: RunningStack) -> None:
+    asked = {
+        "program": slow_program(40),
+        "instruments": [encode_id("ins", load_instruments()["FB", "XNAS"]["id"])],
+        "interval": "1m",
+        "cash": "100000",
+    }
+    _import_minutes(stack.home.root)
+
+    def begun() -> str:
+        return f"/v1/backtests/{json.loads(stack.call('/v1/backtests', asked))['id']}"
+
+    undisturbed = begun()
+    stack.until(undisturbed, lambda shown: shown["status"] == "succeeded")
+    disturbed = begun()
+    stack.until(disturbed, lambda shown: bool(shown["status"] == "running" and shown["bars_done"]))
+    stack.kill("worker")
+    found = stack.until(disturbed, lambda shown: shown["status"] == "succeeded")
+    assert found["attempts"] == 2
+    assert stack.call(f"{disturbed}/result") == stack.call(f"{undisturbed}/result")
+    assert len(json.loads(stack.call(f"{disturbed}/result"))["fills"]) > 10
+    assert stack.process.poll() is None
+
+
+def test_a_sweep_whose_worker_is_killed_gives_the_figures_of_an_undisturbed_one(stack: RunningStack) -> None:
+    asked = {
+        "template": "sma_cross",
+        "instruments": [encode_id("ins", load_instruments()["IBM", "XNYS"]["id"])],
+        "cash": "100000",
+        "grid": {"fast": "2:31", "slow": "32:61"},
+    }
+
+    def begun() -> str:
+        return f"/v1/sweeps/{json.loads(stack.call('/v1/sweeps', asked))['id']}"
+
+    undisturbed = begun()
+    stack.until(undisturbed, lambda shown: shown["status"] == "succeeded")
+    disturbed = begun()
+    stack.until(disturbed, lambda shown: shown["status"] == "running")
+    stack.kill("worker")
+    found = stack.until(disturbed, lambda shown: shown["status"] == "succeeded")
+    assert found["combinations_done"] == 900
+    results = [json.loads(stack.call(f"{one}/result")) for one in (undisturbed, disturbed)]
+    assert results[0]["sha256"] == results[1]["sha256"]
+    assert results[0]["ranking"] == results[1]["ranking"]
+    assert [result["trials"]["earlier"] for result in results] == [0, 900]
+    assert stack.process.poll() is None

@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.kernel.ids import uuid7
 
 STREAMS = frozenset({"/v1/events/stream"})
 """Routes whose answers do not end."""
@@ -29,6 +31,22 @@ EXITS = frozenset(
 """What a suspended tenant may still write, each reviewed: it takes risk or power away, or decides so by itself."""
 
 
+class From:
+    """The app as callers of one address reach it."""
+
+    def __init__(self, app: ASGIApp, address: str) -> None:
+        self._app = app
+        self._client = (address, 4711)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app({**scope, "client": self._client}, receive, send)
+
+
+def fresh_address() -> str:
+    """An IPv4 address that no other test of this Valkey calls from."""
+    return ".".join(["10", *(str(byte) for byte in uuid7().bytes[-3:])])
+
+
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -37,7 +55,7 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serving(app: FastAPI) -> AsyncIterator[str]:
+async def serving(app: ASGIApp) -> AsyncIterator[str]:
     """`app` with its lifespan on a free port: its base URL."""
     server = _Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=5))
     task = asyncio.create_task(server.serve())

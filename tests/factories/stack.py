@@ -2,20 +2,24 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 from uuid import UUID
 
 from app.local.figures import Summary
 from app.local.home import Home
+from app.local.stack import clear
 from app.local.summary import SummaryReader
 
 _READY_S = 120.0
@@ -61,12 +65,47 @@ class RunningStack:
             time.sleep(0.05)
         raise TimeoutError(f"the market clock stands at {self.summary().market_at}, before {at}")
 
+    def call(self, path: str, body: dict[str, Any] | None = None) -> bytes:
+        """What the API answers to the demo tenant: to a POST of `body`, if there is one."""
+        credentials = self.home.credentials()
+        assert credentials is not None
+        request = Request(
+            f"{self.state()['url']}{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {credentials.api_key}", "Content-Type": "application/json"},
+        )
+        with urlopen(request, timeout=30) as answer:
+            found: bytes = answer.read()
+        return found
+
+    def until(self, path: str, reached: Callable[[dict[str, Any]], bool], *, seconds: float = 180.0) -> dict[str, Any]:
+        """The job at `path` as soon as it is so; fails when it ends otherwise."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            shown: dict[str, Any] = json.loads(self.call(path))
+            if reached(shown):
+                return shown
+            assert shown["status"] in ("queued", "running"), shown
+            time.sleep(0.05)
+        raise TimeoutError(f"the job is still {shown}")
+
 
 @contextmanager
-def running_stack(root: Path, *, speed: float, port: int) -> Iterator[RunningStack]:
+def stack_folder() -> Iterator[Path]:
+    """A data folder that a server dropped to an unprivileged user can reach."""
+    root = Path(tempfile.mkdtemp(prefix="mandi-stack-"))
+    root.chmod(0o711)
+    yield root
+    clear(Home(root), lambda text: None)
+    shutil.rmtree(root, ignore_errors=True)
+
+
+@contextmanager
+def running_stack(root: Path, *, speed: float, port: int, **settings: str) -> Iterator[RunningStack]:
     """A stack in `root`, ended with it. `speed` 0 replays as fast as lock-step allows."""
     environ = {k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "REDIS_URL")} | {
-        "MANDI_HOME": str(root)
+        "MANDI_HOME": str(root),
+        **settings,
     }
     with (root / "up.log").open("wb") as log:
         command = [sys.executable, "-m", "app.cli", "up", "--speed", str(speed), "--port", str(port)]

@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -31,7 +31,7 @@ class MailboxMailer:
 
     async def send(self, mail: Mail) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        body = {"at": self._clock().isoformat(), "to": mail.to, "subject": mail.subject, "text": mail.text}
+        body = {"at": self._clock().isoformat(), **asdict(mail)}
         name = self._folder / f"{time.time_ns():020}-{uuid7()}.json"  # ids made in one millisecond do not sort
         with os.fdopen(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             json.dump(body, file)
@@ -42,5 +42,5 @@ def captured(data_dir: Path) -> list[CapturedMail]:
     found = []
     for path in sorted((data_dir / FOLDER).glob("*.json")):
         body = json.loads(path.read_text())
-        found.append(CapturedMail(body["at"], Mail(body["to"], body["subject"], body["text"])))
+        found.append(CapturedMail(body.pop("at"), Mail(**body)))
     return found

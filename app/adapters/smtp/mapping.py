@@ -8,7 +8,8 @@ from app.platform.people.ports import Mail
 
 
 def to_message(mail: Mail, *, sender: str, now: datetime) -> EmailMessage:
-    """The message, marked as made by a machine, so that nobody's absence note answers it."""
+    """The message, its text first: a client shows the last form that it can. It is marked as made by a machine, so that
+    nobody's absence note answers it."""
     message = EmailMessage()
     message["From"] = sender
     message["To"] = mail.to
@@ -17,4 +18,5 @@ def to_message(mail: Mail, *, sender: str, now: datetime) -> EmailMessage:
     message["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2].strip(" >") or None)
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(mail.text)
+    message.add_alternative(mail.html, subtype="html")
     return message

@@ -13,9 +13,8 @@ from uuid import UUID
 import asyncpg
 import structlog
 
-LASTING_LEASE = timedelta(seconds=20)
-RENEW_SECONDS = 4.0
-"""Between two renewals: four may fail before the lease ends."""
+RENEWALS = 5
+"""In the time of one lease: four may fail before it ends."""
 
 log = structlog.get_logger(__name__)
 
@@ -37,14 +36,14 @@ class LeaseLost(Exception):
     """Another worker may hold the lane by now: what runs here is cancelled and records nothing."""
 
 
-async def keep(dispatch: asyncpg.Pool, queue: str, item: Turn, work: Awaitable[None]) -> None:
+async def keep(dispatch: asyncpg.Pool, queue: str, item: Turn, work: Awaitable[None], *, lease: timedelta) -> None:
     """Run `work` while the lease of `item` is renewed. Raises what it raises, and `LeaseLost`."""
     job = asyncio.ensure_future(work)
     try:
         renewed = asyncio.get_running_loop().time()
         while not job.done():
-            renewed = await _renew(dispatch, queue, item, since=renewed)
-            await asyncio.wait({job}, timeout=RENEW_SECONDS)
+            renewed = await _renew(dispatch, queue, item, lease, since=renewed)
+            await asyncio.wait({job}, timeout=lease.total_seconds() / RENEWALS)
         job.result()
     except asyncio.CancelledError:
         await _end(job)
@@ -64,7 +63,7 @@ async def _end(job: asyncio.Future[None]) -> None:
     await asyncio.gather(job, return_exceptions=True)
 
 
-async def _renew(dispatch: asyncpg.Pool, queue: str, item: Turn, *, since: float) -> float:
+async def _renew(dispatch: asyncpg.Pool, queue: str, item: Turn, lease: timedelta, *, since: float) -> float:
     """The loop's time of the last renewal. A database that is away for a moment costs nothing yet."""
     now = asyncio.get_running_loop().time()
     try:
@@ -75,11 +74,11 @@ async def _renew(dispatch: asyncpg.Pool, queue: str, item: Turn, *, since: float
             item.lane,
             item.fence,
             item.id,
-            LASTING_LEASE,
+            lease,
         )
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         log.warning("work.not_renewed", item=str(item.id), error=repr(error))
-        held, now = now - since < LASTING_LEASE.total_seconds(), since
+        held, now = now - since < lease.total_seconds(), since
     if not held:
         raise LeaseLost
     return now

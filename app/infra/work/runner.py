@@ -43,12 +43,12 @@ class Item:
 class Handler:
     """What runs items of one kind. `never_dies`: cancels and exits are tried for ever (and alarm) instead of dying.
 
-    `lasting`: it may run longer than a lease; the lease is kept while it runs (`app.infra.work.lasting`).
+    `lasting`: it may run longer than a lease, so one of this length is kept while it runs (`app.infra.work.lasting`).
     """
 
     run: Callable[[Item], Awaitable[None]]
     never_dies: bool = False
-    lasting: bool = False
+    lasting: timedelta | None = None
 
 
 class Retry(Exception):
@@ -159,7 +159,7 @@ async def _run_item(dispatch: asyncpg.Pool, handlers: Mapping[str, Handler], que
         if handler is None:
             raise LookupError(f"no handler for work of kind {item.kind!r}")
         if handler.lasting:
-            await keep(dispatch, queue, item, handler.run(item))
+            await keep(dispatch, queue, item, handler.run(item), lease=handler.lasting)
         else:
             async with asyncio.timeout(ITEM_TIMEOUT):
                 await handler.run(item)

@@ -8,11 +8,12 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """One message in plain text. Its text may hold a single-use link, so a mail is never logged."""
+    """One message, as plain text and as a page. Both may hold a single-use link, so a mail is never logged."""
 
     to: str
     subject: str
     text: str
+    html: str
 
     def __repr__(self) -> str:
         return f"Mail({self.subject!r})"

@@ -5,7 +5,6 @@ Pages work without scripts. Whoever is sent away for a fresh proof comes back to
 
 from datetime import datetime
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 
@@ -15,6 +14,7 @@ from app.platform.people import service
 from app.platform.people.domain import SIGN_UP_VALID
 from app.platform.people.schemas import SessionOut, SessionsOut
 from app.platform.people.service import Login, People, Person, Session, Visitor
+from app.platform.people.service.invitations import invitation_in, invitation_path
 from app.platform.people.service.sessions import PREFIX
 from app.web.context import now
 from app.web.errors import STATUS
@@ -142,15 +142,17 @@ async def sign_up_page(request: Request, next: str = "") -> Response:
 @pages.post("/signup")
 async def sign_up(request: Request, form: Form, at: Now) -> Response:
     going, email = local_path(form.get("next"), default=HOME), form.get("email", "")
+    facts: dict[str, Any] = {"email": email, "password": form.get("password", ""), "visitor": _visitor(request)}
+    invitation = invitation_in(going)
     try:
-        await service.sign_up(
-            _people(request), email=email, password=form.get("password", ""), visitor=_visitor(request), now=at
-        )
+        await service.sign_up(_people(request), **facts, now=at, invitation=invitation)
     except DomainError as error:
         return _again(request, "signup.html", error, next=going, email=email[:254])
     shown, again = pages_of(request), with_next("/signup", going)
     response = shown.show(request, "sent.html", said=CHECK_MAIL.format(email=email.strip()), again=again)
-    shown.remember_next(response, None if going == HOME else going, seconds=int(SIGN_UP_VALID.total_seconds()))
+    shown.remember_next(
+        response, None if invitation or going == HOME else going, seconds=int(SIGN_UP_VALID.total_seconds())
+    )
     return response
 
 
@@ -165,12 +167,13 @@ async def verify_page(request: Request, token: str = "") -> Response:
 async def verify(request: Request, form: Form, at: Now) -> Response:
     token, going = form.get("token", ""), pages_of(request).remembered(request)
     try:
-        login = await service.confirm_sign_up(
+        joined = await service.confirm_sign_up(
             _people(request), token=token, password=form.get("password", ""), visitor=_visitor(request), now=at
         )
     except DomainError as error:
         return _again(request, "verify.html", error, leads_out=going is not None, token=token[:100])
-    response = _logged_in(request, see_other(going or HOME), login)
+    going = invitation_path(joined.invitation) if joined.invitation else going or HOME
+    response = _logged_in(request, see_other(going), joined.login)
     pages_of(request).drop_cookie(response, NEXT_COOKIE)
     return response
 
@@ -227,9 +230,8 @@ async def log_out(request: Request, form: Form, at: Now) -> Response:
 @pages.get("/invitation")
 async def invitation_page(request: Request, at: Now, token: str = "") -> Response:
     found = await service.session_user(_people(request), _token(request), now=at)
-    back = f"/invitation?{urlencode({'token': token[:100]})}"
-    facts: dict[str, Any] = {"email": found[0].email if found else None, "token": token[:100], "back": back}
-    return pages_of(request).show(request, "invitation.html", message=None, **facts)
+    facts: dict[str, Any] = {"email": found[0].email if found else None, "token": token[:100]}
+    return pages_of(request).show(request, "invitation.html", message=None, back=invitation_path(token), **facts)
 
 
 @pages.post("/invitation")

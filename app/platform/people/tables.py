@@ -50,6 +50,7 @@ class SignUp(SQLModel, table=True):
     """An address and password that wait for the address's proof. `id` becomes the person's.
 
     Every sign-up is a row of its own, also for an address that has an account: nothing here depends on what exists.
+    `invitation` is the sealed token of the invitation that it came from.
     """
 
     __tablename__ = "sign_ups"
@@ -61,6 +62,7 @@ class SignUp(SQLModel, table=True):
     id: UUID = Field(default_factory=uuid7, primary_key=True)
     email: str
     password_hash: str
+    invitation: bytes | None = Field(default=None, repr=False)
     created_at: datetime = utc()
 
 

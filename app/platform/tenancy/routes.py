@@ -205,6 +205,11 @@ def _invitation_routes() -> ApiRouter:
         """Newest first, used and revoked ones too."""
         return Page.of((await service.list_invitations(tx, page.cursor(INVITATION))).map(InvitationOut.of))
 
+    @router.get("/{id}", summary="Retrieve an invitation", dependencies=_needs("invitations:read"))
+    async def retrieve_invitation(id: str, tx: OpenTx) -> InvitationOut:
+        """One of them."""
+        return InvitationOut.of(await service.get_invitation(tx, decode_id(INVITATION, id)))
+
     @router.post("/{id}/resend", summary="Send an invitation again", dependencies=[*write, idempotent])
     async def resend_invitation(id: str, tx: OpenTx, at: Now, above: Above) -> InvitationOut:
         """A new link for another seven days; the one sent before opens nothing any more."""
@@ -282,6 +287,11 @@ def _tree() -> ApiRouter:
     async def list_grants(tx: OpenTx, page: Paged) -> Page[GrantOut]:
         """Who acts or acted for you, and for whom your people did, newest first."""
         return Page.of((await service.list_grants(tx, page.cursor(GRANT))).map(GrantOut.of))
+
+    @router.get("/act_as_grants/{id}", summary="Retrieve an act-as grant", dependencies=_needs("act_as_grants:read"))
+    async def retrieve_grant(id: str, tx: OpenTx) -> GrantOut:
+        """One that you have a side of."""
+        return GrantOut.of(await service.get_grant(tx, decode_id(GRANT, id)))
 
     @router.delete(
         "/act_as_grants/{id}", summary="End an act-as grant", dependencies=_needs("act_as_grants:write", exits=True)

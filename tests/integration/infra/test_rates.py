@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from app.infra.rates import AHEAD_S, SCRIPT, Bucket, Rate, RateStore, draw, level, spare
+from app.infra.buckets import SCRIPT, Bucket, Rate, draw, level, spare
+from app.infra.rates import AHEAD_S, RateStore
 from app.infra.redis import open_redis
 from app.kernel.ids import uuid7
 from app.local.valkey import EmbeddedValkey, temporary_valkey

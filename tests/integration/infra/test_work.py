@@ -209,7 +209,7 @@ async def test_a_drain_takes_no_more_lanes_than_it_is_told(database: Database, t
     for name in ("a", "b"):
         await put(database, tenant_id, queue, uuid7(), name)
     ran = Ran()
-    handlers = {"note": Handler(ran, lasting=True)}
+    handlers = {"note": Handler(ran, lasting=timedelta(seconds=20))}
     for count in (1, 1, 0):
         shard = shard_of(tenant_id)
         assert await drain(database.dispatch, handlers, queue, shard, holder="test", lanes=1) == count
@@ -220,10 +220,29 @@ async def test_work_that_lasts_waits_without_an_attempt_counting(
     database: Database, tenant_id: UUID, queue: str
 ) -> None:
     await put(database, tenant_id, queue, uuid7(), "a")
-    handlers = {"note": Handler(Ran(lambda item: Retry(60.0, "the house is down")), lasting=True)}
+    handlers = {"note": Handler(Ran(lambda item: Retry(60.0, "the house is down")), lasting=timedelta(seconds=20))}
     for _ in range(MAX_ATTEMPTS + 1):
         await drain(database.dispatch, handlers, queue, shard_of(tenant_id), holder="test")
         (row,) = await rows(database, queue)
         assert (row["state"], row["attempts"]) == ("ready", 0)
         assert row["available_at"] > datetime.now(UTC) + timedelta(seconds=50)
         await make_due(database, queue)
+
+
+async def test_work_that_lasts_keeps_its_lane_for_as_long_as_its_handler_says(
+    database: Database, tenant_id: UUID, queue: str
+) -> None:
+    await put(database, tenant_id, queue, uuid7(), "a")
+    seen: list[timedelta] = []
+
+    async def watched(item: Item) -> None:
+        held = "select lease_until - clock_timestamp() from work_leases where tenant_id = $1 and lane = $2"
+        async with asyncio.timeout(20):
+            while not seen or seen[-1] < timedelta(minutes=9):  # a claim alone gives half a minute
+                seen.append(await database.dispatch.fetchval(held, tenant_id, item.lane))
+                await asyncio.sleep(0.01)
+
+    handlers = {"note": Handler(watched, lasting=timedelta(minutes=10))}
+    assert await drain(database.dispatch, handlers, queue, shard_of(tenant_id), holder="test") == 1
+    assert [row["state"] for row in await rows(database, queue)] == ["done"]
+    assert seen[-1] <= timedelta(minutes=10)

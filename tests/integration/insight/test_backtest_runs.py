@@ -195,7 +195,7 @@ async def test_a_dead_workers_cancelled_backtest_is_not_run_again(desk: Desk) ->
 async def test_an_outcome_of_a_worker_that_lost_the_run_is_not_written(
     desk: Desk, minutes: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lasting, "RENEW_SECONDS", 0.1)
+    monkeypatch.setattr(lasting, "RENEWALS", 200)
     backtest = await desk.made(**_slow(minutes))
     async with _worker(desk) as slow:
         await _until(desk, backtest, _under_way)
@@ -211,7 +211,7 @@ async def test_an_outcome_of_a_worker_that_lost_the_run_is_not_written(
 async def test_its_lease_is_renewed_and_no_wake_up_is_sent_meanwhile(
     desk: Desk, minutes: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lasting, "RENEW_SECONDS", 0.1)
+    monkeypatch.setattr(lasting, "RENEWALS", 200)
     backtest, dispatch = await desk.made(**_slow(minutes)), desk.app.database.dispatch
     waiting = "select count(*) from work_waiting() where queue = 'backtests' and shard = $1"
     until = "select lease_until from work_leases where tenant_id = $1"

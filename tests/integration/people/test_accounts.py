@@ -47,10 +47,11 @@ async def test_who_reads_the_mail_and_knows_the_password_gets_the_account(
         "wrong_credentials", service.log_in(people, email=email, password=password, visitor=visitor(), now=now())
     )
     await sender.send_due()
-    login = await service.confirm_sign_up(
+    joined = await service.confirm_sign_up(
         people, token=mailbox.token(email), password=password, visitor=visitor(), now=now()
     )
-    found = await service.session_user(people, login.token, now=now())
+    assert joined.invitation is None
+    found = await service.session_user(people, joined.login.token, now=now())
     assert found is not None and found[0].email == email and found[1].amr == ("pwd",)
     again = await service.log_in(people, email=email, password=password, visitor=visitor(), now=now())
     assert not again.pending
@@ -208,7 +209,7 @@ async def test_of_eight_uses_of_one_sign_up_link_at_once_exactly_one_counts(
         ),
         return_exceptions=True,
     )
-    assert len([one for one in done if isinstance(one, service.Login)]) == 1
+    assert len([one for one in done if isinstance(one, service.Joined)]) == 1
 
 
 async def test_changing_the_password_ends_the_other_sessions_and_renews_this_one(people: People) -> None:

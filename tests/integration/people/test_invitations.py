@@ -2,8 +2,10 @@
 
 import asyncio
 import html
+import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -18,8 +20,12 @@ from app.infra.crypto.envelope import UnsealError
 from app.infra.database import Database
 from app.infra.settings import Settings
 from app.kernel.ids import encode_id, uuid7
-from app.platform.people.service import InvitationMail, MailSender, People
-from app.platform.people.service.invitations import read_letter
+from app.platform.people import service
+from app.platform.people.domain import hash_token
+from app.platform.people.repository import find_by_mail_token
+from app.platform.people.service import InvitationMail, MailSender, People, Visitor
+from app.platform.people.service.invitations import read_letter, unseal_token
+from app.platform.people.tables import SignUp
 from app.platform.tenancy.service import create_invitation, list_members
 from app.web.cursors import Cursor
 from tests.factories.people import Browser, Mailbox, Somebody, fresh_email, fresh_password, make_person
@@ -89,7 +95,7 @@ async def test_the_person_logs_in_by_the_link_and_joins_once(
     assert again.status_code == 409 and "accepted already" in again.text
 
 
-async def test_who_signs_up_from_an_invitation_comes_back_to_it(
+async def test_who_signs_up_from_an_invitation_comes_back_to_it_in_any_browser(
     people: People,
     sender: MailSender,
     mailbox: Mailbox,
@@ -97,8 +103,9 @@ async def test_who_signs_up_from_an_invitation_comes_back_to_it(
     app_settings: Settings,
     database: Database,
     tenant: TenantWithKey,
+    logged: io.StringIO,
 ) -> None:
-    browser = Browser(gateway_app, ip=somewhere())
+    browser, another = Browser(gateway_app, ip=somewhere()), Browser(gateway_app, ip=somewhere())
     email, password = fresh_email(), fresh_password()
     token = await _token(people, sender, mailbox, tenant, email)
     joining = await browser.get(f"/invitation?token={token}")
@@ -107,29 +114,78 @@ async def test_who_signs_up_from_an_invitation_comes_back_to_it(
     again = await browser.send("/signup", email=email, password="short", next=_next(sign_up))
     assert again.status_code == 422 and _next(again) == _next(sign_up), "a mistake does not lose the way"
     sent = await browser.send("/signup", email=email, password=password, next=_next(sign_up))
-    (cookie,) = [one for one in sent.headers.get_list("set-cookie") if one.startswith("mandi_next=")]
-    assert "HttpOnly" in cookie and "SameSite=lax" in cookie and "Max-Age=86400" in cookie
+    assert token not in str(sent.headers) and browser.cookie("mandi_next") is None
     assert token not in str([dict(row) for row in await database.dispatch.fetch("select * from mail_requests")])
     link = await link_for(gateway_app, app_settings, email)
-    assert link.startswith("/verify?token=") and token not in link
-    verified = await browser.send("/verify", page=link, token=link.partition("=")[2], password=password)
-    page = await browser.follow(verified)
+    assert link.startswith("/verify?token=") and token not in "".join(_mailed(app_settings.data_dir, email))
+    wrong = await another.send("/verify", page=link, token=link.partition("=")[2], password=fresh_password())
+    assert wrong.status_code == 401 and token not in wrong.text + str(wrong.headers)
+    verified = await another.send("/verify", page=link, token=link.partition("=")[2], password=password)
+    page = await another.follow(verified)
     assert "Accept the invitation" in page.text and email in page.text
-    assert browser.cookie("mandi_next") is None
-    await browser.follow(await browser.send("/invitation", page=f"/invitation?token={token}", token=token))
+    assert {wrong.headers["referrer-policy"], page.headers["referrer-policy"]} == {"no-referrer"}
+    await another.follow(await another.send("/invitation", page=f"/invitation?token={token}", token=token))
     assert await _members(database, tenant) == {email: "trader"}
+    assert token not in logged.getvalue() and "/verify" in logged.getvalue()
 
 
-async def test_a_sign_up_leads_nowhere_else_and_to_no_way_of_an_earlier_one(gateway_app: FastAPI) -> None:
-    browser = Browser(gateway_app, ip=somewhere())
+async def _sign_up(people: People, email: str, password: str, invitation: str) -> None:
+    who = Visitor(ip=somewhere())
+    await service.sign_up(people, email=email, password=password, visitor=who, now=now(), invitation=invitation)
+
+
+async def test_beside_a_sign_up_the_token_rests_sealed_and_bound_to_its_row(
+    people: People, sender: MailSender, mailbox: Mailbox
+) -> None:
+    emails, token = [fresh_email() for _ in range(2)], "mandi_inv_something"
+    for email in emails:
+        await _sign_up(people, email, fresh_password(), token)
+    await sender.send_due()
+    rows = []
+    for email in emails:
+        user_id = await find_by_mail_token(people.database.pool, hash_token(mailbox.token(email)), "sign_up", now=now())
+        assert user_id is not None
+        async with people.database.person(user_id) as tx:
+            rows.append(await tx.get(SignUp, user_id))
+    first, second = rows
+    assert first is not None and second is not None and first.invitation is not None
+    assert token.encode() not in first.invitation and first.invitation != second.invitation
+    assert str(first.invitation) not in repr(first)
+    assert unseal_token(people, first) == token
+    first.invitation = second.invitation
+    assert unseal_token(people, first) is None, "what was sealed for another row opens nothing"
+    assert unseal_token(replace(people, letter_key=bytes([1] * 32)), second) is None
+
+
+async def test_a_sign_up_goes_on_without_its_invitation_when_the_secret_was_changed(
+    people: People, sender: MailSender, mailbox: Mailbox
+) -> None:
+    email, password = fresh_email(), fresh_password()
+    await _sign_up(people, email, password, "mandi_inv_something")
+    await sender.send_due()
+    changed, token = replace(people, letter_key=bytes([1] * 32)), mailbox.token(email)
+    who = Visitor(ip=somewhere())
+    joined = await service.confirm_sign_up(changed, token=token, password=password, visitor=who, now=now())
+    assert joined.login.token and joined.invitation is None
+
+
+async def test_a_sign_up_leads_nowhere_else_and_to_no_way_of_an_earlier_one(
+    gateway_app: FastAPI, app_settings: Settings
+) -> None:
+    browser, another = Browser(gateway_app, ip=somewhere()), Browser(gateway_app, ip=somewhere())
     for given in ("https://evil.example/", "//evil.example", "/\\evil.example"):
         page = await browser.http.get("/signup", params={"next": given})
         assert _next(page) == "/account/security"
         await browser.send("/signup", email=fresh_email(), password=fresh_password(), next=given)
         assert browser.cookie("mandi_next") is None
+    email, password = fresh_email(), fresh_password()
+    sent = await browser.send("/signup", email=email, password=password, next="/oauth/authorize?client_id=x")
+    (cookie,) = [one for one in sent.headers.get_list("set-cookie") if one.startswith("mandi_next=")]
+    assert "HttpOnly" in cookie and "SameSite=lax" in cookie and "Max-Age=86400" in cookie
+    link = await link_for(gateway_app, app_settings, email)
+    verified = await another.send("/verify", page=link, token=link.partition("=")[2], password=password)
+    assert verified.headers["location"] == "/account/security", "what an application began stays in its browser"
     await browser.send("/signup", email=fresh_email(), password=fresh_password(), next="/invitation?token=x")
-    assert browser.cookie("mandi_next") is not None
-    await browser.send("/signup", email=fresh_email(), password=fresh_password())
     assert browser.cookie("mandi_next") is None
 
 
@@ -215,6 +271,18 @@ async def test_a_tenants_name_cannot_write_the_mails_head(
     assert mailbox.to(email)[0].subject == "Evil Bcc: all@example.com hello invites you to Mandi"
 
 
+async def test_a_tenants_name_cannot_write_into_the_mails_page(
+    people: People, sender: MailSender, mailbox: Mailbox, database: Database, tenant: TenantWithKey
+) -> None:
+    async with database.tx(tenant.tenant_id) as tx:
+        await tx.execute(text("update tenants set name = '<script>x</script> & Co'"))
+    email = fresh_email()
+    await _token(people, sender, mailbox, tenant, email)
+    (mail,) = mailbox.to(email)
+    assert mail.subject == "<script>x</script> & Co invites you to Mandi"
+    assert "<script" not in mail.html and mail.html.count("&lt;script&gt;x&lt;/script&gt; &amp; Co") == 3
+
+
 async def test_through_the_api_the_gateway_mails_it_and_nothing_else_tells_the_token(
     browser: Browser, app: App, app_settings: Settings, database: Database, tenant: TenantWithKey
 ) -> None:
@@ -244,7 +312,7 @@ async def _invitation_id(database: Database, tenant: TenantWithKey) -> UUID:
 
 def _mailed(data_dir: Path, email: str) -> list[str]:
     found = [json.loads(path.read_text() or "{}") for path in sorted((data_dir / "mail").glob("*.json"))]
-    return [mail["text"] for mail in found if mail.get("to") == email]
+    return [mail["text"] + mail["html"] for mail in found if mail.get("to") == email]
 
 
 async def test_a_letter_that_cannot_be_unsealed_keeps_no_other_mail_back(

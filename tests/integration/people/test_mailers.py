@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email import message_from_string
+from email.policy import default
 
 import aiosmtplib
 import pytest
@@ -14,6 +16,7 @@ from app.adapters.smtp.mailer import SmtpMailer
 from app.bootstrap import App, bootstrap, open_people
 from app.infra.settings import Settings, SettingsError
 from app.platform.people.ports import Mail
+from app.platform.people.service.mail import write_mail
 from tests.factories.endings import Heard
 
 pytestmark = pytest.mark.asyncio
@@ -31,7 +34,7 @@ class PlainServer:
         data = False
         while line := await reader.readline():
             text = line.decode().rstrip("\r\n")
-            self.heard.append(text)
+            self.heard.append(text[1:] if data and text.startswith("..") else text)  # RFC 5321, 4.5.2
             if data:
                 data = text != "."
                 answer = b"" if data else b"250 taken\r\n"
@@ -65,15 +68,19 @@ def mailer(port: int, *, require_tls: bool) -> SmtpMailer:
     return SmtpMailer(config, clock=lambda: datetime.now(UTC))
 
 
-async def test_a_mail_is_delivered(server: PlainServer) -> None:
-    await mailer(server.port, require_tls=False).send(Mail("b@example.com", "Hello", "the text\n"))
-    assert "the text" in server.heard and "Subject: Hello" in server.heard
+async def test_a_mail_is_delivered_as_text_and_as_a_page(server: PlainServer) -> None:
+    mail = write_mail("sign_up", "b@example.com", link="https://mandi.example/verify?token=ü")
+    await mailer(server.port, require_tls=False).send(mail)
     assert any("RCPT TO:<b@example.com>" in line for line in server.heard)
+    message = message_from_string("\n".join(server.heard[server.heard.index("DATA") + 1 : -2]), policy=default)
+    assert (message["Subject"], message.get_content_type()) == (mail.subject, "multipart/alternative")
+    parts = [(part.get_content_type(), part.get_content()) for part in message.iter_parts()]
+    assert parts == [("text/plain", mail.text), ("text/html", f"{mail.html}\n")]
 
 
 async def test_nothing_is_said_without_tls_where_it_is_required(server: PlainServer) -> None:
     with pytest.raises(aiosmtplib.SMTPException):
-        await mailer(server.port, require_tls=True).send(Mail("b@example.com", "Hello", "the text\n"))
+        await mailer(server.port, require_tls=True).send(Mail("b@example.com", "Hello", "the text\n", "the text\n"))
     assert not [line for line in server.heard if "RCPT" in line or "the text" in line]
 
 

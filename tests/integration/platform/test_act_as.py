@@ -99,6 +99,20 @@ async def test_both_sides_see_the_grant_and_its_reason(
     assert [child["slug"] for child in children] == ["below"]
 
 
+async def test_one_grant_is_shown_to_its_two_sides_and_to_nobody_else(
+    client: httpx.AsyncClient, database: Database, tree: Tree
+) -> None:
+    path = f"/v1/act_as_grants/{await _open(client, tree)}"
+    for headers in (tree.boss.headers, tree.child.headers):
+        (listed,) = (await client.get("/v1/act_as_grants", headers=headers)).json()["data"]
+        assert (await client.get(path, headers=headers)).json() == listed
+    blind = await make_key(database, tree.child.tenant_id, scopes=["act_as_grants:write"])
+    stranger = await make_key(database, tree.stranger)
+    for headers, said in ((blind.headers, (403, "missing_scope")), (stranger.headers, (404, "grant_not_found"))):
+        refused = await client.get(path, headers=headers)
+        assert (refused.status_code, refused.json()["code"]) == said
+
+
 @pytest.mark.parametrize("side", ["parent", "child"])
 async def test_either_side_ends_it_at_once(
     client: httpx.AsyncClient, database: Database, tree: Tree, side: str

@@ -23,7 +23,7 @@ from app.platform.tenancy.service import (
     revoke_invitation,
 )
 from tests.factories.members import make_person
-from tests.factories.tenants import make_tenant
+from tests.factories.tenants import make_key, make_tenant
 from tests.integration.platform.conftest import now
 
 pytestmark = pytest.mark.asyncio
@@ -139,10 +139,27 @@ async def test_invitations_through_the_api(client: httpx.AsyncClient, database: 
     path = f"/v1/invitations/{made.json()['id']}"
     assert (await client.post(f"{path}/resend", headers=tenant.headers)).status_code == 200
     assert (await client.get("/v1/invitations", headers=tenant.headers)).json()["data"][0]["email"] == EMAIL
+    shown = await client.get(path, headers=tenant.headers)
+    assert (shown.status_code, shown.json()["email"]) == (200, EMAIL) and "mandi_inv_" not in shown.text
     first, second = [await client.delete(path, headers=tenant.headers) for _ in range(2)]
     assert first.json()["revoked_at"] == second.json()["revoked_at"] is not None
+    assert (await client.get(path, headers=tenant.headers)).json() == first.json()
     refused = await client.post(f"{path}/resend", headers=tenant.headers)
     assert (refused.status_code, refused.json()["code"]) == (409, "invitation_revoked")
+
+
+async def test_one_invitation_is_shown_to_whoever_may_list_them_and_to_no_other_tenant(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    tenant, other = await make_tenant(database), await make_tenant(database)
+    made = await client.post("/v1/invitations", headers=tenant.headers, json={"email": EMAIL, "role": "trader"})
+    path = f"/v1/invitations/{made.json()['id']}"
+    (listed,) = (await client.get("/v1/invitations", headers=tenant.headers)).json()["data"]
+    assert (await client.get(path, headers=tenant.headers)).json() == listed
+    blind = await make_key(database, tenant.tenant_id, scopes=["members:read", "invitations:write"])
+    for headers, said in ((blind.headers, (403, "missing_scope")), (other.headers, (404, "invitation_not_found"))):
+        refused = await client.get(path, headers=headers)
+        assert (refused.status_code, refused.json()["code"]) == said
 
 
 async def test_nobody_invites_beyond_himself_nor_an_owner(client: httpx.AsyncClient, database: Database) -> None:

@@ -12,7 +12,6 @@ import pytest
 from asgi_lifespan import LifespanManager
 from fastapi import FastAPI
 from pydantic import SecretStr
-from starlette.types import Receive, Scope, Send
 
 from app.infra.database import Database
 from app.infra.settings import Settings
@@ -22,24 +21,13 @@ from app.main import create_app
 from app.web.auth import cost_of
 from app.web.openapi import routes_of
 from tests.factories.entitlements import override, slow_tenant
-from tests.factories.gateway import EXITS
+from tests.factories.gateway import EXITS, From, fresh_address
 from tests.factories.tenants import TenantWithKey, make_key, make_tenant
 
 pytestmark = pytest.mark.asyncio
 _NAME, _NUMBER = r'"[a-z-]+"', r"(0|[1-9][0-9]{0,14})"  # sf-string and sf-integer (RFC 9651), as far as they are used
 POLICY = re.compile(rf"{_NAME};q={_NUMBER};w={_NUMBER}(, {_NAME};q={_NUMBER};w={_NUMBER})*")
 STATE = re.compile(rf"{_NAME};r={_NUMBER};t={_NUMBER}(, {_NAME};r={_NUMBER};t={_NUMBER})*")
-
-
-class From:
-    """The app as callers of one address reach it."""
-
-    def __init__(self, app: FastAPI, address: str) -> None:
-        self._app = app
-        self._client = (address, 4711)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app({**scope, "client": self._client}, receive, send)
 
 
 @asynccontextmanager
@@ -61,11 +49,6 @@ def mortal() -> Iterator[EmbeddedValkey]:
     """A server of this test's own."""
     with temporary_valkey() as server:
         yield server
-
-
-def fresh_address() -> str:
-    """An IPv4 address that no other test of this Valkey calls from."""
-    return ".".join(["10", *(str(byte) for byte in uuid7().bytes[-3:])])
 
 
 def figures(answer: httpx.Response) -> dict[str, tuple[int, int, int, int]]:

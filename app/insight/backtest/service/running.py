@@ -9,6 +9,7 @@ import hashlib
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -66,7 +67,7 @@ def handlers(app: App) -> dict[str, Handler]:
     async def run(item: Item) -> None:
         await run_backtest(app, item)
 
-    return {RUN: Handler(run, lasting=True)}
+    return {RUN: Handler(run, lasting=timedelta(seconds=app.settings.lasting_lease_s))}
 
 
 @contextmanager

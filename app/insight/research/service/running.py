@@ -8,6 +8,7 @@ import hashlib
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -53,7 +54,7 @@ def handlers(app: App) -> dict[str, Handler]:
         async def run(item: Item) -> None:
             await _guarded(app, item, work)
 
-        return Handler(run, lasting=True)
+        return Handler(run, lasting=timedelta(seconds=app.settings.lasting_lease_s))
 
     return {CHUNK: lasting(run_chunk), FINISH: lasting(finish_sweep)}
 

@@ -4,6 +4,7 @@ from app.platform.people.domain import Person, Session, require_recent
 from app.platform.people.ports import Endings, Mail, Mailer, Sealer
 from app.platform.people.repository import OUTDATED
 from app.platform.people.service.accounts import (
+    Joined,
     ask_for_reset,
     change_password,
     confirm_sign_up,
@@ -39,6 +40,7 @@ __all__ = [
     "Endings",
     "Hasher",
     "InvitationMail",
+    "Joined",
     "Login",
     "Mail",
     "MailSender",

@@ -4,6 +4,7 @@ A sign-up counts only for whoever reads the address's mail *and* knows the passw
 a password of theirs on another's address and wait for the click.
 """
 
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import structlog
@@ -24,6 +25,7 @@ from app.platform.people.domain import (
     plan_hash,
     plan_mail,
 )
+from app.platform.people.service.invitations import seal_token, unseal_token
 from app.platform.people.service.mail import request_mail
 from app.platform.people.service.people import People, Visitor, common_passwords
 from app.platform.people.service.sessions import Login, end_sessions, open_session, rotate_session
@@ -33,8 +35,20 @@ from app.platform.tenancy.domain import normal_email
 log = structlog.get_logger(__name__)
 
 
-async def sign_up(people: People, *, email: str, password: str, visitor: Visitor, now: datetime) -> None:
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A login of somebody new, and the token of the invitation that he signed up from."""
+
+    login: Login
+    invitation: str | None = field(repr=False)
+
+
+async def sign_up(
+    people: People, *, email: str, password: str, visitor: Visitor, now: datetime, invitation: str | None = None
+) -> None:
     """Ask for an account. The answer is nothing; the mail says whether there is one already.
+
+    `invitation`: the token of the one that it comes from.
 
     Raises `invalid_email`, `password_…`, `too_many_attempts`, `passwords_busy`: none depends on what is stored.
     """
@@ -43,12 +57,13 @@ async def sign_up(people: People, *, email: str, password: str, visitor: Visitor
     await people.throttle.admit(plan_mail(normal, ip=visitor.ip))
     hashed = await people.hasher.hash(password)
     async with people.database.person(uuid7()) as tx:
-        tx.add(SignUp(id=tx.user_id, email=normal, password_hash=hashed, created_at=now))
+        sealed = None if invitation is None else seal_token(people, tx.user_id, invitation)
+        tx.add(SignUp(id=tx.user_id, email=normal, password_hash=hashed, invitation=sealed, created_at=now))
         request_mail(tx, "sign_up", normal, now=now)
     people.mail_due.set()
 
 
-async def confirm_sign_up(people: People, *, token: str, password: str, visitor: Visitor, now: datetime) -> Login:
+async def confirm_sign_up(people: People, *, token: str, password: str, visitor: Visitor, now: datetime) -> Joined:
     """Make the account, by the mailed token and the password that was chosen, and log in.
 
     Raises `link_not_good`, `wrong_password`, `account_exists`, `too_many_attempts`, `passwords_busy`.
@@ -72,7 +87,8 @@ async def confirm_sign_up(people: People, *, token: str, password: str, visitor:
         await tx.execute(delete(SignUp).where(col(SignUp.id) == user_id))
         session = await open_session(tx, amr=["pwd"], pending=False, visitor=visitor, now=now)
     log.info("person.joined", user_id=str(user_id))
-    return Login(session, pending=False, device=people.device_for(waiting.email, visitor))
+    login = Login(session, pending=False, device=people.device_for(waiting.email, visitor))
+    return Joined(login, unseal_token(people, waiting))
 
 
 async def create_person(people: People, *, email: str, password: str, now: datetime) -> Person:

@@ -15,7 +15,7 @@ from app.infra.database import PersonTx
 from app.platform.people import repository
 from app.platform.people.domain import RESET_VALID, SIGN_UP_VALID, hash_token
 from app.platform.people.ports import Mail, Mailer
-from app.platform.people.service.invitations import read_letter
+from app.platform.people.service.invitations import invitation_path, read_letter
 from app.platform.people.service.people import People
 from app.platform.people.service.sessions import new_token
 from app.platform.people.tables import MailRequest, MailToken
@@ -38,15 +38,17 @@ def _templates() -> Environment:
     return Environment(
         loader=FileSystemLoader(_TEMPLATES),
         undefined=StrictUndefined,
-        autoescape=select_autoescape(()),  # plain text: nothing to escape
+        autoescape=select_autoescape(("html",)),
         trim_blocks=True,
     )
 
 
 def write_mail(template: str, to: str, **facts: str) -> Mail:
-    """The mail of `template`: its first line is the subject."""
-    subject, _, text = _templates().get_template(f"{template}.txt").render(email=to, **facts).partition("\n")
-    return Mail(to, subject.strip(), text.strip() + "\n")
+    """The mail of `template`, the same twice: the first line of its text is the subject of both."""
+    first, _, rest = _templates().get_template(f"{template}.txt").render(email=to, **facts).partition("\n")
+    subject = first.strip()
+    html = _templates().get_template(f"{template}.mail.html").render(email=to, subject=subject, **facts)
+    return Mail(to, subject, rest.strip() + "\n", html)
 
 
 class MailSender:
@@ -95,7 +97,7 @@ class MailSender:
         purpose, email, user_id = row["purpose"], row["email"], row["user_id"]
         if purpose == "invitation":
             facts = read_letter(self._people, row)
-            return write_mail(purpose, email, link=f"{self._public_url}/invitation?token={facts.pop('token')}", **facts)
+            return write_mail(purpose, email, link=self._public_url + invitation_path(facts.pop("token")), **facts)
         found = await repository.find_by_email(self._people.database.pool, email)
         if purpose == "security_changed":
             return write_mail(purpose, email, link=f"{self._public_url}/forgot")

@@ -14,8 +14,8 @@ from uuid import UUID
 
 import structlog
 
+from app.infra.buckets import Rate
 from app.infra.database import Database
-from app.infra.rates import Rate
 from app.infra.waiting import set_within
 from app.kernel.errors import DomainError
 from app.kernel.orders import Mode

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.infra.rates import SPARE_SHARE, Rate, draw, level, spare
+from app.infra.buckets import SPARE_SHARE, Rate, draw, level, spare
 
 RATES = st.builds(Rate, st.integers(1, 100_000), st.integers(1, 3_600))
 NOW = 1_764_000_000_000_000
