@@ -172,6 +172,13 @@ async def client_registered(tx: Tx, row_id: UUID, origin: str) -> bool:
     return (await tx.scalars(statement)).one_or_none() is not None
 
 
+async def locked_client(tx: Tx, row_id: UUID) -> OAuthClient | None:
+    """The client, held until the transaction ends."""
+    statement = select(OAuthClient).where(_Client.id == row_id).with_for_update(key_share=True)
+    found: OAuthClient | None = (await tx.scalars(statement)).one_or_none()
+    return found
+
+
 async def clients(tx: Tx, cursor: Cursor) -> Sequence[OAuthClient]:
     """One row more than the page."""
     return (await tx.scalars(cursor.apply(select(OAuthClient), _Client.id))).all()
