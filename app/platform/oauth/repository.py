@@ -3,13 +3,14 @@
 What a grant redeems is read `FOR UPDATE`: of eight who redeem it at once, seven must wait and then see it used.
 """
 
+import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import delete, func, update
+from sqlalchemy import bindparam, delete, func, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 from sqlmodel import select
@@ -17,7 +18,7 @@ from sqlmodel import select
 from app.infra.clearing import Outdated
 from app.infra.database import Tx
 from app.kernel.ids import uuid7
-from app.platform.oauth.domain import KeyState
+from app.platform.oauth.domain import KeyState, StoredClient
 from app.platform.oauth.tables import (
     AuthorizationCode,
     Grant,
@@ -74,7 +75,7 @@ OUTDATED = (
 """What has run out here, in the order in which rows refer to each other."""
 
 _LOCK = "SELECT pg_advisory_xact_lock(hashtext('oauth_signing_keys'))"
-_TENANT = "SELECT oauth_tenant_of_client($1)"
+_CLIENT = "SELECT * FROM oauth_client_in_force($1)"
 _ORIGIN = "SELECT oauth_origin_registered($1)"
 
 _Client = cast(Any, OAuthClient)
@@ -83,6 +84,32 @@ _Grant = cast(Any, Grant)
 _Refresh = cast(Any, RefreshToken)
 _Used = cast(Any, UsedAssertion)
 _Epoch = cast(Any, TokenEpoch)
+
+_CODE = (
+    select(AuthorizationCode)
+    .where(_Code.code_hash == bindparam("code_hash"), _Code.client_ref == bindparam("client_ref"))
+    .with_for_update(key_share=True)
+)
+_REFRESH = select(RefreshToken).where(_Refresh.token_hash == bindparam("token_hash")).with_for_update(key_share=True)
+_GRANT = (
+    select(Grant)
+    .where(_Grant.id == bindparam("grant_id"), _Grant.client_ref == bindparam("client_ref"))
+    .with_for_update(key_share=True)
+)
+_SUCCESSOR = select(RefreshToken).where(_Refresh.id == bindparam("successor_id"))
+_HELD = (
+    select(RefreshToken, Grant)
+    .join(Grant, (_Grant.tenant_id == _Refresh.tenant_id) & (_Grant.id == _Refresh.grant_id))
+    .where(_Refresh.token_hash == bindparam("token_hash"))
+)
+_REVOKE = (
+    update(Grant)
+    .where(_Grant.id == bindparam("grant_id"), _Grant.revoked_at.is_(None))
+    .values(revoked_at=bindparam("at"), revoked_reason=bindparam("reason"))
+)
+_EPOCH = select(_Epoch.epoch).where(_Epoch.id == bindparam("subject"))
+_FORGET = delete(UsedAssertion).where(_Used.client_ref == bindparam("used_by"), _Used.expires_at < bindparam("now"))
+_USE = insert(UsedAssertion).on_conflict_do_nothing().returning(_Used.id)
 
 
 async def signing_keys(source: "asyncpg.Pool | asyncpg.Connection") -> Sequence[asyncpg.Record]:
@@ -105,10 +132,27 @@ async def move_signing_key(connection: asyncpg.Connection, kid: str, state: KeyS
     await connection.execute(_MOVE_KEY, kid, state.value, at)
 
 
-async def tenant_of_client(pool: asyncpg.Pool, client_id: str) -> UUID | None:
-    """Whose client this is; revoked ones too."""
-    found: UUID | None = await pool.fetchval(_TENANT, client_id)
-    return found
+async def client_in_force(pool: asyncpg.Pool, client_id: str) -> StoredClient | None:
+    """The client with this public id, of whatever tenant; None for a revoked one. One round trip."""
+    row = await pool.fetchrow(_CLIENT, client_id)
+    if row is None:
+        return None
+    return StoredClient(
+        tenant_id=row["tenant"],
+        id=row["ref"],
+        client_id=client_id,
+        name=row["name"],
+        auth_method=row["auth_method"],
+        secret_hash=row["secret_hash"],
+        jwks=None if row["jwks"] is None else json.loads(row["jwks"]),
+        grant_types=row["grant_types"],
+        redirect_uris=row["redirect_uris"],
+        scopes=row["scopes"],
+        cors_origins=row["cors_origins"],
+        mode=row["mode"],
+        tenant_epoch=row["tenant_epoch"],
+        client_epoch=row["client_epoch"],
+    )
 
 
 async def is_registered_origin(pool: asyncpg.Pool, origin: str) -> bool:
@@ -126,6 +170,13 @@ async def client_registered(tx: Tx, row_id: UUID, origin: str) -> bool:
         _Client.cors_origins.contains([origin]),
     )
     return (await tx.scalars(statement)).one_or_none() is not None
+
+
+async def locked_client(tx: Tx, row_id: UUID) -> OAuthClient | None:
+    """The client, held until the transaction ends."""
+    statement = select(OAuthClient).where(_Client.id == row_id).with_for_update(key_share=True)
+    found: OAuthClient | None = (await tx.scalars(statement)).one_or_none()
+    return found
 
 
 async def clients(tx: Tx, cursor: Cursor) -> Sequence[OAuthClient]:
@@ -147,18 +198,11 @@ async def revoke_clients(tx: Tx, *, at: datetime) -> list[tuple[UUID, str]]:
 # What follows runs inside `AsyncSession.run_sync`, below Authlib.
 
 
-def client_in_force(session: Session, client_id: str) -> OAuthClient | None:
-    found: OAuthClient | None = session.scalars(
-        select(OAuthClient).where(_Client.client_id == client_id, _Client.status == "active")
-    ).one_or_none()
-    return found
-
-
 def use_assertion(
     session: Session, tenant_id: UUID, client_ref: UUID, jti_hash: bytes, *, expires_at: datetime, now: datetime
 ) -> bool:
     """Whether this is the first use; a second one at the same time waits for the first. Forgets expired ones."""
-    session.execute(delete(UsedAssertion).where(_Used.client_ref == client_ref, _Used.expires_at < now))
+    session.execute(_FORGET, {"used_by": client_ref, "now": now})
     row = {
         "tenant_id": tenant_id,
         "id": uuid7(),
@@ -166,16 +210,13 @@ def use_assertion(
         "jti_hash": jti_hash,
         "expires_at": expires_at,
     }
-    written = session.execute(insert(UsedAssertion).values(row).on_conflict_do_nothing().returning(_Used.id))
+    written = session.execute(_USE, row)
     return written.one_or_none() is not None
 
 
 def code_for_update(session: Session, code_hash: bytes, client_ref: UUID) -> AuthorizationCode | None:
-    found: AuthorizationCode | None = session.scalars(
-        select(AuthorizationCode)
-        .where(_Code.code_hash == code_hash, _Code.client_ref == client_ref)
-        .with_for_update(key_share=True)
-    ).one_or_none()
+    asked = {"code_hash": code_hash, "client_ref": client_ref}
+    found: AuthorizationCode | None = session.scalars(_CODE, asked).one_or_none()
     return found
 
 
@@ -183,45 +224,31 @@ def refresh_for_update(
     session: Session, token_hash: bytes, client_ref: UUID
 ) -> tuple[RefreshToken, Grant, RefreshToken | None] | None:
     """The token locked, its grant locked, and its successor."""
-    token = session.scalars(
-        select(RefreshToken).where(_Refresh.token_hash == token_hash).with_for_update(key_share=True)
-    ).one_or_none()
+    token = session.scalars(_REFRESH, {"token_hash": token_hash}).one_or_none()
     if token is None:
         return None
-    grant = session.scalars(
-        select(Grant)
-        .where(_Grant.id == token.grant_id, _Grant.client_ref == client_ref)
-        .with_for_update(key_share=True)
-    ).one_or_none()
+    grant = session.scalars(_GRANT, {"grant_id": token.grant_id, "client_ref": client_ref}).one_or_none()
     if grant is None:
         return None
-    successor = session.scalars(select(RefreshToken).where(_Refresh.id == token.successor_id)).one_or_none()
+    successor = session.scalars(_SUCCESSOR, {"successor_id": token.successor_id}).one_or_none()
     return token, grant, successor
 
 
 def find_refresh(session: Session, token_hash: bytes) -> tuple[RefreshToken, Grant] | None:
     """The token and its grant, unlocked."""
-    found = session.execute(
-        select(RefreshToken, Grant)
-        .join(Grant, (_Grant.tenant_id == _Refresh.tenant_id) & (_Grant.id == _Refresh.grant_id))
-        .where(_Refresh.token_hash == token_hash)
-    ).one_or_none()
+    found = session.execute(_HELD, {"token_hash": token_hash}).one_or_none()
     return None if found is None else (found[0], found[1])
 
 
 def revoke_grant(session: Session, grant_id: UUID, *, reason: str, at: datetime) -> None:
     """End a grant for ever; a second time changes nothing."""
-    session.execute(
-        update(Grant)
-        .where(_Grant.id == grant_id, _Grant.revoked_at.is_(None))
-        .values(revoked_at=at, revoked_reason=reason)
-    )
+    session.execute(_REVOKE, {"grant_id": grant_id, "at": at, "reason": reason})
 
 
-def epochs(session: Session, subjects: Sequence[UUID]) -> dict[UUID, int]:
-    """The present epoch of each subject, 0 where none has begun."""
-    rows = session.execute(select(_Epoch.id, _Epoch.epoch).where(_Epoch.id.in_(subjects))).all()
-    return dict.fromkeys(subjects, 0) | {row[0]: row[1] for row in rows}
+def epoch(session: Session, subject: UUID) -> int:
+    """The present epoch of a person, 0 while none has begun."""
+    found: int | None = session.scalars(_EPOCH, {"subject": subject}).one_or_none()
+    return found or 0
 
 
 async def next_epoch(tx: Tx, subject: UUID) -> int:

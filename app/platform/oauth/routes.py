@@ -6,18 +6,22 @@ Protocol endpoints answer as their standards say, not in problem documents, and 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
+from app.infra.database import Tx
 from app.kernel.errors import DomainError, Kind
 from app.kernel.ids import decode_id, encode_id
 from app.kernel.principal import Principal
 from app.platform.oauth import service
 from app.platform.oauth.domain import CLIENT, JWKS_MAX_AGE
-from app.platform.oauth.schemas import CreateOAuthClient, NewOAuthClientOut, OAuthClientOut
+from app.platform.oauth.schemas import ChangeOAuthClient, CreateOAuthClient, NewOAuthClientOut, OAuthClientOut
 from app.web.auth import authenticated, requires
+from app.web.conditional import Expected, Precondition
 from app.web.context import gateway_of, now
 from app.web.cors import origin_of
 from app.web.idempotency import idempotent_secret
@@ -29,8 +33,8 @@ from app.web.transaction import OpenTx
 clients = ApiRouter(prefix="/v1/oauth_clients", tags=["OAuth clients"])
 protocol = APIRouter(include_in_schema=False)
 Now = Annotated[datetime, Depends(now)]
-Writer = Annotated[Principal, Depends(requires("oauth_clients:write"))]
-_ISSUE = [Depends(requires("oauth_clients:write")), idempotent_secret]
+_WRITE = [Depends(requires("oauth_clients:write"))]
+_ISSUE = [*_WRITE, idempotent_secret]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,22 +93,52 @@ async def retrieve(id: str, tx: OpenTx) -> OAuthClientOut:
 
 
 @clients.post("/{id}/secret", summary="Rotate a client's secret", dependencies=_ISSUE)
-async def rotate(id: str, tx: OpenTx, at: Now) -> NewOAuthClientOut:
+async def rotate(id: str, tx: OpenTx, at: Now, expected: Expected) -> NewOAuthClientOut:
     """A new secret, shown this once. The old one ends now; tokens that it got live on for their five minutes."""
-    return _new(await service.rotate_secret(tx, decode_id(CLIENT, id), now=at))
+    return _new(await service.rotate_secret(tx, await _known(tx, id, expected), now=at))
 
 
-@clients.delete("/{id}", summary="Revoke an OAuth client")
-async def revoke_client(id: str, request: Request, principal: Writer, at: Now) -> OAuthClientOut:
+@clients.patch("/{id}", summary="Change an OAuth client", dependencies=_WRITE)
+async def change(
+    id: str, body: ChangeOAuthClient, request: Request, tx: OpenTx, at: Now, expected: Expected
+) -> OAuthClientOut:
+    """Rename it, or change its scopes, redirect URIs or origins; with at most your own scopes afterwards.
+
+    When it loses a scope, every token that it has so far ends, and what people granted it is worth that much less.
+    """
+    row, marks = await service.change_client(
+        tx,
+        await _known(tx, id, expected),
+        name=body.name,
+        scopes=body.scopes,
+        redirect_uris=body.redirect_uris,
+        cors_origins=body.cors_origins,
+        now=at,
+    )
+    _publish(request, tx, marks)
+    return OAuthClientOut.of(row)
+
+
+@clients.delete("/{id}", summary="Revoke an OAuth client", dependencies=_WRITE)
+async def revoke_client(id: str, request: Request, tx: OpenTx, at: Now, expected: Expected) -> OAuthClientOut:
     """End a client for ever, with every token and grant of it. Repeating it changes nothing."""
+    row, marks = await service.revoke_client(tx, await _known(tx, id, expected), now=at)
+    _publish(request, tx, marks)
+    return OAuthClientOut.of(row)
+
+
+async def _known(tx: Tx, id: str, expected: Precondition) -> UUID:
     row_id = decode_id(CLIENT, id)
-    async with gateway_of(request).database.tx(principal.tenant_id, principal) as tx:
-        row, marks = await service.revoke_client(tx, row_id, now=at)
-        shown = OAuthClientOut.of(row)
+    if expected.given:
+        expected.check(OAuthClientOut.of(await service.held_client(tx, row_id)))
+    return row_id
+
+
+def _publish(request: Request, tx: Tx, marks: list[str]) -> None:
+    """Marks hold in every process once they are published, which must follow the commit."""
     found: OAuth | None = getattr(request.app.state, "oauth", None)
-    if found is not None:  # marks hold in every process once they are published, which must follow the commit
-        await found.revocations.publish(marks)
-    return shown
+    if found is not None and marks:
+        tx.tell(partial(found.revocations.publish, marks))
 
 
 def _new(issued: service.IssuedClient) -> NewOAuthClientOut:

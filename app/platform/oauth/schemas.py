@@ -35,6 +35,14 @@ _CREATE: JsonDict = {
 }
 _Short = Annotated[str, Field(max_length=64)]
 _Uri = Annotated[str, Field(max_length=400)]
+_Name = Annotated[str, Field(min_length=1, max_length=80, description="Shown to people who are asked to consent.")]
+_Scopes = Annotated[
+    list[_Short], Field(min_length=1, max_length=64, description="The most it may ask for: at most your own.")
+]
+_RedirectUris = Annotated[
+    list[_Uri], Field(max_length=10, description="Where codes may be sent, compared character by character.")
+]
+_Origins = Annotated[list[_Uri], Field(max_length=10, description="Where its browser code comes from.")]
 
 
 class CreateOAuthClient(ApiModel):
@@ -42,18 +50,12 @@ class CreateOAuthClient(ApiModel):
 
     model_config = ConfigDict(json_schema_extra={"examples": [_CREATE]})
 
-    name: Annotated[str, Field(min_length=1, max_length=80, description="Shown to people who are asked to consent.")]
+    name: _Name
     auth_method: AuthMethod = Field(description="How it proves itself; `none` for apps on their user's own device.")
     grant_types: Annotated[list[GrantType], Field(min_length=1, max_length=3, description="What it may exchange.")]
-    scopes: Annotated[
-        list[_Short], Field(min_length=1, max_length=64, description="The most it may ask for: at most your own.")
-    ]
-    redirect_uris: list[_Uri] = Field(
-        default_factory=list, max_length=10, description="Where codes may be sent, compared character by character."
-    )
-    cors_origins: list[_Uri] = Field(
-        default_factory=list, max_length=10, description="Where its browser code comes from."
-    )
+    scopes: _Scopes
+    redirect_uris: _RedirectUris = Field(default_factory=list)
+    cors_origins: _Origins = Field(default_factory=list)
     jwks: dict[str, Any] | None = Field(
         default=None, description="Its public keys (RFC 7517), for `private_key_jwt`: EC P-256 or RSA, each with a kid."
     )
@@ -68,6 +70,18 @@ class CreateOAuthClient(ApiModel):
             cors_origins=tuple(self.cors_origins),
             jwks=self.jwks,
         )
+
+
+class ChangeOAuthClient(ApiModel):
+    """What `PATCH /v1/oauth_clients/{id}` takes; what is left out stays. How it proves itself, its grants and its mode
+    are for life."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "charts", "scopes": ["positions:read"]}]})
+
+    name: _Name | None = None
+    scopes: _Scopes | None = None
+    redirect_uris: _RedirectUris | None = None
+    cors_origins: _Origins | None = None
 
 
 class OAuthClientOut(ApiModel):

@@ -66,7 +66,13 @@ class OAuthClient(TenantRow, table=True):
             "(secret_hash IS NOT NULL) = (auth_method IN ('client_secret_basic', 'client_secret_post'))", name="secret"
         ),
         CheckConstraint("(jwks IS NOT NULL) = (auth_method = 'private_key_jwt')", name="jwks"),
-        {"info": {"app": "SELECT, INSERT, UPDATE (secret_hash, status, revoked_at)", "lookup": "SELECT"}},
+        {
+            "info": {
+                "app": "SELECT, INSERT, UPDATE (secret_hash, status, revoked_at, name, redirect_uris, scopes,"
+                " cors_origins)",
+                "lookup": "SELECT",
+            }
+        },
     )
 
     client_id: str
@@ -183,7 +189,8 @@ class RefreshToken(TenantRow, table=True):
 
 
 class TokenEpoch(TenantRow, table=True):
-    """The generation that new access tokens of a subject belong to: `id` is the tenant's own, or a person's."""
+    """The generation that new access tokens of a subject belong to: `id` is the tenant's own, a client's, or a
+    person's."""
 
     __tablename__ = "oauth_token_epochs"
     __table_args__ = (

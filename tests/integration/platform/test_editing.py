@@ -1,4 +1,4 @@
-"""Members, roles, clients and webhook endpoints are changed only as whoever changes them knows them: If-Match."""
+"""Members, roles, clients, webhook endpoints, applications are changed only as whoever changes them knows them."""
 
 import asyncio
 from dataclasses import dataclass
@@ -50,7 +50,13 @@ async def _endpoint(client: httpx.AsyncClient, database: Database, tenant: Tenan
     return Editing(f"/v1/webhook_endpoints/{made.json()['id']}", {"event_types": ["order.*"]}, others)
 
 
-KINDS = pytest.mark.parametrize("make", [_member, _role, _client, _endpoint])
+async def _application(client: httpx.AsyncClient, database: Database, tenant: TenantWithKey) -> Editing:
+    made = await client.post("/v1/oauth_clients", headers=tenant.headers, json=SECRETS[0][1])
+    others = (("PATCH", "", {"name": "other"}), ("DELETE", "", None), ("POST", "/secret", None))
+    return Editing(f"/v1/oauth_clients/{made.json()['id']}", {"scopes": ["positions:read"]}, others)
+
+
+KINDS = pytest.mark.parametrize("make", [_member, _role, _client, _endpoint, _application])
 
 
 async def _count(database: Database, tenant: TenantWithKey) -> int:

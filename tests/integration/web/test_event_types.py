@@ -155,6 +155,7 @@ async def _credentials(flows: Flows, tenant: TenantWithKey) -> None:
     await flows.call(who, "DELETE", f"/api_keys/{key}")
     robot = {"name": "robot", "auth_method": "client_secret_basic", "grant_types": ["client_credentials"]}
     client = await flows.made(who, "/oauth_clients", **robot, scopes=["orders:read"])
+    await flows.call(who, "PATCH", f"/oauth_clients/{client}", {"name": "other"})
     await flows.call(who, "POST", f"/oauth_clients/{client}/secret")
     await flows.call(who, "DELETE", f"/oauth_clients/{client}")
 

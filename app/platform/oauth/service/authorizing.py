@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from authlib.oauth2.rfc6749.errors import InvalidRequestError, InvalidScopeError, OAuth2Error
-from sqlalchemy.orm import Session as SyncSession
+from sqlalchemy.util import greenlet_spawn
 
 from app.platform.identity.service import PERMISSIONS
 from app.platform.oauth import repository
@@ -109,19 +109,16 @@ class Authorizing:
         params = dict(pairs)
         client_id = params.get("client_id", "")
         known = CLIENT_ID.fullmatch(client_id) is not None
-        tenant_id = await repository.tenant_of_client(service.database.pool, client_id) if known else None
-        if tenant_id is None or service.login is None:
+        found = await repository.client_in_force(service.database.pool, client_id) if known else None
+        if found is None or service.login is None:
             return _unknown_client()
         session = await service.login.session_of(asking)
         ring = await service.keys.ring(now=now)
-        async with service.database.tx(tenant_id) as tx:
+        async with service.database.tx(found.tenant_id) as tx:
 
-            def inside(sync: SyncSession) -> Answer:
-                exchange = Exchange(tx, sync, service.issuer, ring, now, service.tokens, service.login)
-                server = make_server(exchange)
-                client = server.query_client(client_id)
-                if client is None:
-                    return _unknown_client()
+            def inside() -> Answer:
+                exchange = Exchange(tx, found, service.issuer, ring, now, service.tokens, service.login)
+                server, client = make_server(exchange), KnownClient(found)
                 if not client.check_redirect_uri(params.get("redirect_uri", "")):
                     return Refusal(
                         400,
@@ -132,7 +129,8 @@ class Authorizing:
                 request = EngineRequest("GET", service.issuer + PATH, {}, query=pairs)
                 return work(Asked(server, client, request, pairs, params, session), exchange)
 
-            return await tx.session.run_sync(inside)
+            answer: Answer = await greenlet_spawn(inside)
+            return answer
 
     def _ask(self, asked: Asked, exchange: Exchange) -> Answer:
         ready = self._ready(asked, exchange)

@@ -87,8 +87,8 @@ class CodeGrant(AuthorizationCodeGrant):  # type: ignore[misc]
     def query_authorization_code(self, code: str, client: KnownClient) -> "CodeFacade | None":
         exchange: Exchange = self.server.exchange
         row = repository.code_for_update(exchange.session, hash_secret(code), client.row.id)
-        if row is None or row.expires_at <= exchange.now:
-            return None
+        if row is None or row.expires_at <= exchange.now or row.redirect_uri not in client.row.redirect_uris:
+            return None  # it went where the client, meanwhile, says that it is not
         if row.redeemed_at is not None:
             if row.grant_id is not None:
                 end_grant(exchange, row.grant_id, reason="code_replayed")
@@ -104,7 +104,7 @@ class CodeGrant(AuthorizationCodeGrant):  # type: ignore[misc]
         person = find_person(exchange, row.user_id)
         if person is None:
             return None
-        scopes = grant_scopes(" ".join(row.scopes), row.scopes, person.permissions)
+        scopes = grant_scopes(" ".join(row.scopes), self.client.row.scopes, person.permissions)
         if not scopes:
             return None
         authorization_code.scopes = scopes
@@ -206,7 +206,8 @@ class Refresh(RefreshTokenGrant):  # type: ignore[misc]
             raise InvalidGrantError("The person has signed out.")
         person = find_person(server.exchange, grant.user_id)
         scope = self.request.payload.scope or refresh_token.get_scope()
-        scopes = grant_scopes(scope, grant.scopes, person.permissions) if person else ()
+        allowed = set(grant.scopes) & set(self.client.row.scopes)
+        scopes = grant_scopes(scope, allowed, person.permissions) if person else ()
         if person is None or not scopes:
             raise InvalidGrantError("The person no longer has what was granted.")
         self.request.payload.data["scope"] = " ".join(scopes)

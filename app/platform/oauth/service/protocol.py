@@ -1,6 +1,7 @@
-"""Decides how Authlib's engine sits on our transaction: one server per request, inside `AsyncSession.run_sync`.
+"""Decides how Authlib's engine sits on our transaction: one server per request, inside a greenlet of SQLAlchemy's.
 
-Authlib is synchronous: `run_sync` gives it the request's own session on the one asyncpg engine, with its tenant set.
+Authlib is synchronous: the greenlet lets it wait for the request's own session on the one asyncpg engine, with its
+tenant set. The client is found before, in one round trip; a session is opened by whichever grant needs one.
 Whatever it answers is committed, errors too: the end of a grant whose token was replayed must outlive the refusal.
 """
 
@@ -10,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
-from uuid import UUID
 
 import structlog
 from authlib.oauth2.rfc6749 import AuthorizationServer, ClientMixin, OAuth2Payload, OAuth2Request
@@ -27,6 +27,7 @@ from app.platform.oauth.domain import (
     CLIENT_ALGORITHMS,
     AuthMethod,
     GrantType,
+    StoredClient,
     grant_scopes,
     hash_secret,
 )
@@ -34,7 +35,6 @@ from app.platform.oauth.ports import Login
 from app.platform.oauth.service.authentication import TokenAuthenticator
 from app.platform.oauth.service.signing import Keyring
 from app.platform.oauth.service.tokens import MALFORMED, Subject, mint_access_token
-from app.platform.oauth.tables import OAuthClient
 
 TOKEN_PATH = "/oauth2/token"  # noqa: S105 - a path
 MAX_ASSERTION_LIFE = timedelta(hours=1)
@@ -65,11 +65,12 @@ class Reply:
 class Exchange:
     """One request's work: what the engine may reach, and what is left to do once it is committed (`marks`).
 
+    `client`: whom the request says it is from, unproven.
     `origin`: of the web page that calls, when some client has registered it.
     """
 
     tx: Tx
-    session: Session
+    client: StoredClient
     issuer: str
     ring: Keyring
     now: datetime
@@ -77,6 +78,11 @@ class Exchange:
     login: Login | None
     origin: str | None = None
     marks: set[str] = field(default_factory=set)
+
+    @property
+    def session(self) -> Session:
+        """The transaction's. A client that gets a token for itself needs none, and no connection is taken for it."""
+        return self.tx.session.sync_session
 
 
 class _Payload(OAuth2Payload):  # type: ignore[misc]  # Authlib has no types
@@ -124,9 +130,9 @@ class EngineRequest(OAuth2Request):  # type: ignore[misc]
 
 
 class KnownClient(ClientMixin):  # type: ignore[misc]
-    """A row of `oauth_clients` as Authlib asks about it."""
+    """A client in force as Authlib asks about it."""
 
-    def __init__(self, row: OAuthClient) -> None:
+    def __init__(self, row: StoredClient) -> None:
         self.row = row
 
     def get_client_id(self) -> str:
@@ -210,8 +216,8 @@ class Server(AuthorizationServer):  # type: ignore[misc]
         self.register_client_auth_method("private_key_jwt", PrivateKeyJwt(exchange))
 
     def query_client(self, client_id: str) -> KnownClient | None:
-        row = repository.client_in_force(self.exchange.session, client_id)
-        return None if row is None else KnownClient(row)
+        found = self.exchange.client
+        return KnownClient(found) if client_id == found.client_id else None
 
     def authenticate_client(self, request: Any, methods: Any, endpoint: str = "token") -> Any:
         """One answer for an unknown client, a wrong secret and a wrong method; never two methods at once."""
@@ -243,15 +249,14 @@ class Server(AuthorizationServer):  # type: ignore[misc]
         """The token answer. Which person and which refresh token it is about, the grant has set before."""
         exchange, subject = self.exchange, self.subject
         scopes = (scope or "").split()
-        subjects: list[UUID] = [client.row.tenant_id, *([subject.user_id] if subject else [])]
         access = mint_access_token(
             exchange.ring,
             client.row,
             scopes,
             issuer=exchange.issuer,
-            epochs=repository.epochs(exchange.session, subjects),
             now=exchange.now,
             subject=subject,
+            user_epoch=repository.epoch(exchange.session, subject.user_id) if subject else 0,
         )
         answer: dict[str, Any] = {
             "token_type": "Bearer",

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from urllib.parse import parse_qsl, unquote
 
+from sqlalchemy.util import greenlet_spawn
+
 from app.infra.database import Database
 from app.kernel.errors import DomainError, Kind
 from app.platform.oauth import repository
@@ -119,13 +121,13 @@ class AuthorizationService:
         shown = {} if authorization is None else {"Authorization": authorization}
         request = EngineRequest("POST", self.issuer + path, shown, form=pairs)
         client_id = claimed_client(request.form, authorization)
-        tenant_id = await repository.tenant_of_client(self.database.pool, client_id) if client_id else None
-        if tenant_id is None:
+        client = await repository.client_in_force(self.database.pool, client_id) if client_id else None
+        if client is None:
             return Reply(*_split(unknown_client()))
         ring = await self.keys.ring(now=now)
-        async with self.database.tx(tenant_id) as tx:
-            exchange = Exchange(tx, tx.session.sync_session, self.issuer, ring, now, self.tokens, self.login, origin)
-            reply = await tx.session.run_sync(lambda _: work(make_server(exchange), request))
+        async with self.database.tx(client.tenant_id) as tx:
+            exchange = Exchange(tx, client, self.issuer, ring, now, self.tokens, self.login, origin)
+            reply = await greenlet_spawn(lambda: work(make_server(exchange), request))
         published = await self.revocations.publish(exchange.marks) if exchange.marks else True
         if must_publish and not published:
             raise DomainError(

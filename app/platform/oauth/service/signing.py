@@ -4,17 +4,19 @@ Never hand a whole key set to the signer: it would pick any key of it, also one 
 """
 
 import asyncio
+import base64
 import json
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import asyncpg
-from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
+from joserfc.jws import JWSRegistry
 
 from app.infra.crypto.sealer import OpenedSealer, PlatformSealer
 from app.kernel.errors import DomainError, Kind
@@ -34,6 +36,7 @@ RING_SECONDS = 10.0
 """How long a process works with the keys it read. `PUBLISHED_AHEAD` is far longer, so no signature is ever unknown."""
 
 Key = ECKey | RSAKey
+_REGISTRY = JWSRegistry(algorithms=ALGORITHMS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +48,27 @@ class Signer:
     key: Key = field(repr=False)
 
     def sign(self, claims: dict[str, Any], *, typ: str) -> str:
-        """A JWT that names its key: without `kid` nobody could verify it beside a second key."""
-        header = {"alg": self.algorithm, "kid": self.kid, "typ": typ}
-        return jwt.encode(header, claims, self.key, algorithms=[self.algorithm])
+        """A JWT that names its key: without `kid` nobody could verify it beside a second key.
+
+        The library's algorithm signs. Its `jwt.encode` looks at header, key and registry anew for each token, which
+        took more than twice the signature's own time; ours were made here.
+        """
+        signed = _protected(self.algorithm, self.kid, typ) + b"." + _base64url(_compact(claims))
+        signature = _REGISTRY.get_alg(self.algorithm).sign(signed, self.key)
+        return (signed + b"." + _base64url(signature)).decode()
+
+
+@lru_cache(maxsize=16)
+def _protected(algorithm: str, kid: str, typ: str) -> bytes:
+    return _base64url(_compact({"alg": algorithm, "kid": kid, "typ": typ}))
+
+
+def _compact(claims: dict[str, Any]) -> bytes:
+    return json.dumps(claims, separators=(",", ":")).encode()
+
+
+def _base64url(data: bytes) -> bytes:
+    return base64.urlsafe_b64encode(data).rstrip(b"=")
 
 
 @dataclass(frozen=True, slots=True)

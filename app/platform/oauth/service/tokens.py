@@ -16,12 +16,12 @@ from app.platform.oauth.domain import (
     TENANT,
     USER,
     AccessToken,
+    StoredClient,
     check_token_form,
     read_access_token,
     refused_token,
 )
 from app.platform.oauth.service.signing import Keyring
-from app.platform.oauth.tables import OAuthClient
 
 MALFORMED = (JoseError, ValueError, TypeError, KeyError, AttributeError)
 """What the JOSE library raises on input that an attacker shapes."""
@@ -39,15 +39,15 @@ class Subject:
 
 def mint_access_token(
     ring: Keyring,
-    client: OAuthClient,
+    client: StoredClient,
     scopes: "list[str] | tuple[str, ...]",
     *,
     issuer: str,
-    epochs: dict[UUID, int],
     now: datetime,
     subject: Subject | None = None,
+    user_epoch: int = 0,
 ) -> str:
-    """A signed `at+jwt`. `epochs`: the present ones of the tenant and the person."""
+    """A signed `at+jwt`. `user_epoch`: the person's present one."""
     issued = int(now.timestamp())
     claims: dict[str, object] = {
         "iss": issuer,
@@ -61,14 +61,15 @@ def mint_access_token(
         "jti": secrets.token_urlsafe(16),
         "iat": issued,
         "exp": issued + int(ACCESS_LIFE.total_seconds()),
-        "epoch": epochs[client.tenant_id],
+        "epoch": client.tenant_epoch,
+        "client_epoch": client.client_epoch,
     }
     if subject is not None:
         user = encode_id(USER, subject.user_id)
         claims |= {
             "sub": user,
             "uid": user,
-            "user_epoch": epochs[subject.user_id],
+            "user_epoch": user_epoch,
             "grant": str(subject.grant_id),
             "sid": subject.session_id,
             "auth_time": int(subject.auth_time.timestamp()),

@@ -1,4 +1,4 @@
--- The one way to a client's tenant before that is known: takes an exact client id, returns one tenant's. Owned by
+-- The one way to a client's tenant before that is known: takes an exact client id, returns one tenant's id. Owned by
 -- mandi_lookup, whose policies see all tenants; made under that role, since replacing a function takes its owner.
 SET LOCAL ROLE mandi_lookup;
 CREATE OR REPLACE FUNCTION oauth_tenant_of_client(p_client_id text) RETURNS uuid
@@ -24,3 +24,26 @@ CREATE OR REPLACE FUNCTION oauth_next_epoch(p_tenant uuid, p_subject uuid) RETUR
     ON CONFLICT (tenant_id, id) DO UPDATE SET epoch = oauth_token_epochs.epoch + 1
     RETURNING epoch - 1
 $$;
+
+-- All that the token endpoint asks of a client in force: what it proves itself by, what it may, and the epochs that a
+-- token made now belongs to. Only its tenant's id is looked up across tenants; the rest is read as that tenant. A
+-- transaction by itself.
+CREATE OR REPLACE FUNCTION oauth_client_in_force(p_client_id text)
+RETURNS TABLE (tenant uuid, ref uuid, name text, auth_method text, secret_hash bytea, jwks jsonb, grant_types text[],
+               redirect_uris text[], scopes text[], cors_origins text[], mode text, tenant_epoch bigint,
+               client_epoch bigint)
+LANGUAGE plpgsql AS $$
+DECLARE v_tenant uuid := oauth_tenant_of_client(p_client_id);
+BEGIN
+    IF v_tenant IS NULL THEN
+        RETURN;
+    END IF;
+    PERFORM set_config('app.tenant_id', v_tenant::text, true);
+    RETURN QUERY
+    SELECT c.tenant_id, c.id, c.name, c.auth_method, c.secret_hash, c.jwks, c.grant_types, c.redirect_uris, c.scopes,
+           c.cors_origins, c.mode, coalesce(t.epoch, 0), coalesce(e.epoch, 0)
+    FROM oauth_clients c
+    LEFT JOIN oauth_token_epochs t ON t.tenant_id = v_tenant AND t.id = v_tenant
+    LEFT JOIN oauth_token_epochs e ON e.tenant_id = v_tenant AND e.id = c.id
+    WHERE c.tenant_id = v_tenant AND c.client_id = p_client_id AND c.status = 'active';
+END $$;

@@ -32,7 +32,7 @@ PERMISSIONS: dict[str, str] = {
     "api_keys:read": "List API keys; their secrets are never shown again.",
     "api_keys:write": "Create and revoke API keys.",
     "oauth_clients:read": "List OAuth clients; their secrets are never shown again.",
-    "oauth_clients:write": "Register and revoke OAuth clients, and rotate their secrets.",
+    "oauth_clients:write": "Register, change and revoke OAuth clients, and rotate their secrets.",
     "clients:read": "Read end customers.",
     "clients:write": "Create and change end customers.",
     "accounts:read": "Read accounts, balances and the ledger's entries.",

@@ -3,6 +3,9 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, RSAKey
 
 from app.kernel.errors import DomainError
 from app.platform.oauth.domain import (
@@ -22,6 +25,7 @@ from app.platform.oauth.domain import (
     judge_refresh,
     plan_rotation,
 )
+from app.platform.oauth.service.signing import Signer
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 
@@ -98,3 +102,18 @@ def _facts(**change: object) -> RefreshFacts:
 )
 def test_a_refresh_token_is_judged(change: dict[str, object], verdict: RefreshVerdict) -> None:
     assert judge_refresh(_facts(**change), now=NOW) is verdict
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "key"), [("ES256", ECKey.generate_key("P-256")), ("RS256", RSAKey.generate_key(2048))]
+)
+def test_a_signer_says_what_the_library_would_and_its_key_verifies(algorithm: str, key: ECKey | RSAKey) -> None:
+    header, claims = {"alg": algorithm, "kid": "k1", "typ": "at+jwt"}, {"sub": "Ravi é", "exp": 1, "scope": "a b"}
+    library = jwt.encode(header, claims, key, algorithms=[algorithm])
+    for token in (Signer("k1", algorithm, key).sign(claims, typ="at+jwt"), library):
+        found = jwt.decode(token, key, algorithms=[algorithm])
+        assert (found.header, found.claims) == (header, claims)
+        assert "=" not in token
+    public = type(key).import_key(key.as_dict(private=False))
+    with pytest.raises(JoseError):
+        jwt.decode(library[:-4] + "AAAA", public, algorithms=[algorithm])

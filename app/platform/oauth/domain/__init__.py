@@ -1,4 +1,4 @@
-"""Decides the rules: which keys sign, what a client may be, what a token grants and until when."""
+"""Decides the rules: which keys sign, what a token grants and until when; `clients` what a client may be."""
 
 import hashlib
 import re
@@ -9,11 +9,14 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from app.kernel.errors import DomainError, Kind, conflict, invalid
-from app.kernel.events import EventType, Named
+from app.kernel.errors import DomainError, Kind, conflict
 from app.kernel.ids import decode_id
 from app.kernel.orders import Mode
-from app.platform.identity.domain import CredentialCreated
+from app.platform.oauth.domain.clients import AuthMethod as AuthMethod
+from app.platform.oauth.domain.clients import GrantType as GrantType
+from app.platform.oauth.domain.clients import NewClient as NewClient
+from app.platform.oauth.domain.clients import StoredClient as StoredClient
+from app.platform.oauth.domain.clients import check_client as check_client
 
 ACCESS_LIFE = timedelta(minutes=5)
 ID_TOKEN_LIFE = timedelta(minutes=5)
@@ -43,11 +46,6 @@ IDENTITY_SCOPES: dict[str, str] = {"openid": "Know who you are.", "email": "See 
 
 MAX_TOKEN = 4096
 _JWT = re.compile(r"[A-Za-z0-9_-]{1,2048}\.[A-Za-z0-9_-]{1,3072}\.[A-Za-z0-9_-]{1,1024}", re.ASCII)
-_URI = re.compile(r"[\x21\x23-\x5b\x5d\x5f\x61-\x7a\x7e]{1,400}", re.ASCII)
-_HTTPS = re.compile(r"https://[a-z0-9.-]+(:[0-9]{1,5})?(/[^#*]*)?(\?[^#*]*)?", re.ASCII)
-_LOOPBACK = re.compile(r"http://(127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?(/[^#*]*)?", re.ASCII)
-_PRIVATE_USE = re.compile(r"[a-z][a-z0-9-]*(\.[a-z0-9-]+)+:/[^#*]*", re.ASCII)
-_ORIGIN = re.compile(r"https://[a-z0-9.-]+(:[0-9]{1,5})?|http://(localhost|127\.0\.0\.1)(:[0-9]{1,5})?", re.ASCII)
 
 
 # --- Signing keys ---------------------------------------------------------------------------------------------------
@@ -113,103 +111,6 @@ def is_published(state: KeyState, retired_at: datetime | None, *, now: datetime)
     return state is not KeyState.GONE
 
 
-# --- Clients --------------------------------------------------------------------------------------------------------
-
-
-class AuthMethod(StrEnum):
-    """How a client proves itself; `none` is a public client, an app on its user's own device."""
-
-    BASIC = "client_secret_basic"
-    POST = "client_secret_post"
-    PRIVATE_KEY = "private_key_jwt"
-    NONE = "none"
-
-    @property
-    def has_secret(self) -> bool:
-        return self in (AuthMethod.BASIC, AuthMethod.POST)
-
-
-class GrantType(StrEnum):
-    CODE = "authorization_code"
-    REFRESH = "refresh_token"
-    CLIENT = "client_credentials"
-
-
-@dataclass(frozen=True, slots=True)
-class NewClient:
-    """A client to be registered."""
-
-    name: str
-    auth_method: AuthMethod
-    grant_types: tuple[GrantType, ...]
-    scopes: tuple[str, ...]
-    redirect_uris: tuple[str, ...] = ()
-    cors_origins: tuple[str, ...] = ()
-    jwks: Mapping[str, Any] | None = None
-
-
-def check_client(client: NewClient) -> None:
-    """Raises `grant_not_possible`, `redirect_uri_missing`, `invalid_redirect_uri`, `invalid_origin`, `invalid_jwks`."""
-    if GrantType.CLIENT in client.grant_types and client.auth_method is AuthMethod.NONE:
-        raise invalid(
-            "grant_not_possible",
-            "A client that cannot keep a secret cannot act on its own: drop client_credentials from grant_types.",
-            param="grant_types",
-        )
-    if GrantType.REFRESH in client.grant_types and GrantType.CODE not in client.grant_types:
-        raise invalid(
-            "grant_not_possible",
-            "refresh_token needs authorization_code: only a person's grant is refreshed.",
-            param="grant_types",
-        )
-    if (GrantType.CODE in client.grant_types) != bool(client.redirect_uris):
-        raise invalid(
-            "redirect_uri_missing",
-            "redirect_uris and authorization_code go together: name both, or neither.",
-            param="redirect_uris",
-        )
-    for uri in client.redirect_uris:
-        _check_redirect_uri(uri)
-    for origin in client.cors_origins:
-        if not _ORIGIN.fullmatch(origin):
-            raise invalid(
-                "invalid_origin",
-                "cors_origins look like https://app.example.com, without a path.",
-                param="cors_origins",
-            )
-    if (client.auth_method is AuthMethod.PRIVATE_KEY) != (client.jwks is not None):
-        raise invalid("invalid_jwks", "jwks and private_key_jwt go together: name both, or neither.", param="jwks")
-    if client.jwks is not None:
-        _check_jwks(client.jwks)
-
-
-def _check_redirect_uri(uri: str) -> None:
-    forms = (_HTTPS, _LOOPBACK, _PRIVATE_USE)
-    if not _URI.fullmatch(uri) or not any(form.fullmatch(uri) for form in forms):
-        raise invalid(
-            "invalid_redirect_uri",
-            "redirect_uris are https://…, http://127.0.0.1… for programs, or com.example.app:/… for phones; whole, "
-            "without fragment or wildcard.",
-            param="redirect_uris",
-        )
-
-
-def _check_jwks(jwks: Mapping[str, Any]) -> None:
-    keys = jwks.get("keys")
-    if not isinstance(keys, list) or not 1 <= len(keys) <= 5 or not all(isinstance(key, dict) for key in keys):
-        raise invalid("invalid_jwks", "jwks holds 1 to 5 public keys: {'keys': [...]}.", param="jwks")
-    for key in keys:
-        if "d" in key or "k" in key:
-            raise invalid(
-                "invalid_jwks", "jwks holds a private key. Send public keys only, and replace this one.", param="jwks"
-            )
-        if (key.get("kty"), key.get("crv")) not in (("EC", "P-256"), ("RSA", None)):
-            raise invalid("invalid_jwks", "Keys of jwks are EC P-256 or RSA.", param="jwks")
-    kids = [key.get("kid") for key in keys]
-    if any(not isinstance(kid, str) or not 0 < len(kid) <= 64 for kid in kids) or len(set(kids)) < len(kids):
-        raise invalid("invalid_jwks", "Every key of jwks needs its own kid of up to 64 characters.", param="jwks")
-
-
 # --- Scopes and tokens ----------------------------------------------------------------------------------------------
 
 
@@ -221,7 +122,8 @@ def grant_scopes(requested: str | None, allowed: Collection[str], held: Collecti
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """What a verified access token says. `epoch` and `user_epoch`: the generations it belongs to; see `marks`."""
+    """What a verified access token says. The epochs are the generations of tenant, client and person that it
+    belongs to; see `marks`."""
 
     tenant_id: UUID
     client_ref: UUID
@@ -233,6 +135,7 @@ class AccessToken:
     issued_at: datetime
     expires_at: datetime
     epoch: int
+    client_epoch: int = 0
     user_id: UUID | None = None
     user_epoch: int = 0
     grant_id: UUID | None = None
@@ -245,6 +148,7 @@ class AccessToken:
             token_mark(self.jti),
             client_mark(self.client_ref),
             epoch_mark(self.tenant_id, self.epoch),
+            epoch_mark(self.client_ref, self.client_epoch, within=self.tenant_id),
         ]
         if self.user_id is not None:
             found.append(epoch_mark(self.user_id, self.user_epoch, within=self.tenant_id))
@@ -273,7 +177,7 @@ def client_mark(client_ref: UUID) -> str:
 
 
 def epoch_mark(subject: UUID, epoch: int, *, within: UUID | None = None) -> str:
-    """Ends every token of `subject` (a tenant, or a person `within` one) that was made in this epoch."""
+    """Ends every token of `subject` (a tenant, or a client or person `within` one) that was made in this epoch."""
     return f"epoch:{within or subject}:{subject}:{epoch}"
 
 
@@ -308,6 +212,7 @@ def read_access_token(
             issued_at=datetime.fromtimestamp(_number(claims["iat"]), UTC),
             expires_at=datetime.fromtimestamp(_number(claims["exp"]), UTC),
             epoch=_number(claims["epoch"]),
+            client_epoch=_number(claims.get("client_epoch", 0)),
             user_id=None if user is None else decode_id(USER, user),
             user_epoch=_number(claims.get("user_epoch", 0)),
             grant_id=None if claims.get("grant") is None else UUID(claims["grant"]),
@@ -385,10 +290,3 @@ def judge_refresh(facts: RefreshFacts, *, now: datetime) -> RefreshVerdict:
 def hash_secret(text: str) -> bytes:
     """SHA-256: what is hashed here carries 256 random bits, so no slow hash is needed."""
     return hashlib.sha256(text.encode()).digest()
-
-
-EVENTS = (
-    EventType("oauth_client.created", CLIENT, "An OAuth client was registered.", CredentialCreated),
-    EventType("oauth_client.secret_rotated", CLIENT, "An OAuth client got a new secret.", Named),
-    EventType("oauth_client.revoked", CLIENT, "An OAuth client was revoked, and all that was granted to it.", Named),
-)
