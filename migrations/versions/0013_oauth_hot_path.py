@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0011"
-down_revision = "0010"
+revision = "0013"
+down_revision = "0012"
 _EDITABLE = "UPDATE (name, redirect_uris, scopes, cors_origins)"
 
 
