@@ -21,8 +21,8 @@ from app.kernel.orders import OrderStatus, OrderType, Product, Side, Validity
 from app.trading.orders.domain import PlaceOrder
 from app.trading.orders.service.placing import place_order
 
-WAIT_SECONDS = 0.5
-PATIENCE = 20
+WAIT_SECONDS = 1
+PATIENCE = 10
 """How often an exit waits for orders of its position to be taken back; then it goes with what is free."""
 
 _CANCEL_ALL = text("select order_id from orders_cancel_all(:mode, :account, :instrument, :deployment, :side)")
