@@ -5,6 +5,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import Enum, auto
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +24,7 @@ DRAIN_SECONDS = 10.0
 ITEM_TIMEOUT = 20.0
 """Seconds one item may run: less than the lease, so that a slow handler loses its turn before its fence."""
 
+_NEXT = "select * from work_next($1, $2, $3, $4, $5, $6)"
 log = structlog.get_logger(__name__)
 
 
@@ -49,6 +51,14 @@ class Handler:
     run: Callable[[Item], Awaitable[None]]
     never_dies: bool = False
     lasting: timedelta | None = None
+
+
+class Ran(Enum):
+    """What became of an item. After one that waits, nothing of its lane runs."""
+
+    DONE = auto()
+    DEAD = auto()
+    WAITS = auto()
 
 
 class Retry(Exception):
@@ -111,40 +121,33 @@ async def _run_lane(
     fence: int,
     until: float,
 ) -> int:
-    count = 0
+    count, done, held = 0, None, True
     try:
         while asyncio.get_running_loop().time() < until:
-            row = await dispatch.fetchrow(
-                "select * from work_start($1, $2, $3, $4, $5)",
-                queue,
-                tenant_id,
-                lane,
-                fence,
-                LEASE,
-            )
+            row = await dispatch.fetchrow(_NEXT, queue, tenant_id, lane, fence, LEASE, done)
+            done, held = None, row is not None
             if row is None:
                 return count
-            item = Item(
-                tenant_id,
-                row["id"],
-                lane,
-                row["kind"],
-                json.loads(row["payload"]),
-                row["attempts"],
-                fence,
-            )
+            item = Item(tenant_id, row["id"], lane, row["kind"], json.loads(row["payload"]), row["attempts"], fence)
             count += 1
-            if not await _run_item(dispatch, handlers, queue, item):
+            ran = await _run_item(dispatch, handlers, queue, item)
+            if ran is Ran.WAITS:
                 return count  # the lane keeps its order: what follows a failed item waits for it
+            done = item.id if ran is Ran.DONE else None
         return count
     finally:
-        await _release(dispatch, queue, tenant_id, lane, fence)
+        if held:
+            await _release(dispatch, queue, tenant_id, lane, fence, done)
 
 
-async def _release(dispatch: asyncpg.Pool, queue: str, tenant_id: UUID, lane: UUID, fence: int) -> None:
+async def _release(
+    dispatch: asyncpg.Pool, queue: str, tenant_id: UUID, lane: UUID, fence: int, done: UUID | None
+) -> None:
     """Give the lane back; when even a second connection fails, the lease ends by itself."""
     for last in (False, True):
         try:
+            if done is not None:
+                await dispatch.execute("select work_done($1, $2)", tenant_id, done)
             await dispatch.execute("select work_release($1, $2, $3, $4)", queue, tenant_id, lane, fence)
             return
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
@@ -152,8 +155,8 @@ async def _release(dispatch: asyncpg.Pool, queue: str, tenant_id: UUID, lane: UU
                 log.warning("work.not_released", lane=str(lane), tenant=str(tenant_id), error=repr(error))
 
 
-async def _run_item(dispatch: asyncpg.Pool, handlers: Mapping[str, Handler], queue: str, item: Item) -> bool:
-    """Whether the lane may go on: the item is done or dead."""
+async def _run_item(dispatch: asyncpg.Pool, handlers: Mapping[str, Handler], queue: str, item: Item) -> Ran:
+    """What became of it. That it is done is for the caller to write, with his next question."""
     handler = handlers.get(item.kind)
     try:
         if handler is None:
@@ -165,13 +168,13 @@ async def _run_item(dispatch: asyncpg.Pool, handlers: Mapping[str, Handler], que
                 await handler.run(item)
     except LeaseLost:
         log.warning("work.lease_lost", kind=item.kind, item=str(item.id), tenant=str(item.tenant_id))
-        return False  # whoever holds the lane now runs it and records the outcome
+        return Ran.WAITS  # whoever holds the lane now runs it and records the outcome
     except Retry as wait:
         if handler is not None and handler.lasting:
             await give_back(dispatch, item, seconds=wait.seconds)
         else:
             await _failed(dispatch, item, str(wait), seconds=wait.seconds, dead=False)
-        return False
+        return Ran.WAITS
     except Exception as error:
         dies = not (handler and handler.never_dies)
         dead = dies and (item.attempts >= MAX_ATTEMPTS or isinstance(error, DomainError))
@@ -190,9 +193,8 @@ async def _run_item(dispatch: asyncpg.Pool, handlers: Mapping[str, Handler], que
             seconds=min(0.2 * 2**item.attempts, 30.0),
             dead=dead,
         )
-        return dead
-    await dispatch.execute("select work_done($1, $2)", item.tenant_id, item.id)
-    return True
+        return Ran.DEAD if dead else Ran.WAITS
+    return Ran.DONE
 
 
 async def _failed(dispatch: asyncpg.Pool, item: Item, error: str, *, seconds: float, dead: bool) -> None:

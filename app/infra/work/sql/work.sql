@@ -122,6 +122,21 @@ LANGUAGE sql AS $$
     WHERE tenant_id = p_tenant AND queue = p_queue AND lane = p_lane AND fence = p_fence
 $$;
 
+-- What a worker asks between two items of a lane, in one round trip: p_done is done, and the lane's next item, or none,
+-- and then the lane is given back. Whoever lost the lane gives nothing back: the fence is another's.
+CREATE OR REPLACE FUNCTION work_next(p_queue text, p_tenant uuid, p_lane uuid, p_fence bigint, p_lease interval,
+                                     p_done uuid)
+RETURNS TABLE (id uuid, kind text, payload jsonb, attempts smallint) LANGUAGE plpgsql AS $$
+BEGIN
+    IF p_done IS NOT NULL THEN
+        PERFORM work_done(p_tenant, p_done);
+    END IF;
+    RETURN QUERY SELECT n.id, n.kind, n.payload, n.attempts FROM work_start(p_queue, p_tenant, p_lane, p_fence, p_lease) n;
+    IF NOT FOUND THEN
+        PERFORM work_release(p_queue, p_tenant, p_lane, p_fence);
+    END IF;
+END $$;
+
 -- Finished rows are kept for a while for `mandi work` and debugging, then removed.
 CREATE OR REPLACE FUNCTION work_prune(p_older interval) RETURNS bigint LANGUAGE sql AS $$
     WITH gone AS (DELETE FROM work_items WHERE state = 'done' AND finished_at < clock_timestamp() - p_older RETURNING 1)
