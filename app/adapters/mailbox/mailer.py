@@ -42,5 +42,5 @@ def captured(data_dir: Path) -> list[CapturedMail]:
     found = []
     for path in sorted((data_dir / FOLDER).glob("*.json")):
         body = json.loads(path.read_text())
-        found.append(CapturedMail(body.pop("at"), Mail(**body)))
+        found.append(CapturedMail(body.pop("at"), Mail(**{"html": ""} | body)))  # one of an earlier release has no page
     return found

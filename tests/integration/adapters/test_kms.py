@@ -66,7 +66,7 @@ async def test_a_data_key_unwraps_for_its_own_context_only(keys: KmsKeys, kms: F
     with pytest.raises(UnsealError):
         await keys.unwrap(wrapped, CONTEXT | {"mandi:owner": "b"})
     with pytest.raises(UnsealError):
-        await keys.unwrap(Wrapped(wrapped.data[:-1] + b"x", wrapped.kek_id), CONTEXT)
+        await keys.unwrap(Wrapped(wrapped.data[:-1] + bytes([wrapped.data[-1] ^ 1]), wrapped.kek_id), CONTEXT)
     with pytest.raises(UnsealError):
         await keys.unwrap(Wrapped(wrapped.data, ARNS[1]), CONTEXT)
 

@@ -29,7 +29,7 @@ async def test_a_data_key_unwraps_for_its_own_context_only(keys: LocalKeys) -> N
         with pytest.raises(UnsealError):
             await keys.unwrap(wrapped, other)
     with pytest.raises(UnsealError):
-        await keys.unwrap(Wrapped(wrapped.data[:-1] + b"x", wrapped.kek_id), CONTEXT)
+        await keys.unwrap(Wrapped(wrapped.data[:-1] + bytes([wrapped.data[-1] ^ 1]), wrapped.kek_id), CONTEXT)
 
 
 async def test_the_file_is_for_its_owner_only(keys: LocalKeys, tmp_path: Path) -> None:
