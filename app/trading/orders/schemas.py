@@ -47,6 +47,10 @@ class CreateOrder(ApiModel):
         "the header `Idempotency-Key`, else new.",
     )
 
+    algo_id: Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9_.-]+$")] | None = Field(
+        default=None, description="The exchange's id of the algorithm that places it; a halt can name it."
+    )
+
     def command(self, scale: InstrumentScale, client_order_id: str) -> PlaceOrder:
         """Raises `invalid_id`, `too_precise`, `out_of_range`."""
         limit = self.limit_price
@@ -60,6 +64,7 @@ class CreateOrder(ApiModel):
             product=self.product,
             validity=self.validity,
             client_order_id=client_order_id,
+            algo_id=self.algo_id,
         )
 
 
@@ -148,6 +153,7 @@ class OrderOut(ApiModel):
                     "average_price": None,
                     "held": "2104.60",
                     "intent_reason": None,
+                    "algo_id": None,
                     "market_at": "2003-06-02T20:00:00Z",
                     "created_at": "2026-01-30T12:00:00Z",
                     "updated_at": "2026-01-30T12:00:00Z",
@@ -176,6 +182,7 @@ class OrderOut(ApiModel):
     average_price: str | None = Field(description="Of what is filled, rounded to the price's scale.")
     held: str = Field(description="What the order reserved of the account's cash when it was accepted.")
     intent_reason: str | None = Field(description="Why a strategy placed it.")
+    algo_id: str | None = Field(description="The exchange's id of the algorithm that placed it.")
     market_at: datetime | None = Field(description="The market clock at the decision.")
     created_at: datetime
     updated_at: datetime
@@ -206,6 +213,7 @@ class OrderOut(ApiModel):
             average_price=_average(order, scale),
             held=format_scaled(order.hold_minor, currency_exponent(scale.currency)),
             intent_reason=order.intent_reason,
+            algo_id=order.algo_id,
             market_at=order.market_at,
             created_at=order.created_at,
             updated_at=order.updated_at,
