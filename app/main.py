@@ -55,9 +55,10 @@ from app.platform.tenancy.ports import Ports
 from app.platform.tenancy.routes import tenancy_routes
 from app.platform.tenancy.service import Admission
 from app.trading.orders.routes import router as orders
+from app.trading.orders.service import TenantOrders
 from app.trading.orders.service.reading import TenantHoldings
 from app.trading.portfolio.routes import router as positions
-from app.trading.risk.routes import limit_routes
+from app.trading.risk.routes import halt_routes, limit_routes
 from app.trading.risk.service import TenantHalts
 from app.trading.strategies.routes import router as strategies
 from app.trading.strategies.service import TenantDeployments
@@ -115,7 +116,7 @@ def _routers(settings: Settings) -> list[APIRouter]:
         instrument_routes(tx_requiring("instruments:read"), utc_clock),
         bar_routes(tx_requiring("bars:read"), utc_clock, settings.data_dir),
     )
-    risk = limit_routes(TenantDeployments())
+    risk = (*limit_routes(TenantDeployments()), halt_routes(TenantOrders()))
     trading = (orders, *risk, positions, strategies, performance, backtests, sweeps)
     return [
         *trading,

@@ -1,5 +1,6 @@
 """Orders and fills as the API takes and shows them."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal
@@ -12,7 +13,7 @@ from app.kernel.instrument import InstrumentScale
 from app.kernel.money import currency_exponent, format_scaled, format_trimmed, parse_scaled
 from app.kernel.orders import OrderStatus, OrderType, Product, Side, Validity
 from app.trading.orders.domain import PlaceOrder
-from app.trading.orders.service import Preview
+from app.trading.orders.service import MAX_ORDERS, Preview, Supposed
 from app.trading.orders.tables import FillRow, Order
 from app.web.models import ApiModel, PositiveDecimal
 
@@ -131,6 +132,44 @@ class OrderPreviewOut(ApiModel):
             market_at=preview.market_at,
             risk=[FindingOut(**finding.as_dict()) for finding in preview.decision.findings],
         )
+
+
+class WhatIf(ApiModel):
+    """What `POST /v1/risk/what_if` takes: orders as `POST /v1/orders` takes them, of one account. Their
+    `client_order_id` is not looked at."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"orders": [_ORDER]}]})
+
+    orders: list[CreateOrder] = Field(
+        min_length=1, max_length=MAX_ORDERS, description="In the order in which they would be placed."
+    )
+
+
+class SupposedOrderOut(OrderPreviewOut):
+    """One of them: decision, cost and what it would leave."""
+
+    instrument_id: str = Field(description="What it trades.")
+    position_after: str = Field(description="The account's position, if those that pass up to here fill.")
+
+    @classmethod
+    def of_supposed(cls, one: Supposed) -> "SupposedOrderOut":
+        preview = OrderPreviewOut.of(one.preview)
+        return cls(
+            **preview.model_dump(),
+            instrument_id=encode_id("ins", one.command.instrument_id),
+            position_after=format_scaled(one.position_after, one.preview.scale.qty_exp),
+        )
+
+
+class WhatIfOut(ApiModel):
+    """All of them, in turn."""
+
+    data: list[SupposedOrderOut]
+    has_more: bool = False
+
+    @classmethod
+    def of(cls, supposed: Sequence[Supposed]) -> "WhatIfOut":
+        return cls(data=[SupposedOrderOut.of_supposed(one) for one in supposed])
 
 
 class OrderOut(ApiModel):

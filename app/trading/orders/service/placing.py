@@ -92,13 +92,22 @@ async def preview_order(tx: Tx, command: PlaceOrder) -> Preview:
 
     Raises what `place_order` raises, and `order_exists` where it would answer an order that was placed before.
     """
+    return previewed(tx, command, await gathered(tx, command))
+
+
+async def gathered(tx: Tx, command: PlaceOrder) -> Context:
+    """What a decision on the order would see. Raises what `preview_order` says of accounts, instruments and ids."""
     found = await _gather(tx, command, None)
     if known := found.get("known"):
         earlier = _replay(known, command)
         placed = encode_id("ord", earlier.id)
         message = f"This client_order_id has placed this order before: GET /v1/orders/{placed} shows it."
         raise conflict("order_exists", message, param="client_order_id")
-    context = _context(found)
+    return _context(found)
+
+
+def previewed(tx: Tx, command: PlaceOrder, context: Context) -> Preview:
+    """The decision on `context` and the cost. Raises what is wrong by form."""
     check_form(command, context, mode=tx.principal.mode if tx.principal else None)
     return Preview(
         decide(command, context, rules()),

@@ -29,7 +29,6 @@ class Halted(EventPayload):
     account_id: str | None = Field(default=None, description="The account that may take no new risk.")
     deployment_id: str | None = Field(default=None, description="The deployment that may take no new risk.")
     algo_id: str | None = Field(default=None, description="The algo id whose orders may take no new risk.")
-    cancels: int = Field(description="How many working orders were asked to be cancelled.")
 
 
 class Resumed(EventPayload):

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
@@ -49,3 +50,18 @@ class Target:
         if self.deployment_id is not None:
             return "deployment"
         return "tenant" if self.algo_id is None else "algo"
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """One that was made. `account_mode`: only in accounts of this mode; None for both."""
+
+    id: UUID
+    target: Target
+    account_mode: str | None
+    mode: HaltMode
+    reason: str
+    halted_by: UUID | None
+    halted_at: datetime
+    resumed_by: UUID | None
+    resumed_at: datetime | None

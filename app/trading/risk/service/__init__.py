@@ -5,15 +5,16 @@ from app.trading.risk.service.halting import (
     get_halt,
     halt,
     halt_platform,
+    held_halt,
     list_halts,
     platform_halts,
     resume,
     resume_platform,
-    target_of,
+    tell_platform_halted,
+    tell_platform_resumed,
 )
 from app.trading.risk.service.limits import (
     TENANT,
-    Deployments,
     Scope,
     account_scope,
     clear_limit,
@@ -32,7 +33,6 @@ from app.trading.risk.service.limits import (
 
 __all__ = [
     "TENANT",
-    "Deployments",
     "Scope",
     "TenantHalts",
     "account_scope",
@@ -44,6 +44,7 @@ __all__ = [
     "get_halt",
     "halt",
     "halt_platform",
+    "held_halt",
     "held_limit",
     "limit",
     "limits",
@@ -55,5 +56,6 @@ __all__ = [
     "rules",
     "set_limit",
     "set_platform_limit",
-    "target_of",
+    "tell_platform_halted",
+    "tell_platform_resumed",
 ]

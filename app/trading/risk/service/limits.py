@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -17,6 +17,7 @@ from app.kernel.plugins import discover
 from app.platform.tenancy.service import tenant_ids
 from app.trading.risk import repository
 from app.trading.risk.domain import AppliedLimit, Limits, Rule, Sets, applied, loosened
+from app.trading.risk.ports import Deployments
 from app.trading.risk.tables import RiskDecision
 
 LEVELS = ("platform", "tenant", "client", "account", "deployment")
@@ -41,14 +42,6 @@ class Scope:
 
 
 TENANT = Scope()
-
-
-class Deployments(Protocol):
-    """The tenant's deployments, which live above risk. `main` hands them in."""
-
-    async def account_of(self, tx: Tx, deployment_id: UUID) -> UUID:
-        """The account that a deployment trades. Raises `deployment_not_found`."""
-        ...
 
 
 async def client_scope(tx: Tx, client_id: UUID) -> Scope:
