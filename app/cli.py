@@ -11,6 +11,7 @@ import typer
 
 from app.kernel.orders import Product
 from app.local.keys import keys
+from app.local.risk import risk
 from app.local.secrets import secrets
 from app.local.sweeps import sweeps
 from app.local.tenants import tenants
@@ -31,6 +32,7 @@ app.add_typer(sweeps, name="sweep")
 app.add_typer(secrets, name="secrets")
 app.add_typer(keys, name="keys")
 app.add_typer(tenants, name="tenants")
+app.add_typer(risk, name="risk")
 
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="At most so many rows, the newest first.")]
 _PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True}

@@ -56,10 +56,13 @@ from app.platform.tenancy.ports import Ports
 from app.platform.tenancy.routes import tenancy_routes
 from app.platform.tenancy.service import Admission
 from app.trading.orders.routes import router as orders
+from app.trading.orders.service import TenantOrders
 from app.trading.orders.service.reading import TenantHoldings
 from app.trading.portfolio.routes import router as positions
-from app.trading.risk.routes import router as risk
+from app.trading.risk.routes import halt_routes, limit_routes
+from app.trading.risk.service import TenantHalts
 from app.trading.strategies.routes import router as strategies
+from app.trading.strategies.service import TenantDeployments
 from app.web.catalogue import router as catalogue
 from app.web.context import Authenticator, Gateway
 from app.web.errors import install_errors
@@ -114,7 +117,8 @@ def _routers(settings: Settings) -> list[APIRouter]:
         instrument_routes(tx_requiring("instruments:read"), utc_clock),
         bar_routes(tx_requiring("bars:read"), utc_clock, settings.data_dir),
     )
-    trading = (orders, risk, positions, strategies, performance, backtests, sweeps)
+    risk = (*limit_routes(TenantDeployments()), halt_routes(TenantOrders()))
+    trading = (orders, *risk, positions, strategies, performance, backtests, sweeps)
     return [
         *trading,
         health,
@@ -173,7 +177,12 @@ async def _open(app: FastAPI, settings: Settings, origins: ClientOrigins, login:
             authenticator = BearerAuthenticator(keys, tokens)
         app.state.app, app.state.people, app.state.pages = process, people_process.people, pages
         app.state.tenancy = Ports(
-            InvitationMail(people_process.people), TenantKeys(), endings, TenantHoldings(), TenantAccounts()
+            InvitationMail(people_process.people),
+            TenantKeys(),
+            endings,
+            TenantHoldings(),
+            TenantAccounts(),
+            TenantHalts(),
         )
         app.state.gateway = Gateway(
             database=database,

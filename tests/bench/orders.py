@@ -34,7 +34,7 @@ from app.platform.identity.service import create_key
 from app.platform.plans.service import assign_plan
 from app.platform.tenancy.domain import PERMISSIONS
 from app.platform.tenancy.service import create_tenant
-from app.trading.risk.service import set_limit
+from app.trading.risk.service import TENANT, set_limit
 from tests.bench.limit_app import KEY as LIMIT_KEY
 from tests.bench.load import Answer, Connection, closed_loop
 from tests.bench.measure import Figure, figure
@@ -112,7 +112,7 @@ async def _seed(app: App) -> Market:
     async with app.database.tx(tenant_id) as tx:
         await assign_plan(tx, "broker", reason="the largest rates", now=now)
         key = await create_key(tx, name="bench", scopes=sorted(PERMISSIONS), cell=app.settings.cell, now=now)
-        await set_limit(tx, None, "max_open_orders", {"limit": 1_000_000})
+        await set_limit(tx, TENANT, "max_open_orders", {"limit": 1_000_000})
         for number in range(ACCOUNTS):
             asked = NewAccount(name=f"a{number}", currency="USD", opening_balance=Money(10**11, "USD"))
             account = await create_account(tx, asked, books=Books(), now=now)

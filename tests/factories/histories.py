@@ -38,7 +38,7 @@ insert into position_actions (tenant_id, id, position_id, account_id, book_id, i
 values ($1, $2, $3, $4, $5, $6, $7, 'split', $8, $9, $10, $11, $12, $13)
 """
 _DECISION = """
-insert into risk_decisions (tenant_id, id, account_id, verdict, findings) values ($1, $2, $3, 'denied', $4)
+insert into risk_decisions (tenant_id, id, account_id, verdict, findings) values ($1, $2, $3, $4, $5)
 """
 _RESTING = """
 insert into paper_orders (tenant_id, id, account_id, feed, instrument_id, venue, side, order_type, validity, remaining,
@@ -75,6 +75,8 @@ class History:
         order_id = uuid7()
         kind, limit = ("limit", 10_000) if resting else ("market", None)
         filled = quantity if status == "filled" else 0
+        if status not in ("accepted", "denied"):
+            await self.call(_DECISION, self.tenant_id, order_id, self.account_id, "approved", "[]")
         await self.call(
             _ORDER, self.tenant_id, order_id, self.account_id, self.deployment_id, instrument_id, order_id.hex,
             self.feed, side, kind, quantity, limit, filled, status,
@@ -85,7 +87,7 @@ class History:
 
     async def denial(self, instrument_id: UUID, findings: list[dict[str, Any]]) -> None:
         order_id = await self.order(instrument_id, "denied")
-        await self.call(_DECISION, self.tenant_id, order_id, self.account_id, json.dumps(findings))
+        await self.call(_DECISION, self.tenant_id, order_id, self.account_id, "denied", json.dumps(findings))
 
     async def fill(
         self,

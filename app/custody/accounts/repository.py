@@ -56,6 +56,14 @@ async def lock_client(tx: Tx, client_id: UUID, *, shared: bool) -> Client | None
     return found
 
 
+async def has_live(tx: Tx) -> bool:
+    """Whether any account of the tenant is a live one."""
+    statement = select(Account.id).where(
+        col(Account.tenant_id) == tx.tenant_id, col(Account.mode) == Mode.LIVE.value, col(Account.status) != "closed"
+    )
+    return (await tx.scalars(statement.limit(1))).first() is not None
+
+
 async def open_accounts_of(tx: Tx, client_id: UUID) -> int:
     """How many of the client's accounts are not closed."""
     statement = select(func.count()).select_from(Account)

@@ -15,7 +15,7 @@ from app.custody.accounts.ports import Books
 from app.custody.accounts.tables import Account, Client
 from app.engine.schedule import schedule_named
 from app.infra.database import Tx
-from app.kernel.errors import conflict, not_found
+from app.kernel.errors import DomainError, Kind, conflict, not_found
 from app.kernel.ids import encode_id, uuid7
 from app.kernel.money import currency_exponent, format_scaled
 from app.kernel.orders import Mode
@@ -128,6 +128,16 @@ async def create_account(
     await tx.flush()
     await books.open(tx, account.id, asked.opening_balance, now=now)
     return account
+
+
+async def check_mode_of_all(tx: Tx) -> None:
+    """What concerns all accounts takes a live key once a live one is among them. Raises `live_key_needed`."""
+    if _mode(tx) is Mode.TEST and await repository.has_live(tx):
+        raise DomainError(
+            "live_key_needed",
+            Kind.FORBIDDEN,
+            "This holds for live accounts, too: use a live key, or set it for a test account alone.",
+        )
 
 
 async def get_account(tx: Tx, account_id: UUID) -> Account:

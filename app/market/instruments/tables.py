@@ -80,6 +80,35 @@ class InstrumentRule(GlobalRow, table=True):
     source: str
 
 
+class InstrumentBand(GlobalRow, table=True):
+    """The prices that the venue takes from `valid_from` to `valid_to`, and whether it has halted trading. Bitemporal as
+    the rules are. `lower` and `upper` at `price_exp`; null: no bound."""
+
+    __tablename__ = "instrument_bands"
+    __table_args__ = (
+        Index(
+            "instrument_bands_current_idx",
+            "instrument_id",
+            "valid_from",
+            unique=True,
+            postgresql_where=text("recorded_to IS NULL"),
+        ),
+        CheckConstraint("lower > 0 AND upper >= lower", name="range"),
+        CheckConstraint("valid_to IS NULL OR valid_to > valid_from", name="valid"),
+        {"info": {"app": "SELECT", "reference": "SELECT, INSERT, UPDATE (recorded_to)"}},
+    )
+
+    instrument_id: UUID = Field(foreign_key="instruments.id")
+    lower: int | None = bigint(nullable=True)
+    upper: int | None = bigint(nullable=True)
+    halted: bool
+    valid_from: datetime = utc()
+    valid_to: datetime | None = utc(nullable=True)
+    recorded_from: datetime = utc_now_column()
+    recorded_to: datetime | None = utc(nullable=True)
+    source: str
+
+
 class TradingSession(SQLModel, table=True):
     """One session of a venue's segment. `day` is the venue's own date; times are UTC."""
 

@@ -75,6 +75,14 @@ class Accounts(Protocol):
         ...
 
 
+class Halts(Protocol):
+    """What stops the tenant's trading."""
+
+    async def check(self, tx: Tx, halt_id: UUID) -> None:
+        """Raises `halt_not_found`, for another tenant's as for one that never was."""
+        ...
+
+
 class Entitlements(Protocol):
     """What a tenant's plan includes."""
 
@@ -92,3 +100,4 @@ class Ports:
     tokens: Tokens
     holdings: Holdings
     accounts: Accounts
+    halts: Halts

@@ -231,7 +231,8 @@ def _approval_routes() -> ApiRouter:
     @router.post("", summary="Propose what takes two people", status_code=201, dependencies=[*write, idempotent])
     async def propose(body: CreateApproval, tx: OpenTx, at: Now, above: Above) -> ApprovalOut:
         """For a day another person may approve it; then repeat the request itself with `approval_id`, once."""
-        return ApprovalOut.of(await service.propose(tx, body.action, body.payload, accounts=above.accounts, now=at))
+        row = await service.propose(tx, body.action, body.payload, accounts=above.accounts, halts=above.halts, now=at)
+        return ApprovalOut.of(row)
 
     @router.get("", summary="List approvals", dependencies=_needs("approvals:read"))
     async def list_approvals(tx: OpenTx, page: Paged) -> Page[ApprovalOut]:

@@ -234,7 +234,7 @@ class CreateApproval(ApiModel):
         Field(
             max_length=8,
             description="Exactly what is to happen: `member_id` for `member.make_owner`; `tenant_id` and `reason` for "
-            "`tenant.act_as_live`; `account_id` and `rule` for `risk_limit.clear`.",
+            "`tenant.act_as_live`; `account_id` and `rule` for `risk_limit.clear`; `halt_id` for `halt.lift`.",
         ),
     ]
 

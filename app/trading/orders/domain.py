@@ -21,7 +21,7 @@ from app.kernel.instrument import TradingRules
 from app.kernel.money import currency_exponent, format_scaled, notional_minor
 from app.kernel.orders import Mode, OrderStatus, OrderType, Product, Side, Validity
 from app.market.instruments.domain import check_price, check_quantity
-from app.trading.risk.domain import Exposure, Finding, Rule, evaluate
+from app.trading.risk.domain import Exposure, Finding, Limits, Rule, check_algo_id, evaluate
 
 S = OrderStatus
 TRANSITIONS: dict[OrderStatus, frozenset[OrderStatus]] = {
@@ -64,6 +64,7 @@ class PlaceOrder:
     client_order_id: str
     deployment_id: UUID | None = None
     reason: str | None = None
+    algo_id: str | None = None
 
     @property
     def book_id(self) -> UUID:
@@ -72,7 +73,7 @@ class PlaceOrder:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of what was asked: the same client order id must ask the same."""
-        asked = (
+        asked: tuple[object, ...] = (
             self.account_id,
             self.instrument_id,
             self.side,
@@ -84,6 +85,8 @@ class PlaceOrder:
             self.client_order_id,
             self.deployment_id,
         )
+        if self.algo_id is not None:  # only then, or orders of an earlier release would be others
+            asked += (self.algo_id,)
         return hashlib.sha256("\x1f".join(map(str, asked)).encode()).hexdigest()
 
 
@@ -94,19 +97,34 @@ class Context:
     account: Mapping[str, Any]
     instrument: Mapping[str, Any]
     tenant_status: str
+    halted: Mapping[str, str] | None
     market_at: datetime | None
     session_day: date | None
+    session_open: bool
     last_price: int | None
+    price_age_s: int | None
+    band_lower: int | None
+    band_upper: int | None
+    venue_halted: bool
+    segment: str | None
     open_orders: int
     open_buy: int
     open_sell: int
     book_open_sell: int
+    highest_buy: int | None
+    lowest_sell: int | None
     book_quantity: int
     position_quantity: int
     available: int | None
+    cash: int | None
+    gross: int
     equity: int | None
     opening_equity: int | None
-    limits: Mapping[str, Mapping[str, Any]]
+    high_equity: int | None
+    peak_equity: int | None
+    limits: Limits
+    rates: Mapping[str, int]
+    recent: tuple[tuple[str, int, int | None, int], ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +158,8 @@ def check_form(command: PlaceOrder, context: Context, *, mode: Mode | None) -> N
             "client_order_id takes 1 to 64 letters, digits, '_', '.', ':' or '-'.",
             param="client_order_id",
         )
+    if command.algo_id is not None:
+        check_algo_id(command.algo_id)
     if mode is not None and context.account["mode"] != mode.value:
         raise DomainError(
             "mode_mismatch",
@@ -197,22 +217,17 @@ def decide(command: PlaceOrder, context: Context, rules: Mapping[str, Rule]) -> 
 
 def _state_findings(command: PlaceOrder, context: Context, *, reduces: bool) -> list[Finding]:
     findings = []
-    account, qty_exp = context.account, context.instrument["qty_exp"]
+    account = context.account
     if account["status"] == "closed":
         findings.append(_deny("account_status", "active", "closed", "The account is closed."))
     elif account["status"] == "reduce_only" and not reduces:
         findings.append(_deny("account_status", "active", "reduce_only", "The account may only reduce positions."))
     if context.tenant_status != "active" and not reduces:
         findings.append(_deny("tenant_status", "active", context.tenant_status, "A suspended tenant may only exit."))
-    free = context.book_quantity - context.book_open_sell
-    if command.side is Side.SELL and command.quantity > free:
+    if context.halted is not None and not reduces:
+        level, why = context.halted["level"], context.halted["reason"]
         findings.append(
-            _deny(
-                "short_sale",
-                format_scaled(max(free, 0), qty_exp),
-                format_scaled(command.quantity, qty_exp),
-                "Selling more than is held and not already being sold is not possible; sell less.",
-            )
+            _deny("halt", "none", context.halted["mode"], f"The {level} is halted and may only exit: {why}")
         )
     return findings
 
@@ -267,7 +282,7 @@ def estimate(command: PlaceOrder, context: Context) -> Estimate:
 
 
 def _exposure(command: PlaceOrder, context: Context, price: int, hold: int, *, reduces: bool) -> Exposure:
-    equity = context.equity or 0
+    equity, available = context.equity or 0, context.available or 0
     return Exposure(
         side=command.side,
         quantity=command.quantity,
@@ -282,13 +297,32 @@ def _exposure(command: PlaceOrder, context: Context, price: int, hold: int, *, r
         open_orders=context.open_orders,
         equity_minor=equity,
         opening_equity_minor=equity if context.opening_equity is None else context.opening_equity,
-        available_minor=context.available or 0,
+        available_minor=available,
         hold_minor=hold,
         currency=context.account["currency"],
         price_exp=context.instrument["price_exp"],
         qty_exp=context.instrument["qty_exp"],
         money_exp=currency_exponent(context.account["currency"]),
         reduces=reduces,
+        instrument_id=command.instrument_id,
+        product=command.product,
+        segment=context.segment,
+        book_free=context.book_quantity - context.book_open_sell,
+        gross_minor=context.gross,
+        pending_minor=max((context.cash or 0) - available, 0),
+        high_equity_minor=max(equity, context.high_equity or equity),
+        peak_equity_minor=max(equity, context.peak_equity or equity),
+        price_age_s=context.price_age_s,
+        session_open=context.session_open,
+        band_lower=context.band_lower,
+        band_upper=context.band_upper,
+        venue_halted=context.venue_halted,
+        highest_buy=context.highest_buy,
+        lowest_sell=context.lowest_sell,
+        orders_this_second=context.rates.get("orders_this_second"),
+        orders_today=context.rates.get("orders_today"),
+        fills_today=context.rates.get("fills_today"),
+        recent=context.recent,
     )
 
 

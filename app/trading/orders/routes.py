@@ -1,4 +1,4 @@
-"""`/v1/orders` and `/v1/fills`."""
+"""`/v1/orders`, `/v1/fills` and `/v1/risk/what_if`."""
 
 from datetime import datetime
 from typing import Annotated
@@ -20,6 +20,8 @@ from app.trading.orders.schemas import (
     LeavingOut,
     OrderOut,
     OrderPreviewOut,
+    WhatIf,
+    WhatIfOut,
 )
 from app.trading.orders.tables import Order
 from app.web.auth import requires
@@ -33,6 +35,7 @@ from app.web.transaction import DryRun, OpenTx
 router = ApiRouter(tags=["Orders"])
 _CANCEL = [Depends(requires("orders:write", exits=True))]
 _PLACE = [*_CANCEL, Depends(costs("orders"))]  # whether an order enters is decided with the order itself
+_Now = Annotated[datetime, Depends(now)]
 _Filter = Annotated[str | None, Query(max_length=64)]
 
 
@@ -52,7 +55,7 @@ async def _shown(tx: Tx, order: Order) -> OrderOut:
 async def place(
     body: CreateOrder,
     tx: OpenTx,
-    at: Annotated[datetime, Depends(now)],
+    at: _Now,
     response: Response,
     claim: RequestClaim,
     dry_run: DryRun = False,
@@ -107,7 +110,7 @@ async def retrieve(id: str, tx: OpenTx) -> OrderOut:
     status_code=202,
     dependencies=[*_CANCEL, idempotent],
 )
-async def cancel(id: str, tx: OpenTx, at: Annotated[datetime, Depends(now)]) -> OrderOut:
+async def cancel(id: str, tx: OpenTx, at: _Now) -> OrderOut:
     """Ask for it to be taken back, ahead of everything else that waits in the account. A fill may still come first."""
     return await _shown(tx, await service.request_cancel(tx, decode_id("ord", id), now=at))
 
@@ -138,3 +141,18 @@ async def list_fills(tx: OpenTx, page: Paged, account_id: _Filter = None, order_
     )
     scales = await scales_of(tx, [fill.instrument_id for fill in found.rows])
     return Page.of(found.map(lambda fill: FillOut.of(fill, scales[fill.instrument_id])))
+
+
+@router.post(
+    "/v1/risk/what_if",
+    summary="Suppose orders",
+    tags=["Risk"],
+    dependencies=[Depends(requires("orders:read", "risk:read")), idempotent],
+)
+async def what_if(body: WhatIf, tx: OpenTx) -> WhatIfOut:
+    """What would be decided on each of the orders, in turn, if those before it that pass were working already: what
+    every rule says, the funds, the position after. Writes nothing."""
+    ids = [decode_id("ins", one.instrument_id, param="instrument_id") for one in body.orders]
+    scales = [await scale_of(tx, instrument_id) for instrument_id in ids]
+    commands = [one.command(scale, uuid4().hex) for one, scale in zip(body.orders, scales, strict=True)]
+    return WhatIfOut.of(await service.suppose_orders(tx, commands))

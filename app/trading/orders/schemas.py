@@ -1,5 +1,6 @@
 """Orders and fills as the API takes and shows them."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal
@@ -13,7 +14,7 @@ from app.kernel.instrument import InstrumentScale
 from app.kernel.money import currency_exponent, format_scaled, format_trimmed, parse_scaled
 from app.kernel.orders import OrderStatus, OrderType, Product, Side, Validity
 from app.trading.orders.domain import PlaceOrder
-from app.trading.orders.service import Preview, Which
+from app.trading.orders.service import MAX_ORDERS, Preview, Supposed, Which
 from app.trading.orders.tables import FillRow, Order
 from app.web.models import ApiModel, PositiveDecimal
 
@@ -48,6 +49,10 @@ class CreateOrder(ApiModel):
         "the header `Idempotency-Key`, else new.",
     )
 
+    algo_id: Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9_.-]+$")] | None = Field(
+        default=None, description="The exchange's id of the algorithm that places it; a halt can name it."
+    )
+
     def command(self, scale: InstrumentScale, client_order_id: str) -> PlaceOrder:
         """Raises `invalid_id`, `too_precise`, `out_of_range`."""
         limit = self.limit_price
@@ -61,6 +66,7 @@ class CreateOrder(ApiModel):
             product=self.product,
             validity=self.validity,
             client_order_id=client_order_id,
+            algo_id=self.algo_id,
         )
 
 
@@ -109,14 +115,7 @@ class LeavingOut(ApiModel):
     """What was asked for: each order ends as an event `order.cancelled` (or filled first), each exit is an order."""
 
     model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "cancelling": ["ord_01kpx4t8yhe6rb2y6x3v1m9d0c"],
-                    "exiting": ["ins_01kpx4t8yhe6rb2y6x3v1m9d0c"],
-                }
-            ]
-        }
+        json_schema_extra={"examples": [{"cancelling": ["ord_01kpx4t8yhe6rb2y6x3v1m9d0c"], "exiting": []}]}
     )
 
     cancelling: list[str] = Field(description="The orders that are being taken back.")
@@ -195,6 +194,44 @@ class OrderPreviewOut(ApiModel):
         )
 
 
+class WhatIf(ApiModel):
+    """What `POST /v1/risk/what_if` takes: orders as `POST /v1/orders` takes them, of one account. Their
+    `client_order_id` is not looked at."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"orders": [_ORDER]}]})
+
+    orders: list[CreateOrder] = Field(
+        min_length=1, max_length=MAX_ORDERS, description="In the order in which they would be placed."
+    )
+
+
+class SupposedOrderOut(OrderPreviewOut):
+    """One of them: decision, cost and what it would leave."""
+
+    instrument_id: str = Field(description="What it trades.")
+    position_after: str = Field(description="The account's position, if those that pass up to here fill.")
+
+    @classmethod
+    def of_supposed(cls, one: Supposed) -> "SupposedOrderOut":
+        preview = OrderPreviewOut.of(one.preview)
+        return cls(
+            **preview.model_dump(),
+            instrument_id=encode_id("ins", one.command.instrument_id),
+            position_after=format_scaled(one.position_after, one.preview.scale.qty_exp),
+        )
+
+
+class WhatIfOut(ApiModel):
+    """All of them, in turn."""
+
+    data: list[SupposedOrderOut]
+    has_more: bool = False
+
+    @classmethod
+    def of(cls, supposed: Sequence[Supposed]) -> "WhatIfOut":
+        return cls(data=[SupposedOrderOut.of_supposed(one) for one in supposed])
+
+
 class OrderOut(ApiModel):
     """One order. Its life is told by events of type `order.<status>`."""
 
@@ -215,6 +252,7 @@ class OrderOut(ApiModel):
                     "average_price": None,
                     "held": "2104.60",
                     "intent_reason": None,
+                    "algo_id": None,
                     "market_at": "2003-06-02T20:00:00Z",
                     "created_at": "2026-01-30T12:00:00Z",
                     "updated_at": "2026-01-30T12:00:00Z",
@@ -243,6 +281,7 @@ class OrderOut(ApiModel):
     average_price: str | None = Field(description="Of what is filled, rounded to the price's scale.")
     held: str = Field(description="What the order reserved of the account's cash when it was accepted.")
     intent_reason: str | None = Field(description="Why a strategy placed it.")
+    algo_id: str | None = Field(description="The exchange's id of the algorithm that placed it.")
     market_at: datetime | None = Field(description="The market clock at the decision.")
     created_at: datetime
     updated_at: datetime
@@ -273,6 +312,7 @@ class OrderOut(ApiModel):
             average_price=_average(order, scale),
             held=format_scaled(order.hold_minor, currency_exponent(scale.currency)),
             intent_reason=order.intent_reason,
+            algo_id=order.algo_id,
             market_at=order.market_at,
             created_at=order.created_at,
             updated_at=order.updated_at,

@@ -23,7 +23,8 @@ class Order(TenantRow, table=True):
 
     `client_order_id` is the caller's, unique per account for ever; `fingerprint` is the SHA-256 of what it asked.
     `mode` is the account's by composite key, so a test order cannot belong to a live account. `market_at` is the
-    market clock at the decision. `fence` is the lane's when the order was sent.
+    market clock at the decision. `fence` is the lane's when the order was sent. `algo_id`: the exchange's name for the
+    algorithm that placed it.
     """
 
     __tablename__ = "orders"
@@ -73,6 +74,7 @@ class Order(TenantRow, table=True):
     status: str
     status_reason: str | None = None
     intent_reason: str | None = None
+    algo_id: str | None = None
     broker_tag: str
     venue_order_id: str | None = None
     fence: int | None = bigint(nullable=True)

@@ -16,16 +16,20 @@ GLOBAL_TABLES = frozenset(
         "bar_series",
         "corporate_actions",
         "feed_state",
+        "instrument_bands",
         "instrument_rules",
         "instruments",
         "last_prices",
         "oauth_signing_keys",
         "paper_checkpoints",
         "plans",
+        "risk_platform_halts",
+        "risk_platform_limits",
         "trading_sessions",
     }
 )
-"""Tables without a tenant, each reviewed: market reference data, how far each feed was matched, signing keys."""
+"""Tables without a tenant, each reviewed: market reference data, how far each feed was matched, signing keys,
+what the platform allows at most and has halted."""
 
 PERSON_TABLES = {
     "login_sessions": "user_id",

@@ -24,11 +24,14 @@ pytestmark = pytest.mark.asyncio
 CLEAR = {"account_id": encode_id("acc", uuid7()), "rule": "daily_loss"}
 
 
-class AnyAccount:
-    """Tenancy's port `Accounts`, where no test looks at accounts."""
+class AnySubject:
+    """Tenancy's ports `Accounts` and `Halts`, where no test looks at them."""
 
-    async def check(self, tx: Tx, account_id: UUID) -> None:
+    async def check(self, tx: Tx, subject_id: UUID) -> None:
         pass
+
+
+ANY = AnySubject()
 
 
 async def _two(database: Database, role: Role = Role.OWNER) -> tuple[Person, Person]:
@@ -47,7 +50,7 @@ async def _run(database: Database, who: Person, act: Callable[[Tx], Awaitable[ob
 
 async def _proposed(database: Database, maker: Person) -> UUID:
     async with database.tx(maker.tenant_id, maker.principal) as tx:
-        return (await propose(tx, Action.CLEAR_RISK_LIMIT, CLEAR, accounts=AnyAccount(), now=now())).id
+        return (await propose(tx, Action.CLEAR_RISK_LIMIT, CLEAR, accounts=ANY, halts=ANY, now=now())).id
 
 
 async def _approved(database: Database, maker: Person, checker: Person) -> UUID:

@@ -28,7 +28,7 @@ from app.market.instruments.service import find_instrument, splits_of
 from app.platform.tenancy.service import create_tenant
 from app.trading.orders.service import handlers
 from app.trading.orders.service.matching import run_matcher
-from app.trading.risk.service import set_limit
+from app.trading.risk.service import TENANT, set_limit
 from app.trading.strategies.service import create_strategy, deploy, run_due
 from app.trading.strategies.service.definitions import program_document
 from workers.settled import WorkSettled
@@ -49,7 +49,7 @@ async def _paper(app: App, template: str, instruments: list[UUID]) -> tuple[UUID
             charge_schedule="us_equity",
         )  # fmt: skip
         account = await create_account(tx, asked, books=Books(), now=START)
-        await set_limit(tx, None, "max_daily_loss", {"limit": "99999999"})
+        await set_limit(tx, TENANT, "max_daily_loss", {"limit": "99999999"})
         strategy = await create_strategy(tx, name="p", template=template, parameters={}, now=START, n_instruments=3)
         await deploy(tx, strategy_id=strategy.id, account_id=account.id, instruments=instruments, now=START)
         document = program_document(strategy, 3)

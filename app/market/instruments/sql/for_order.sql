@@ -6,3 +6,8 @@ RETURNS TABLE (symbol text, venue text, currency text, price_exp int, qty_exp in
     FROM instruments i LEFT JOIN LATERAL instrument_rules_at(i.id, coalesce(p_at, clock_timestamp())) r ON true
     WHERE i.id = p_instrument
 $$;
+
+-- The venue's segment of an instrument, such as NSE's EQ.
+CREATE OR REPLACE FUNCTION instrument_segment(p_instrument uuid) RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT i.segment FROM instruments i WHERE i.id = p_instrument
+$$;

@@ -9,6 +9,15 @@ RETURNS TABLE (tick bigint, lot bigint, freeze_quantity bigint, session_segment 
     ORDER BY r.valid_from DESC LIMIT 1
 $$;
 
+-- The prices that the venue takes at p_at, and whether it has halted trading; no row where it says nothing.
+CREATE OR REPLACE FUNCTION instrument_band_at(p_instrument uuid, p_at timestamptz)
+RETURNS TABLE (lower bigint, upper bigint, halted boolean) LANGUAGE sql STABLE AS $$
+    SELECT b.lower, b.upper, b.halted FROM instrument_bands b
+    WHERE b.instrument_id = p_instrument AND b.valid_from <= p_at AND (b.valid_to IS NULL OR b.valid_to > p_at)
+      AND b.recorded_to IS NULL
+    ORDER BY b.valid_from DESC LIMIT 1
+$$;
+
 -- The continuous session of an instrument that is open at p_at, else its next one; no row past the calendar's end.
 -- day_closes_at is when the orders of that day expire: later than closes_at on a day of two sessions.
 CREATE OR REPLACE FUNCTION market_session_at(p_instrument uuid, p_at timestamptz)

@@ -41,8 +41,8 @@ PERMISSIONS: dict[str, str] = {
     "bars:read": "Read bars.",
     "orders:read": "Read orders and fills.",
     "orders:write": "Place and cancel orders.",
-    "risk:read": "Read risk limits.",
-    "risk:write": "Set and clear risk limits.",
+    "risk:read": "Read risk limits and halts.",
+    "risk:write": "Set and clear risk limits; halt trading and lift halts.",
     "positions:read": "Read positions.",
     "strategies:read": "Read strategies and deployments.",
     "strategies:write": "Create strategies; deploy, pause and stop them.",
@@ -150,12 +150,14 @@ class Action(StrEnum):
     MAKE_OWNER = "member.make_owner"
     ACT_AS_LIVE = "tenant.act_as_live"
     CLEAR_RISK_LIMIT = "risk_limit.clear"
+    LIFT_HALT = "halt.lift"
 
 
 ACTION_PERMISSION: dict[Action, str] = {
     Action.MAKE_OWNER: "members:write",
     Action.ACT_AS_LIVE: "tenants:act_as",
     Action.CLEAR_RISK_LIMIT: "risk:write",
+    Action.LIFT_HALT: "risk:write",
 }
 """What maker and checker of an action must both be permitted."""
 
@@ -163,6 +165,7 @@ ACTION_FIELDS: dict[Action, tuple[str, ...]] = {
     Action.MAKE_OWNER: ("member_id",),
     Action.ACT_AS_LIVE: ("tenant_id", "reason"),
     Action.CLEAR_RISK_LIMIT: ("account_id", "rule"),
+    Action.LIFT_HALT: ("halt_id",),
 }
 """What the payload of an action names, no more and no less."""
 

@@ -1,20 +1,28 @@
-"""The order path: `placing`, `executing` (send, cancel), `filling`, `leaving` (all at once),
-`matching` (the tape), `reading`."""
+"""The order path: `placing`, `executing` (send, cancel), `filling`, `matching` (the tape), `reading`.
+
+Beside it `halting` (the kill switch), `leaving` (all orders, all positions) and `supposing` (what if).
+"""
 
 from app.trading.orders.domain import PlaceOrder
 from app.trading.orders.service.executing import handlers
+from app.trading.orders.service.halting import TenantOrders, halt_everything, resume_everything
 from app.trading.orders.service.leaving import Which, cancel_all, exit_all
 from app.trading.orders.service.placing import PlacedOrder, Preview, place_order, preview_order, request_cancel
 from app.trading.orders.service.reading import get_order, list_fills, list_orders, order_findings
+from app.trading.orders.service.supposing import MAX_ORDERS, Supposed, suppose_orders
 
 __all__ = [
+    "MAX_ORDERS",
     "PlaceOrder",
     "PlacedOrder",
     "Preview",
+    "Supposed",
+    "TenantOrders",
     "Which",
     "cancel_all",
     "exit_all",
     "get_order",
+    "halt_everything",
     "handlers",
     "list_fills",
     "list_orders",
@@ -22,4 +30,6 @@ __all__ = [
     "place_order",
     "preview_order",
     "request_cancel",
+    "resume_everything",
+    "suppose_orders",
 ]

@@ -19,10 +19,12 @@ from app.trading.orders.domain import Context, Decision, Estimate, PlaceOrder, c
 from app.trading.orders.service.reading import get_order
 from app.trading.orders.tables import Order
 from app.trading.risk.domain import Finding
-from app.trading.risk.service import rules
+from app.trading.risk.service import effective, rules
 
-_CONTEXT = "select orders_context($1, $2, $3, $4, $5, $6)"
-_WRITE = "select orders_write($1, $2, $3::jsonb, $4::jsonb, $5, $6, $7::jsonb, $8, $9, $10, $11, $12, $13, $14::jsonb)"
+_CONTEXT = "select orders_context($1, $2, $3, $4, $5, $6, $7)"
+_WRITE = (
+    "select orders_write($1, $2, $3::jsonb, $4::jsonb, $5, $6, $7, $8::jsonb, $9, $10, $11, $12, $13, $14, $15::jsonb)"
+)
 ATTEMPTS = 8
 """How often a decision is made again because another order or a fill of the account came between."""
 
@@ -90,13 +92,22 @@ async def preview_order(tx: Tx, command: PlaceOrder) -> Preview:
 
     Raises what `place_order` raises, and `order_exists` where it would answer an order that was placed before.
     """
+    return previewed(tx, command, await gathered(tx, command))
+
+
+async def gathered(tx: Tx, command: PlaceOrder) -> Context:
+    """What a decision on the order would see. Raises what `preview_order` says of accounts, instruments and ids."""
     found = await _gather(tx, command, None)
     if known := found.get("known"):
         earlier = _replay(known, command)
         placed = encode_id("ord", earlier.id)
         message = f"This client_order_id has placed this order before: GET /v1/orders/{placed} shows it."
         raise conflict("order_exists", message, param="client_order_id")
-    context = _context(found)
+    return _context(found)
+
+
+def previewed(tx: Tx, command: PlaceOrder, context: Context) -> Preview:
+    """The decision on `context` and the cost. Raises what is wrong by form."""
     check_form(command, context, mode=tx.principal.mode if tx.principal else None)
     return Preview(
         decide(command, context, rules()),
@@ -118,6 +129,7 @@ async def _gather(tx: Tx, command: PlaceOrder, claim: Claim | None) -> dict[str,
             command.instrument_id,
             command.client_order_id,
             claim.id if claim else None,
+            command.algo_id,
         )
     )
     if "claimed" in found:
@@ -153,6 +165,7 @@ def _order(order_id: UUID, command: PlaceOrder, context: Context, decision: Deci
         "status": decision.status,
         "status_reason": decision.reasons[0].rule if decision.reasons else None,
         "intent_reason": command.reason,
+        "algo_id": command.algo_id,
         "broker_tag": broker_tag(order_id),
         "market_at": context.market_at,
     }
@@ -178,8 +191,9 @@ async def _write(
             context.account["version"],
             json.dumps(order, default=str),
             json.dumps([finding.as_dict() for finding in decision.findings]),
-            context.session_day if context.opening_equity is None else None,
+            context.session_day if _is_news(context) else None,
             context.equity,
+            context.peak_equity,
             json.dumps(event),
             who.key_id if who else None,
             who.source_ip if who else None,
@@ -192,6 +206,11 @@ async def _write(
     except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError):
         return None
     return written_at
+
+
+def _is_news(context: Context) -> bool:
+    """Whether the equity is the day's first, or its highest."""
+    return context.high_equity is None or (context.equity or 0) > context.high_equity
 
 
 def _repeat(claimed: dict[str, Any], claim: Claim | None) -> PlacedOrder:
@@ -217,19 +236,34 @@ def _context(found: dict[str, Any]) -> Context:
         account=found["account"],
         instrument=found["instrument"],
         tenant_status=found["tenant_status"],
+        halted=found["halted"],
         market_at=datetime.fromisoformat(at) if at else None,
         session_day=date.fromisoformat(day) if day else None,
+        session_open=bool(found["session_open"]),
         last_price=found["last_price"],
+        price_age_s=found["price_age_s"],
+        band_lower=found["band_lower"],
+        band_upper=found["band_upper"],
+        venue_halted=found["venue_halted"],
+        segment=found["segment"],
         open_orders=found["open_orders"],
         open_buy=found["open_buy"],
         open_sell=found["open_sell"],
         book_open_sell=found["book_open_sell"],
+        highest_buy=found["highest_buy"],
+        lowest_sell=found["lowest_sell"],
         book_quantity=found["book_quantity"],
         position_quantity=found["position_quantity"],
         available=found["available"],
+        cash=found["cash"],
+        gross=found["gross"],
         equity=found["equity"],
         opening_equity=found["opening_equity"],
-        limits=found["limits"] or {},
+        high_equity=found["high_equity"],
+        peak_equity=found["peak_equity"],
+        limits=effective(found["limits"]),
+        rates=found["rates"] or {},
+        recent=None if found["recent"] is None else tuple(map(tuple, found["recent"])),
     )
 
 

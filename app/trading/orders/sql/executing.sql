@@ -12,8 +12,10 @@ BEGIN
     SELECT * INTO a FROM accounts_for_order(o.account_id);
     SELECT * INTO i FROM instrument_for_order(o.instrument_id, market_clock(a.feed));
     SELECT * INTO o FROM orders WHERE tenant_id = p_tenant AND id = p_order FOR NO KEY UPDATE;
+    PERFORM risk_pass_gate();
     IF o.status = 'accepted' AND (a.status = 'closed'
-            OR (o.side = 'buy' AND (a.status <> 'active' OR tenancy_status() <> 'active'))) THEN
+            OR (o.side = 'buy' AND (a.status <> 'active' OR tenancy_status() <> 'active'
+                OR risk_halted(o.account_id, o.deployment_id, o.algo_id, o.mode) IS NOT NULL))) THEN
         UPDATE orders SET status = 'cancelled', status_reason = 'halted', updated_at = clock_timestamp()
         WHERE tenant_id = p_tenant AND id = p_order RETURNING * INTO o;
         PERFORM ledger_void(o.id);

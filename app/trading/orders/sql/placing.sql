@@ -1,12 +1,14 @@
 -- Everything the decision on an order needs, in one round trip. The account's version is read first: any order or fill
--- that commits later makes orders_write refuse. p_claim: the id of the request's Idempotency-Key, if it sent one.
+-- that commits later makes orders_write refuse. p_claim: the id of the request's Idempotency-Key, if it sent one. What
+-- only a rule of a limit needs that few set is read when one is set.
 CREATE OR REPLACE FUNCTION orders_context(p_tenant uuid, p_account uuid, p_book uuid, p_instrument uuid,
-                                          p_client_order_id text, p_claim uuid)
+                                          p_client_order_id text, p_claim uuid, p_algo text)
 RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
-    a record; i record; l record; s record; w record; b record;
+    a record; i record; l record; s record; w record; b record; v record; d record; z record;
     v_known jsonb;
     v_at timestamptz;
+    v_limits jsonb;
 BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true);
     IF p_claim IS NOT NULL THEN
@@ -32,30 +34,72 @@ BEGIN
     END IF;
     SELECT * INTO l FROM market_last_price(a.feed, p_instrument);
     SELECT * INTO s FROM market_session_at(p_instrument, v_at);
+    SELECT * INTO z FROM instrument_band_at(p_instrument, v_at);
     SELECT count(*) AS orders,
            coalesce(sum(o.quantity - o.filled_quantity) FILTER (WHERE o.instrument_id = p_instrument AND o.side = 'buy'), 0) AS buy,
            coalesce(sum(o.quantity - o.filled_quantity) FILTER (WHERE o.instrument_id = p_instrument AND o.side = 'sell'), 0) AS sell,
            coalesce(sum(o.quantity - o.filled_quantity) FILTER (WHERE o.instrument_id = p_instrument AND o.side = 'sell'
-                        AND coalesce(o.deployment_id, o.account_id) = p_book), 0) AS book_sell
+                        AND coalesce(o.deployment_id, o.account_id) = p_book), 0) AS book_sell,
+           max(coalesce(o.limit_price, 9223372036854775807)) FILTER (WHERE o.instrument_id = p_instrument AND o.side = 'buy') AS highest_buy,
+           min(coalesce(o.limit_price, 0)) FILTER (WHERE o.instrument_id = p_instrument AND o.side = 'sell') AS lowest_sell
     INTO w FROM orders o
     WHERE o.tenant_id = p_tenant AND o.account_id = p_account AND o.status IN
           ('accepted', 'submitting', 'unknown', 'open', 'partially_filled');
     SELECT * INTO b FROM portfolio_book(p_account, p_book) p WHERE p.instrument_id = p_instrument;
+    SELECT * INTO v FROM portfolio_valued(p_account);
+    SELECT * INTO d FROM risk_day(p_account, s.day);
+    v_limits := risk_limits_for(a.client_id, p_account, p_book);
     RETURN jsonb_build_object(
         'account', to_jsonb(a), 'instrument', to_jsonb(i), 'tenant_status', tenancy_status(), 'market_at', v_at,
-        'last_price', l.price, 'session_day', s.day,
+        'halted', risk_halted(p_account, p_book, p_algo, a.mode),
+        'last_price', l.price, 'price_age_s', extract(epoch FROM v_at - l.market_at)::bigint,
+        'session_day', s.day, 'session_open', s.is_open,
+        'band_lower', z.lower, 'band_upper', z.upper, 'venue_halted', coalesce(z.halted, false),
         'open_orders', w.orders, 'open_buy', w.buy, 'open_sell', w.sell, 'book_open_sell', w.book_sell,
+        'highest_buy', w.highest_buy, 'lowest_sell', w.lowest_sell,
         'book_quantity', coalesce(b.quantity, 0), 'position_quantity', portfolio_quantity(p_account, p_instrument),
-        'available', ledger_available(p_account), 'equity', portfolio_equity(p_account),
-        'opening_equity', risk_opening_equity(p_account, s.day), 'limits', risk_limits_for(p_account));
+        'available', ledger_available(p_account), 'cash', v.cash, 'gross', v.gross, 'equity', v.equity,
+        'opening_equity', d.opening, 'high_equity', d.high, 'peak_equity', d.peak, 'limits', v_limits::text,
+        'segment', CASE WHEN v_limits ? 'permissions' THEN instrument_segment(p_instrument) END,
+        'rates', CASE WHEN v_limits ?| ARRAY['order_rate', 'order_to_trade'] THEN orders_rates(p_account) END,
+        'recent', CASE WHEN v_limits ? 'duplicate_order' THEN orders_recent(p_account, p_instrument) END);
 END $$;
 
+-- The first id that can have been made at p_at: ids of version 7 sort by when they were made.
+CREATE OR REPLACE FUNCTION orders_first_id(p_at timestamptz) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
+    SELECT (lpad(to_hex((extract(epoch FROM p_at) * 1000)::bigint), 12, '0') || '70008000000000000000')::uuid
+$$;
+
+-- How many orders of an account passed the rules in the last second and, with its fills, since 00:00 UTC: no market that
+-- we trade is open then.
+CREATE OR REPLACE FUNCTION orders_rates(p_account uuid) RETURNS jsonb LANGUAGE sql STABLE AS $$
+    SELECT jsonb_build_object(
+        'orders_this_second', count(*) FILTER (WHERE o.id >= orders_first_id(clock_timestamp() - interval '1 second')),
+        'orders_today', count(*),
+        'fills_today', (SELECT count(*) FROM fills f
+                        WHERE f.tenant_id = current_setting('app.tenant_id')::uuid AND f.account_id = p_account
+                          AND f.id >= orders_first_id(date_trunc('day', clock_timestamp(), 'UTC'))))
+    FROM orders o
+    WHERE o.tenant_id = current_setting('app.tenant_id')::uuid AND o.account_id = p_account AND o.status <> 'denied'
+      AND o.id >= orders_first_id(date_trunc('day', clock_timestamp(), 'UTC'))
+$$;
+
+-- What an account's orders of the last five minutes asked for in an instrument: side, quantity, limit price, age in
+-- seconds. Only those that passed the rules.
+CREATE OR REPLACE FUNCTION orders_recent(p_account uuid, p_instrument uuid) RETURNS jsonb LANGUAGE sql STABLE AS $$
+    SELECT coalesce(jsonb_agg(jsonb_build_array(o.side, o.quantity, o.limit_price,
+                              ceil(extract(epoch FROM clock_timestamp() - o.created_at))::bigint)), '[]')
+    FROM orders o
+    WHERE o.tenant_id = current_setting('app.tenant_id')::uuid AND o.account_id = p_account AND o.status <> 'denied'
+      AND o.instrument_id = p_instrument AND o.id >= orders_first_id(clock_timestamp() - interval '5 minutes')
+$$;
+
 -- Writes a decided order with its risk decision; an accepted one with its hold and its row of work. p_session_day is
--- the trading day to open, if that was not done before. Answers when it was written. Null: the account changed since
+-- the trading day to open, if that was not done before, or whose equity is higher than ever. Answers when it was written. Null: the account changed since
 -- p_version was read. p_claim: what `idempotency_record` remembers, if the request sent a key.
 CREATE OR REPLACE FUNCTION orders_write(p_tenant uuid, p_version bigint, p_order jsonb, p_findings jsonb,
-                                        p_session_day date, p_equity bigint, p_event jsonb, p_key uuid,
-                                        p_source_ip text, p_request_id text, p_user uuid, p_home uuid, p_grant uuid,
+                                        p_session_day date, p_equity bigint, p_peak bigint, p_event jsonb,
+                                        p_key uuid, p_source_ip text, p_request_id text, p_user uuid, p_home uuid, p_grant uuid,
                                         p_claim jsonb)
 RETURNS timestamptz LANGUAGE plpgsql AS $$
 DECLARE o orders := jsonb_populate_record(NULL::orders, p_order);
@@ -73,7 +117,7 @@ BEGIN
     END IF;
     PERFORM risk_record(o.id, o.account_id, CASE o.status WHEN 'denied' THEN 'denied' ELSE 'approved' END, p_findings);
     IF p_session_day IS NOT NULL THEN
-        PERFORM risk_open_day(o.account_id, p_session_day, p_equity);
+        PERFORM risk_note_equity(o.account_id, p_session_day, p_equity, p_peak);
     END IF;
     IF o.status = 'accepted' THEN
         IF o.hold_minor > 0 THEN
@@ -106,3 +150,22 @@ LANGUAGE sql STABLE AS $$
       AND coalesce(o.deployment_id, o.account_id) = p_book AND o.market_at >= p_at
       AND o.status IN ('accepted', 'submitting', 'unknown', 'open', 'partially_filled')
 $$;
+
+-- An order's life begins decided, and the rules' approval is what lets it be sent: no role can go round them. Taking an
+-- order back that was never sent needs none.
+CREATE OR REPLACE FUNCTION orders_require_decision() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT risk_approved(NEW.tenant_id, NEW.id, NEW.account_id) THEN
+        RAISE EXCEPTION 'order % has no approval of the risk rules and cannot become %', NEW.id, NEW.status
+            USING ERRCODE = 'MR001';
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE OR REPLACE TRIGGER orders_decided BEFORE UPDATE OF status ON orders FOR EACH ROW
+    WHEN ((OLD.status = 'accepted' AND NEW.status NOT IN ('accepted', 'cancelled'))
+          OR (OLD.status = 'denied' AND NEW.status <> 'denied')
+          OR (OLD.status IN ('cancelled', 'rejected', 'expired') AND NEW.status <> OLD.status))
+    EXECUTE FUNCTION orders_require_decision();
+CREATE OR REPLACE TRIGGER orders_begin_decided BEFORE INSERT ON orders FOR EACH ROW
+    WHEN (NEW.status NOT IN ('accepted', 'denied')) EXECUTE FUNCTION orders_require_decision();

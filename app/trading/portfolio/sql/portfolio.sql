@@ -19,17 +19,30 @@ CREATE OR REPLACE FUNCTION portfolio_quantity(p_account uuid, p_instrument uuid)
       AND p.instrument_id = p_instrument
 $$;
 
--- Cash plus every position at its last price on the account's feed, in minor units; each position rounded once, half
--- away from zero. A position whose instrument shows no price yet counts at cost.
+-- The account's cash, the sizes of its positions at their last prices on its feed, and its equity, which is cash plus
+-- positions; in minor units, each position rounded once, half away from zero. One whose instrument shows no price yet
+-- counts at cost.
+CREATE OR REPLACE FUNCTION portfolio_valued(p_account uuid) RETURNS TABLE (cash bigint, gross bigint, equity bigint)
+LANGUAGE sql STABLE AS $$
+    SELECT c.posted, coalesce(v.gross, 0)::bigint, c.posted + coalesce(v.net, 0)::bigint
+    FROM (SELECT (SELECT a.posted FROM ledger_cash(p_account) a) AS posted) c
+    CROSS JOIN LATERAL (
+        SELECT sum(one.value) AS net, sum(abs(one.value)) AS gross
+        FROM accounts_for_order(p_account) a
+        JOIN positions p ON p.tenant_id = current_setting('app.tenant_id')::uuid AND p.account_id = a.id
+                        AND p.quantity <> 0
+        LEFT JOIN LATERAL instrument_for_order(p.instrument_id, NULL) i ON true
+        LEFT JOIN LATERAL market_last_price(a.feed, p.instrument_id) l ON true
+        CROSS JOIN LATERAL (
+            SELECT coalesce(round(p.quantity::numeric * l.price / 10::numeric ^ (i.price_exp + i.qty_exp - 2)),
+                            p.cost_minor) AS value
+        ) one
+    ) v
+$$;
+
+-- The equity alone.
 CREATE OR REPLACE FUNCTION portfolio_equity(p_account uuid) RETURNS bigint LANGUAGE sql STABLE AS $$
-    SELECT (SELECT a.posted FROM ledger_cash(p_account) a)
-         + coalesce(sum(coalesce(round(p.quantity::numeric * l.price / 10::numeric ^ (i.price_exp + i.qty_exp - 2)),
-                                 p.cost_minor)), 0)::bigint
-    FROM accounts_for_order(p_account) a
-    LEFT JOIN positions p ON p.tenant_id = current_setting('app.tenant_id')::uuid AND p.account_id = a.id
-                         AND p.quantity <> 0
-    LEFT JOIN LATERAL instrument_for_order(p.instrument_id, NULL) i ON true
-    LEFT JOIN LATERAL market_last_price(a.feed, p.instrument_id) l ON true
+    SELECT v.equity FROM portfolio_valued(p_account) v
 $$;
 
 -- Writes what the reducer made of a fill. False when the position is not the one that was read.

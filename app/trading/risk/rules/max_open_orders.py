@@ -1,8 +1,10 @@
 """No more working orders than a person or a program can mean. Reductions pass."""
 
+from typing import ClassVar
+
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
-from app.trading.risk.domain import Exposure, Finding
+from app.trading.risk.domain import Exposure, Finding, Tighter, finding
 
 
 class Limit(BaseModel):
@@ -17,16 +19,17 @@ class MaxOpenOrders:
 
     name = "max_open_orders"
     Parameters = Limit
+    tighter: ClassVar[dict[str, Tighter]] = {"limit": Tighter.LOWER}
 
     def check(self, exposure: Exposure, parameters: Limit) -> Finding:
         count = exposure.open_orders + 1
         denied = not exposure.reduces and count > parameters.limit
-        return Finding(
-            rule=self.name,
-            verdict="deny" if denied else "pass",
+        return finding(
+            self.name,
+            denied,
             limit=str(parameters.limit),
             value=str(count),
-            message="Too many orders are working; cancel some or wait." if denied else "",
+            message="Too many orders are working; cancel some or wait.",
         )
 
 

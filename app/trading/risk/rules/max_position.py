@@ -1,10 +1,11 @@
 """No position in one instrument above a value, even if every open order of its side fills. Reductions pass."""
 
+from typing import ClassVar
+
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.kernel.money import format_scaled, notional_minor, parse_scaled
-from app.kernel.orders import Side
-from app.trading.risk.domain import Exposure, Finding
+from app.kernel.money import format_scaled, parse_scaled
+from app.trading.risk.domain import Exposure, Finding, Tighter, finding
 
 
 class Limit(BaseModel):
@@ -19,25 +20,18 @@ class MaxPosition:
 
     name = "max_position"
     Parameters = Limit
+    tighter: ClassVar[dict[str, Tighter]] = {"limit": Tighter.LOWER}
 
     def check(self, exposure: Exposure, parameters: Limit) -> Finding:
         limit = parse_scaled(parameters.limit, exposure.money_exp, param="limit")
-        held, buy, sell = exposure.position_quantity, exposure.open_buy, exposure.open_sell
-        worst = held + buy + exposure.quantity if exposure.side is Side.BUY else -(held - sell - exposure.quantity)
-        value = notional_minor(
-            max(worst, 0),
-            exposure.price,
-            qty_exp=exposure.qty_exp,
-            price_exp=exposure.price_exp,
-            money_exp=exposure.money_exp,
-        )
+        value = exposure.value_of(exposure.worst_position())
         denied = not exposure.reduces and value > limit
-        return Finding(
-            rule=self.name,
-            verdict="deny" if denied else "pass",
+        return finding(
+            self.name,
+            denied,
             limit=format_scaled(limit, exposure.money_exp),
             value=format_scaled(value, exposure.money_exp),
-            message="The position could grow above its limit; order less, or cancel open orders." if denied else "",
+            message="The position could grow above its limit; order less, or cancel open orders.",
         )
 
 

@@ -1,10 +1,12 @@
 """No limit price far from the market: a slip of the finger should not buy at ten times the price."""
 
+from typing import ClassVar
+
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from app.kernel.money import Rounding, divide, format_scaled
 from app.kernel.orders import Side
-from app.trading.risk.domain import Exposure, Finding
+from app.trading.risk.domain import Exposure, Finding, Tighter, finding
 
 
 class Limit(BaseModel):
@@ -20,6 +22,7 @@ class PriceCollar:
 
     name = "price_collar"
     Parameters = Limit
+    tighter: ClassVar[dict[str, Tighter]] = {"limit_bps": Tighter.LOWER}
 
     def check(self, exposure: Exposure, parameters: Limit) -> Finding:
         last, limit_price = exposure.last_price, exposure.limit_price
@@ -28,12 +31,12 @@ class PriceCollar:
             worse = limit_price - last if exposure.side is Side.BUY else last - limit_price
             away = divide(max(worse, 0) * 10_000, last, Rounding.UP)
         denied = last is None or away > parameters.limit_bps
-        return Finding(
-            rule=self.name,
-            verdict="deny" if denied else "pass",
+        return finding(
+            self.name,
+            denied,
             limit=format_scaled(parameters.limit_bps, 2),
             value=format_scaled(away, 2),
-            message="The limit price is too far from the last price; move it closer." if denied else "",
+            message="The limit price is too far from the last price; move it closer.",
         )
 
 

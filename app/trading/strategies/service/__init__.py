@@ -1,6 +1,7 @@
 """Strategies: define and deploy them (`definitions`), run what is due (`running`) on shared signals (`signals`)."""
 
 from app.trading.strategies.service.definitions import (
+    TenantDeployments,
     build_program,
     create_strategy,
     deploy,
@@ -17,6 +18,7 @@ from app.trading.strategies.service.definitions import (
 from app.trading.strategies.service.running import due_shards, run_due
 
 __all__ = [
+    "TenantDeployments",
     "build_program",
     "create_strategy",
     "deploy",

@@ -225,6 +225,14 @@ async def get_deployment(tx: Tx, deployment_id: UUID) -> Deployment:
     return row
 
 
+class TenantDeployments:
+    """The tenant's deployments: risk's port `Deployments`."""
+
+    async def account_of(self, tx: Tx, deployment_id: UUID) -> UUID:
+        """Raises `deployment_not_found`."""
+        return (await get_deployment(tx, deployment_id)).account_id
+
+
 async def held_deployment(tx: Tx, deployment_id: UUID) -> Deployment:
     """The deployment as it stays until `tx` ends: whoever else changes it waits. Raises `deployment_not_found`."""
     await get_deployment(tx, deployment_id)
