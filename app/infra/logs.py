@@ -142,7 +142,8 @@ Fields = dict[str, Any]
 
 def log_request(*, method: str, route: str, status: int | None, ms: float) -> None:
     """The line of a finished request. `method` and `route` are of our vocabulary, never what a client made up."""
-    _write_request({"method": method, "route": route, "status": status, "ms": ms})
+    write = _write_request if structlog.is_configured() else _through_structlog
+    write({"method": method, "route": route, "status": status, "ms": ms})
 
 
 def _through_structlog(fields: Fields) -> None:
