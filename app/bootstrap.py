@@ -2,7 +2,7 @@
 
 import importlib
 import pkgutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,8 +18,9 @@ from app.infra.redis import open_redis
 from app.infra.settings import Settings, SettingsError
 from app.infra.work.relay import Poker
 from app.platform.people.service import Endings, Hasher, Mailer, MailSender, People, Throttle
+from app.trading.brokers.ports import Broker
 
-__all__ = ["App", "PeopleProcess", "bootstrap", "import_tables", "open_people", "utc_clock"]
+__all__ = ["App", "PeopleProcess", "bootstrap", "import_tables", "open_brokers", "open_people", "utc_clock"]
 
 
 def utc_clock() -> datetime:
@@ -69,6 +70,13 @@ async def bootstrap(settings: Settings, *, clock: Callable[[], datetime] = utc_c
     finally:
         await stream.aclose()
         await redis.aclose()
+
+
+def open_brokers(process: App) -> Mapping[str, Broker]:
+    """Who executes, by the name that an account bears: for workers and the listener, since nobody else sends."""
+    from app.trading.paper.service import PaperBroker
+
+    return {"paper": PaperBroker(process.database.pool, process.stream)}
 
 
 @dataclass(frozen=True, slots=True)

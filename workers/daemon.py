@@ -8,7 +8,7 @@ from time import monotonic
 
 import structlog
 
-from app.bootstrap import App, bootstrap
+from app.bootstrap import App, bootstrap, open_brokers
 from app.infra.clearing import Outdated, clear
 from app.infra.events.follower import run_follower
 from app.infra.idempotency.keys import prune
@@ -53,8 +53,9 @@ def outdated() -> Sequence[Outdated]:
     from app.platform.oauth.service import OUTDATED as GRANTS
     from app.platform.people.service import OUTDATED as LOGINS
     from app.platform.tenancy.service import OUTDATED as INVITATIONS
+    from app.trading.paper.service import OUTDATED as ENDED_ORDERS
 
-    return [*GRANTS, *LOGINS, *INVITATIONS, *DELIVERIES]
+    return [*GRANTS, *LOGINS, *INVITATIONS, *DELIVERIES, *ENDED_ORDERS]
 
 
 async def _scheduler(app: App, stop: asyncio.Event) -> None:
@@ -90,6 +91,13 @@ async def _matcher(app: App, stop: asyncio.Event) -> None:
     await run_matcher(app, FEED, stop=stop)
 
 
+async def _listener(app: App, stop: asyncio.Event) -> None:
+    from app.trading.orders.service import open_desk
+    from app.trading.orders.service.listening import run_listener
+
+    await run_listener(app.database.dispatch, open_desk(app, open_brokers(app)), stop=stop)
+
+
 async def _follower(app: App, stop: asyncio.Event) -> None:
     await run_follower(app.database.dispatch, app.redis, stop=stop)
 
@@ -105,6 +113,7 @@ ROLES: Mapping[str, Body] = {
     "scheduler": _scheduler,
     "feed": _feed,
     "matcher": _matcher,
+    "listener": _listener,
     "follower": _follower,
     "webhooks": _webhooks,
 }

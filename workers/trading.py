@@ -5,12 +5,13 @@ from contextlib import suppress
 from functools import cache
 from typing import Any
 
+from app.bootstrap import open_brokers
 from app.infra.process import App
 from app.infra.redis import REDIS_ERRORS
 from app.infra.work import runner
 from app.infra.work.relay import sent_key
 from app.infra.work.runner import Handler
-from app.trading.orders.service import handlers
+from app.trading.orders.service import handlers, open_desk
 from app.trading.strategies.service import run_due as run_due_deployments
 from workers.main import celery
 from workers.process import current
@@ -18,7 +19,8 @@ from workers.process import current
 
 @cache
 def _handlers() -> Mapping[str, Handler]:
-    return handlers(current().app)
+    app = current().app
+    return handlers(open_desk(app, open_brokers(app)))
 
 
 async def _drain(app: App, queue: str, shard: int, holder: str) -> None:

@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     anonymous_calls_per_minute: int = Field(default=6_000, ge=1, le=1_000_000, alias="ANONYMOUS_CALLS_PER_MINUTE")
     worker_concurrency: int = Field(default=1, ge=1, le=64, alias="WORKER_CONCURRENCY")
     lasting_lease_s: float = Field(default=20.0, ge=2, le=600, alias="LASTING_LEASE_SECONDS")
+    unknown_order_seconds: int = Field(default=180, ge=91, le=3_600, alias="UNKNOWN_ORDER_SECONDS")
     replay_bars_per_second: float = Field(default=20.0, ge=0, le=100_000, alias="REPLAY_BARS_PER_SECOND")
     otel_endpoint: str | None = Field(default=None, alias="OTEL_EXPORTER_OTLP_ENDPOINT")
     secret_key: SecretStr | None = Field(default=None, alias="MANDI_SECRET_KEY", min_length=32)

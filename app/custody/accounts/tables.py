@@ -42,7 +42,12 @@ class Account(TenantRow, table=True):
         CheckConstraint("status IN ('active', 'reduce_only', 'closed')", name="status"),
         CheckConstraint("slippage_bps BETWEEN 0 AND 1000", name="slippage"),
         CheckConstraint("broker <> 'paper' OR mode = 'test'", name="paper"),
-        {"info": {"app": "SELECT, INSERT, UPDATE (name, status, version)", "dispatch": "SELECT (tenant_id, id, feed)"}},
+        {
+            "info": {
+                "app": "SELECT, INSERT, UPDATE (name, status, version)",
+                "dispatch": "SELECT (tenant_id, id, broker, feed, status)",
+            }
+        },
     )
 
     client_id: UUID | None = None

@@ -1,4 +1,4 @@
-"""Decides what is stored of an order and of its fills."""
+"""Decides what is stored of an order, of its fills, and of orders at a broker that are not ours."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -24,7 +24,7 @@ class Order(TenantRow, table=True):
     `client_order_id` is the caller's, unique per account for ever; `fingerprint` is the SHA-256 of what it asked.
     `mode` is the account's by composite key, so a test order cannot belong to a live account. `market_at` is the
     market clock at the decision. `fence` is the lane's when the order was sent. `algo_id`: the exchange's name for the
-    algorithm that placed it.
+    algorithm that placed it. `unknown_since`: of a status `unknown`.
     """
 
     __tablename__ = "orders"
@@ -49,7 +49,7 @@ class Order(TenantRow, table=True):
         {
             "info": {
                 "app": "SELECT, INSERT, UPDATE (status, venue_order_id, filled_quantity, filled_notional, "
-                "status_reason, fence, updated_at)"
+                "status_reason, fence, updated_at, unknown_since)"
             }
         },
     )
@@ -81,6 +81,7 @@ class Order(TenantRow, table=True):
     market_at: datetime | None = utc(nullable=True)
     created_at: datetime = utc_now_column()
     updated_at: datetime = utc_now_column()
+    unknown_since: datetime | None = utc(nullable=True)
 
 
 class FillRow(TenantRow, table=True):
@@ -111,3 +112,28 @@ class FillRow(TenantRow, table=True):
     realised_minor: int = bigint()
     occurred_at: datetime = utc()
     recorded_at: datetime = utc_now_column()
+
+
+class ForeignOrder(TenantRow, table=True):
+    """An order that a broker holds for the account and that was not placed here, as it was seen last; never adopted.
+
+    Quantities as the broker writes them: its symbol may be no instrument of ours.
+    """
+
+    __tablename__ = "foreign_orders"
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "account_id", "venue_order_id"),
+        tenant_foreign_key(["account_id"], "accounts"),
+        {"info": {"app": "SELECT, INSERT, UPDATE (filled, status, venue_at, seen_at)"}},
+    )
+
+    account_id: UUID
+    venue_order_id: str
+    tag: str | None = None
+    symbol: str
+    side: str
+    quantity: str
+    filled: str
+    status: str
+    venue_at: datetime | None = utc(nullable=True)
+    seen_at: datetime = utc()

@@ -1,16 +1,28 @@
-"""Decides how the book and the matcher's place are read and written, as the dispatch role."""
+"""Decides how the book and the matcher's place are read and written, as the dispatch role, and what is cleared."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import asyncpg
+
+from app.infra.clearing import Outdated
 
 _BOOK = """
     select tenant_id, id, account_id, instrument_id, venue, side, order_type, validity, limit_price, remaining, tick,
            slippage_bps, arrived_after
     from paper_orders where feed = $1 and (instrument_id = any($2) or venue = any($3))
 """
+
+OUTDATED = (
+    Outdated(
+        "paper_ended",
+        "delete from paper_ended where (tenant_id, id) in "
+        "(select tenant_id, id from paper_ended where ended_at < $1 limit $2)",
+        timedelta(days=3),
+    ),
+)
+"""A venue tells of its day; a cancelled order can come late for minutes, not for days."""
 
 
 async def book(

@@ -1,8 +1,10 @@
 """The paper venue: takes orders into its book, and turns the tape's entries into executions."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import cast
 from uuid import UUID
 
@@ -10,13 +12,29 @@ import asyncpg
 from redis.asyncio import Redis
 
 from app.infra.redis import REDIS_ERRORS
+from app.kernel.ids import broker_tag
+from app.kernel.money import format_scaled
 from app.kernel.orders import OrderType, Side, Validity
-from app.trading.brokers.ports import Accepted, BrokerOrder, Outcome, Rejected
+from app.trading.brokers.ports import (
+    Accepted,
+    BrokerAccount,
+    BrokerOrder,
+    Capabilities,
+    Change,
+    NotFound,
+    Outcome,
+    Rejected,
+    Report,
+    Updates,
+    VenueFill,
+    VenuePosition,
+    VenueStatus,
+)
 from app.trading.paper import repository
 from app.trading.paper.domain import Close, Execution, Price, Resting, execute, stream_key
-from app.trading.paper.repository import advance, checkpoint, resting_in
+from app.trading.paper.repository import OUTDATED, advance, checkpoint, resting_in
 
-__all__ = ["Entry", "PaperBroker", "advance", "checkpoint", "executions", "parse", "resting_in"]
+__all__ = ["OUTDATED", "Entry", "PaperBroker", "advance", "checkpoint", "executions", "parse", "resting_in"]
 
 Entry = tuple[str, Mapping[str, str]]
 _LOOK_BACK = 500
@@ -24,7 +42,17 @@ _LOOK_BACK = 500
 
 
 class PaperBroker:
-    """`Broker` for paper accounts. Its book is a table, so `find` is always sure."""
+    """`Broker` for paper accounts. Its book is a table: it is always sure, and keeps one order for one id for ever."""
+
+    capabilities = Capabilities(
+        order_types=frozenset(OrderType),
+        validities=frozenset(Validity),
+        modify=True,
+        native_iceberg=False,
+        orders_per_second=10_000,
+        updates=Updates.NONE,
+        sure=True,
+    )
 
     def __init__(self, pool: asyncpg.Pool, stream: Redis) -> None:
         self._pool = pool
@@ -50,15 +78,49 @@ class PaperBroker:
         await self._pool.execute("select paper_accept($1, $2::jsonb)", order.tenant_id, json.dumps(resting))
         return Accepted(order.tag)
 
+    async def modify(self, order: BrokerOrder, change: Change) -> Outcome:
+        """The order goes to the end of the line: what was shown before the change does not fill it."""
+        after = await self._last_entry(order.feed)
+        sql, what = "select paper_modify($1, $2, $3, $4, $5)", (change.quantity, change.limit_price, after)
+        if await self._pool.fetchval(sql, order.tenant_id, order.order_id, *what):
+            return Accepted(order.tag)
+        return Rejected("the order does not rest")
+
     async def cancel(self, order: BrokerOrder) -> Outcome:
-        """Also of an order that no longer rests: nothing more will fill either way."""
-        await self._pool.fetchval("select paper_withdraw($1, $2)", order.tenant_id, order.order_id)
+        """Nothing more will fill, also of an order that is still under way to the book."""
+        gone = {
+            "id": str(order.order_id),
+            "account_id": str(order.account_id),
+            "instrument_id": str(order.instrument_id),
+            "side": order.side,
+            "quantity": order.quantity,
+        }
+        await self._pool.execute("select paper_cancel($1, $2::jsonb)", order.tenant_id, json.dumps(gone))
         return Accepted(order.tag)
 
-    async def find(self, order: BrokerOrder) -> Outcome:
-        if await self._pool.fetchval("select paper_rests($1, $2)", order.tenant_id, order.order_id):
-            return Accepted(order.tag)
-        return Rejected("not in the book")
+    async def find(self, order: BrokerOrder) -> Report | NotFound:
+        found = await self._reports(order.account, order.order_id)
+        return found[0] if found else NotFound()
+
+    async def orders(self, account: BrokerAccount) -> Sequence[Report]:
+        """What rests, and what ended in the last day."""
+        return await self._reports(account, None)
+
+    async def positions(self, account: BrokerAccount) -> Sequence[VenuePosition]:
+        net: defaultdict[str, Decimal] = defaultdict(Decimal)
+        for report in await self._reports(account, None):
+            net[report.symbol] += report.side.sign * Decimal(report.filled)
+        return [VenuePosition(symbol, str(quantity)) for symbol, quantity in sorted(net.items()) if quantity]
+
+    async def updates(self, account: BrokerAccount) -> AsyncIterator[str | None]:
+        """None: the matcher records what happens in the transaction in which it happens."""
+        del account
+        return
+        yield
+
+    async def _reports(self, account: BrokerAccount, order_id: UUID | None) -> list[Report]:
+        sql = "select * from paper_reports($1, $2, $3)"
+        return [_report(row) for row in await self._pool.fetch(sql, account.tenant_id, account.account_id, order_id)]
 
     async def _last_entry(self, feed: str) -> str:
         try:
@@ -66,6 +128,27 @@ class PaperBroker:
         except REDIS_ERRORS:
             return "0-0"  # no stream, no price meanwhile: a new one gets greater ids than all before
         return str(last[0][0]) if last else "0-0"
+
+
+def _report(row: asyncpg.Record) -> Report:
+    quantity = format_scaled(row["quantity"], row["qty_exp"])
+    fills: tuple[VenueFill, ...] = ()
+    if row["fill"] is not None:
+        fill = json.loads(row["fill"])
+        price = format_scaled(fill["price"], row["price_exp"])
+        fills = (VenueFill(fill["id"], quantity, price, datetime.fromisoformat(fill["at"])),)
+    tag = broker_tag(row["id"])
+    return Report(
+        tag=tag,
+        venue_order_id=tag,
+        status=VenueStatus(row["status"]),
+        symbol=row["symbol"],
+        side=Side(row["side"]),
+        quantity=quantity,
+        filled=quantity if fills else "0",
+        fills=fills,
+        at=row["at"],
+    )
 
 
 def parse(entries: Sequence[Entry]) -> list[Price | Close]:

@@ -1,12 +1,13 @@
-"""Decides what the paper venue stores: its book of resting orders, and how far each feed's stream was matched."""
+"""Decides what the paper venue stores: its book, what became of orders that left it, how far each feed was matched."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Index
+from sqlalchemy import CheckConstraint, Index
 from sqlmodel import Field, SQLModel
 
-from app.infra.columns import TenantRow, bigint, tenant_foreign_key, utc, utc_now_column
+from app.infra.columns import TenantRow, bigint, jsonb, tenant_foreign_key, utc, utc_now_column
 
 
 class PaperOrder(TenantRow, table=True):
@@ -19,7 +20,12 @@ class PaperOrder(TenantRow, table=True):
     __table_args__ = (
         tenant_foreign_key(["id", "account_id"], "orders", references=["id", "account_id"]),
         Index("paper_orders_book_idx", "feed", "instrument_id"),
-        {"info": {"app": "SELECT, INSERT, DELETE", "dispatch": "SELECT"}},
+        {
+            "info": {
+                "app": "SELECT, INSERT, UPDATE (remaining, limit_price, arrived_after), DELETE",
+                "dispatch": "SELECT",
+            }
+        },
     )
 
     account_id: UUID
@@ -35,6 +41,30 @@ class PaperOrder(TenantRow, table=True):
     slippage_bps: int
     arrived_after: str
     arrived_at: datetime = utc_now_column()
+
+
+class PaperEnded(TenantRow, table=True):
+    """What became of an order that rests no more, as the venue tells it when it is asked. Cleared after some days.
+
+    `fill` is its one execution: id, quantity, price and time (an order fills whole).
+    """
+
+    __tablename__ = "paper_ended"
+    __table_args__ = (
+        tenant_foreign_key(["id", "account_id"], "orders", references=["id", "account_id"]),
+        CheckConstraint("status IN ('filled', 'cancelled', 'expired')", name="status"),
+        CheckConstraint("(status = 'filled') = (fill IS NOT NULL)", name="fill"),
+        Index("paper_ended_account_idx", "tenant_id", "account_id", "ended_at"),
+        {"info": {"app": "SELECT, INSERT", "dispatch": "SELECT (tenant_id, id, ended_at), DELETE"}},
+    )
+
+    account_id: UUID
+    instrument_id: UUID
+    side: str
+    quantity: int = bigint()
+    status: str
+    fill: dict[str, Any] | None = jsonb(nullable=True)
+    ended_at: datetime = utc_now_column()
 
 
 class PaperCheckpoint(SQLModel, table=True):

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -13,7 +13,7 @@ import pytest_asyncio
 from fastapi import FastAPI
 from sqlalchemy import text
 
-from app.bootstrap import App
+from app.bootstrap import App, open_brokers
 from app.custody.accounts.domain import NewAccount
 from app.custody.accounts.service import create_account
 from app.custody.ledger.service import Books, check
@@ -25,8 +25,10 @@ from app.kernel.orders import OrderType, Product, Side, Validity
 from app.market.data.service import seed_reference
 from app.market.instruments.service import find_instrument
 from app.platform.tenancy.service import create_tenant
-from app.trading.orders.service import PlacedOrder, PlaceOrder, handlers, place_order
+from app.trading.brokers.ports import Broker
+from app.trading.orders.service import Desk, PlacedOrder, PlaceOrder, handlers, open_desk, place_order
 from app.trading.orders.service.matching import match_entries
+from tests.factories.live_accounts import BROKER, open_live_account
 from tests.factories.tenants import TenantWithKey, make_tenant
 
 AT = datetime(2003, 1, 2, 21, 0, tzinfo=UTC)
@@ -64,7 +66,11 @@ class Venue:
     async def work(self) -> int:
         """Run the tenant's lanes as a worker does."""
         shard = shard_of(self.tenant_id)
-        return await drain(self.app.database.dispatch, handlers(self.app), "execution", shard, holder="test")
+        return await drain(self.app.database.dispatch, handlers(self.desk()), "execution", shard, holder="test")
+
+    def desk(self, broker: Broker | None = None) -> Desk:
+        """The desk of a worker; with `broker` instead of the paper venue."""
+        return open_desk(self.app, open_brokers(self.app) if broker is None else {"paper": broker, BROKER: broker})
 
     async def show(self, *prices: int, close: bool = False, first: bool = False) -> None:
         """Publish prices (and the session's end) and let the matcher commit what they cause."""
@@ -141,6 +147,13 @@ async def venue(app: App) -> AsyncIterator[Venue]:
     yield Venue(app, tenant_id, account.id, instrument.id, feed)
     with contextlib.suppress(asyncio.CancelledError):
         await app.stream.delete(f"feed:{feed}")
+
+
+@pytest_asyncio.fixture
+async def live(venue: Venue) -> Venue:
+    """The same with a live account, whose orders go to the broker that the test brings."""
+    opened = await open_live_account(venue.app.database, venue.tenant_id, feed=venue.feed, cash_minor=1_000_000, now=AT)
+    return replace(venue, account_id=opened)
 
 
 @pytest_asyncio.fixture

@@ -97,7 +97,7 @@ async def test_what_was_accepted_and_is_not_on_the_wire_is_not_sent(venue: Venue
     placed = await venue.order(**fields)
     await halted(venue, target, HaltMode.REDUCE_ONLY)
     script = Scripted([])
-    await submit(venue.app.database.pool, {"paper": script}, item(venue, placed.id))
+    await submit(venue.desk(script), item(venue, placed.id))
     assert (script.asked, await venue.status(placed.id)) == ([], "cancelled")
     await venue.is_sound()
 
@@ -156,7 +156,7 @@ async def test_what_the_platform_halts_is_not_sent_although_it_was_accepted(venu
         database, algo_id=algo, mode=HaltMode.REDUCE_ONLY, reason="the exchange asked", now=datetime.now(UTC)
     )
     script = Scripted([])
-    await submit(database.pool, {"paper": script}, item(venue, placed.id))
+    await submit(venue.desk(script), item(venue, placed.id))
     assert (script.asked, await venue.status(placed.id)) == ([], "cancelled")
 
 
@@ -173,7 +173,7 @@ async def test_nothing_is_begun_after_the_switch_has_answered_however_50_orders_
     async def send() -> None:
         while waiting:
             order_id = waiting.pop()
-            await submit(venue.app.database.pool, {"paper": Scripted([Accepted("V")])}, item(venue, order_id))
+            await submit(venue.desk(Scripted([Accepted("V")])), item(venue, order_id))
             if len(waiting) <= 40:
                 some_sent.set()
 

@@ -98,12 +98,12 @@ async def test_an_exit_that_a_killed_worker_leaves_behind_sells_once(venue: Venu
     await venue.work()
     again = partial(Item, venue.tenant_id, row["id"], venue.account_id, "position.exit", row["payload"], fence=1)
     with pytest.raises(Retry):
-        await exit_position(venue.app, again(attempts=2))
-    await exit_position(venue.app, again(attempts=PATIENCE + 1))
+        await exit_position(venue.app.database, again(attempts=2), now=datetime.now(UTC))
+    await exit_position(venue.app.database, again(attempts=PATIENCE + 1), now=datetime.now(UTC))
     await venue.work()
     await venue.show(PRICE)
     assert await _held(venue) == 0
-    await exit_position(venue.app, again(attempts=3))
+    await exit_position(venue.app.database, again(attempts=3), now=datetime.now(UTC))
     assert len(await venue.rows("select 1 from orders where intent_reason = 'exit_all'")) == 1
 
 

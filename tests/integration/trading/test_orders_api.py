@@ -8,11 +8,11 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from app.bootstrap import App
+from app.bootstrap import App, open_brokers
 from app.infra.work.runner import drain
 from app.infra.work.tables import shard_of
 from app.kernel.ids import encode_id, uuid7
-from app.trading.orders.service import handlers
+from app.trading.orders.service import handlers, open_desk
 from tests.factories.tenants import TenantWithKey, make_tenant
 
 
@@ -53,7 +53,13 @@ async def test_an_order_is_placed_found_listed_and_cancelled(
     assert held.json()["data"][0]["held"] == order["held"]
     cancelled = await api.post(f"/v1/orders/{order['id']}/cancel", headers=tenant.headers)
     assert cancelled.status_code == 202
-    await drain(app.database.dispatch, handlers(app), "execution", shard_of(tenant.tenant_id), holder="t")
+    await drain(
+        app.database.dispatch,
+        handlers(open_desk(app, open_brokers(app))),
+        "execution",
+        shard_of(tenant.tenant_id),
+        holder="t",
+    )
     assert (await api.get(f"/v1/orders/{order['id']}", headers=tenant.headers)).json()["status"] == "cancelled"
     assert (await api.post(f"/v1/orders/{order['id']}/cancel", headers=tenant.headers)).status_code == 409
 

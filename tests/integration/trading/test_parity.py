@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
-from app.bootstrap import App
+from app.bootstrap import App, open_brokers
 from app.custody.accounts.domain import NewAccount
 from app.custody.accounts.service import create_account
 from app.custody.ledger.service import Books
@@ -26,7 +26,7 @@ from app.kernel.money import Money
 from app.market.data.service import load_bars, run_replay, seed_reference
 from app.market.instruments.service import find_instrument, splits_of
 from app.platform.tenancy.service import create_tenant
-from app.trading.orders.service import handlers
+from app.trading.orders.service import handlers, open_desk
 from app.trading.orders.service.matching import run_matcher
 from app.trading.risk.service import TENANT, set_limit
 from app.trading.strategies.service import create_strategy, deploy, run_due
@@ -58,7 +58,9 @@ async def _paper(app: App, template: str, instruments: list[UUID]) -> tuple[UUID
     async def work() -> None:
         while not stop.is_set():
             await run_due(app, shard)
-            await drain(app.database.dispatch, handlers(app), "execution", shard, holder="parity")
+            await drain(
+                app.database.dispatch, handlers(open_desk(app, open_brokers(app))), "execution", shard, holder="parity"
+            )
             await asyncio.sleep(0.001)
 
     helpers = [asyncio.create_task(work()), asyncio.create_task(run_matcher(app, feed, stop=stop))]

@@ -219,7 +219,7 @@ async def _orders(flows: Flows, venue: Venue, who: dict[str, str]) -> None:
     assert (await flows.call(who, "GET", f"/orders/{bought}"))["status"] == "filled"
     for outcome in (Rejected("not today"), Unknown("no answer"), Accepted("V1")):
         placed = await venue.order(order_type=OrderType.LIMIT, limit_price=PRICE)
-        await submit(venue.app.database.pool, {"paper": Scripted([outcome])}, item(venue, placed.id))
+        await submit(venue.desk(Scripted([outcome])), item(venue, placed.id))
     part = Fill(placed.id, "v1", venue.instrument_id, Side.BUY, 4, PRICE, 0, AT)
     assert await record_fill(venue.app.database.pool, venue.tenant_id, part) == "recorded"
     for entry in (action(venue, "dividend", amount=2_500), action(venue, "split", numerator=2, denominator=1)):

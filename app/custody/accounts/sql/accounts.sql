@@ -33,3 +33,9 @@ BEGIN
     UPDATE accounts a SET version = a.version + 1
     WHERE a.tenant_id = current_setting('app.tenant_id')::uuid AND (p_account IS NULL OR a.id = p_account);
 END $$;
+
+-- Accounts at these brokers, of all tenants: whom the listener listens for, as the role `mandi_dispatch`.
+CREATE OR REPLACE FUNCTION accounts_at_brokers(p_brokers text[])
+RETURNS TABLE (tenant_id uuid, account_id uuid, broker text) LANGUAGE sql STABLE AS $$
+    SELECT a.tenant_id, a.id, a.broker FROM accounts a WHERE a.broker = ANY (p_brokers) AND a.status <> 'closed'
+$$;

@@ -1,10 +1,11 @@
-"""The order path: `placing`, `executing` (send, cancel), `filling`, `matching` (the tape), `reading`.
+"""The order path: `placing`, `executing` (send, cancel) with `outcomes`, `resolving` (unknown fates), `listening` and
+`reconciling` (the broker's news) with `adopting`, `filling`, `matching` (the tape), `reading`.
 
 Beside it `halting` (the kill switch), `leaving` (all orders, all positions) and `supposing` (what if).
 """
 
 from app.trading.orders.domain import PlaceOrder
-from app.trading.orders.service.executing import handlers
+from app.trading.orders.service.executing import Desk, handlers, open_desk
 from app.trading.orders.service.halting import TenantOrders, halt_everything, resume_everything
 from app.trading.orders.service.leaving import Which, cancel_all, exit_all
 from app.trading.orders.service.placing import PlacedOrder, Preview, place_order, preview_order, request_cancel
@@ -13,6 +14,7 @@ from app.trading.orders.service.supposing import MAX_ORDERS, Supposed, suppose_o
 
 __all__ = [
     "MAX_ORDERS",
+    "Desk",
     "PlaceOrder",
     "PlacedOrder",
     "Preview",
@@ -26,6 +28,7 @@ __all__ = [
     "handlers",
     "list_fills",
     "list_orders",
+    "open_desk",
     "order_findings",
     "place_order",
     "preview_order",

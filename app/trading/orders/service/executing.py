@@ -1,152 +1,182 @@
 """Send an order and take it back: intent committed, call, outcome committed; never a transaction across the call."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
 import asyncpg
-import structlog
 
+from app.infra.database import Database
 from app.infra.process import App
-from app.infra.work.runner import Handler, Item
-from app.kernel.orders import OrderStatus, OrderType, Product, Side, Validity
-from app.trading.brokers.ports import Accepted, Broker, BrokerOrder, Outcome, Rejected, Unknown
-from app.trading.orders.domain import sources
+from app.infra.work.runner import Handler, Item, Retry
+from app.kernel.orders import OrderStatus
+from app.trading.brokers.ports import (
+    Broker,
+    BrokerOrder,
+    NotFound,
+    Outcome,
+    Rejected,
+    Report,
+    SessionExpired,
+    Throttled,
+    Unknown,
+)
+from app.trading.orders.service.adopting import adopt
 from app.trading.orders.service.leaving import exit_position
-from app.trading.paper.service import PaperBroker
+from app.trading.orders.service.outcomes import BUSY, ask, broker_order, move, read_state, record
+from app.trading.orders.service.resolving import LOGIN_SECONDS, pause, resolve
 
-log = structlog.get_logger(__name__)
-_TRANSITION = "select orders_transition($1, $2, $3, $4, $5, $6, $7::jsonb)"
+REMEMBERED = timedelta(days=1)
+"""How long a cancel waits for an order that is lost: should it appear, it is taken back."""
+
+LOST_SECONDS = 5.0
 
 
-def handlers(app: App) -> dict[str, Handler]:
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Who executes, and by which clock. `deadline`: how long an order may stay hidden before it is lost.
+
+    `send_within`: seconds between an order's turn and its sending. A process that stood still for longer may have lost
+    its lane meanwhile.
+    """
+
+    database: Database
+    brokers: Mapping[str, Broker]
+    clock: Callable[[], datetime]
+    deadline: timedelta
+    send_within: float = 10.0
+
+    @property
+    def pool(self) -> asyncpg.Pool:
+        return self.database.pool
+
+    def broker(self, state: Mapping[str, Any]) -> Broker:
+        """Raises `LookupError` when this process has no such broker."""
+        name: str = state["order"]["broker"]
+        if name not in self.brokers:
+            raise LookupError(f"this process has no broker {name!r}")
+        return self.brokers[name]
+
+
+def open_desk(app: App, brokers: Mapping[str, Broker]) -> Desk:
+    """The desk of a process."""
+    deadline = timedelta(seconds=app.settings.unknown_order_seconds)
+    return Desk(app.database, brokers, app.clock, deadline)
+
+
+def handlers(desk: Desk) -> dict[str, Handler]:
     """What the queue `execution` runs, by kind of work."""
-    brokers: dict[str, Broker] = {"paper": PaperBroker(app.database.pool, app.stream)}
-    pool = app.database.pool
 
     async def submit_order(item: Item) -> None:
-        await submit(pool, brokers, item)
+        await submit(desk, item)
 
     async def cancel_order(item: Item) -> None:
-        await cancel(pool, brokers, item)
+        await cancel(desk, item)
 
     async def leave_position(item: Item) -> None:
-        await exit_position(app, item)
+        await exit_position(desk.database, item, now=desk.clock())
+
+    async def resolve_order(item: Item) -> None:
+        await resolve_unknown(desk, item)
 
     return {
         "order.submit": Handler(submit_order),
         "order.cancel": Handler(cancel_order, never_dies=True),
         "position.exit": Handler(leave_position, never_dies=True),
+        "order.resolve": Handler(resolve_order, never_dies=True),
     }
 
 
-async def submit(pool: asyncpg.Pool, brokers: Mapping[str, Broker], item: Item) -> None:
-    """Send one accepted order. An order found `submitting` was interrupted: the broker is asked, not told again,
-    unless the broker is sure that it has never had it and an order there is idempotent (paper)."""
+async def submit(desk: Desk, item: Item) -> None:
+    """Send one accepted order. An order found `submitting` was interrupted: its fate is unknown, and it is not sent
+    again unless its broker is sure that one sent twice it has once. Raises `Retry` when the broker was too busy."""
+    began = monotonic()
     order_id = UUID(item.payload["order_id"])
-    state = await _begin(pool, item.tenant_id, order_id, item.fence)
-    if state is None:
+    found = await desk.pool.fetchval("select orders_begin($1, $2, $3)", item.tenant_id, order_id, item.fence)
+    if found is None:
         raise LookupError(f"order {order_id} is gone")
-    order, broker_name = broker_order(item.tenant_id, state), state["order"]["broker"]
-    broker = brokers[broker_name]
+    state = json.loads(found)
+    order, name = broker_order(item.tenant_id, state), state["order"]["broker"]
     if state["begun"]:
-        outcome = await _ask(broker.submit, order)
+        outcome = await _send(desk, name, order, began)
     elif state["order"]["status"] == OrderStatus.SUBMITTING:
-        outcome = await _ask(broker.find, order)
-        if isinstance(outcome, Rejected):
-            outcome = await _ask(broker.submit, order) if broker_name == "paper" else Unknown("not found yet")
+        broker = desk.broker(state)
+        interrupted = Unknown("it was interrupted on its way")
+        outcome = await ask(broker.submit(order), order_id) if broker.capabilities.sure else interrupted
     else:
         return
-    await _record(pool, item.tenant_id, order_id, outcome)
+    await record(desk.pool, order, outcome, received_at=desk.clock())
+    if isinstance(outcome, Throttled):
+        raise Retry(outcome.seconds, BUSY)
 
 
-async def cancel(pool: asyncpg.Pool, brokers: Mapping[str, Broker], item: Item) -> None:
-    """Take an order back, wherever it is. One that is filled meanwhile stays filled."""
+async def _send(desk: Desk, name: str, order: BrokerOrder, began: float) -> Outcome:
+    broker = desk.brokers.get(name)
+    if broker is None:
+        return Rejected(f"the broker {name} is not connected here")
+    if monotonic() - began > desk.send_within:
+        return Unknown("its turn was over before it was sent")
+    return await ask(broker.submit(order), order.order_id)
+
+
+async def cancel(desk: Desk, item: Item) -> None:
+    """Take an order back, wherever it is, and see it end. One that is filled meanwhile stays filled. Raises `Retry`
+    until it has ended: a cancel is never lost, and an order that appears later than its cancel is taken back then."""
     order_id = UUID(item.payload["order_id"])
-    if await _transition(pool, item.tenant_id, order_id, OrderStatus.CANCELLED, frm=["accepted"], reason="requested"):
+    state = await read_state(desk.pool, item.tenant_id, order_id)
+    if state is None:
         return
-    state = await _begin(pool, item.tenant_id, order_id, item.fence)
-    if state is None or state["order"]["status"] not in ("open", "partially_filled", "unknown"):
+    order, now = broker_order(item.tenant_id, state), desk.clock()
+    if await move(desk.pool, order, OrderStatus.CANCELLED, frm=["accepted"], reason="requested", received_at=now):
         return
-    order = broker_order(item.tenant_id, state)
-    outcome = await _ask(brokers[state["order"]["broker"]].cancel, order)
-    if isinstance(outcome, Unknown):
-        raise RuntimeError(f"the broker did not answer the cancel: {outcome.reason}")
-    if isinstance(outcome, Accepted):
-        await _transition(
-            pool,
-            item.tenant_id,
-            order_id,
-            OrderStatus.CANCELLED,
-            frm=["open", "partially_filled", "unknown"],
-            reason="requested",
+    status = OrderStatus(state["order"]["status"])
+    if status is OrderStatus.LOST:
+        if now - datetime.fromisoformat(state["order"]["updated_at"]) < REMEMBERED:
+            raise Retry(LOST_SECONDS, "the order is lost; should it appear, it is taken back")
+        return
+    if status is OrderStatus.SUBMITTING:  # its lane is ours: whoever was sending it is gone
+        await move(
+            desk.pool, order, OrderStatus.UNKNOWN, frm=[status], reason="it was interrupted on its way", received_at=now
         )
+    elif status not in (OrderStatus.OPEN, OrderStatus.PARTIALLY_FILLED, OrderStatus.UNKNOWN):
+        return
+    await _take_back(desk, desk.broker(state), order, item.attempts)
 
 
-async def _begin(pool: asyncpg.Pool, tenant_id: UUID, order_id: UUID, fence: int) -> dict[str, Any] | None:
-    found = await pool.fetchval("select orders_begin($1, $2, $3)", tenant_id, order_id, fence)
-    return None if found is None else json.loads(found)
+async def _take_back(desk: Desk, broker: Broker, order: BrokerOrder, attempts: int) -> None:
+    """Ask the broker to cancel, then what the order has become. Only an order that has ended there is done."""
+    outcome = await ask(broker.cancel(order), order.order_id)
+    found = await ask(broker.find(order), order.order_id)
+    match found:
+        case Report():
+            done = await adopt(desk.pool, order, found, received_at=desk.clock(), reason="requested")
+            if done and found.status.ended:
+                return
+            refused = f": {outcome.reason}" if isinstance(outcome, Rejected) else ""
+            raise Retry(pause(attempts), f"the order is still {found.status} at the broker{refused}")
+        case NotFound():
+            raise Retry(pause(attempts), "the broker does not show the order that is to be cancelled")
+        case SessionExpired():
+            raise Retry(LOGIN_SECONDS, "the broker's session has ended")
+        case Throttled(seconds):
+            raise Retry(max(seconds, pause(attempts)), "the broker answers no more questions just now")
+    raise Retry(pause(attempts), f"the broker did not answer the cancel: {found.reason}")
 
 
-async def _ask(call: Any, order: BrokerOrder) -> Outcome:
-    try:
-        outcome: Outcome = await call(order)
-    except Exception as error:
-        log.error("broker.call_failed", order=str(order.order_id), exc_info=error)
-        return Unknown(f"the broker did not answer: {type(error).__name__}")  # what it said is for us, in the log
-    return outcome
-
-
-async def _record(pool: asyncpg.Pool, tenant_id: UUID, order_id: UUID, outcome: Outcome) -> None:
-    match outcome:
-        case Accepted(venue_order_id):
-            await _transition(pool, tenant_id, order_id, OrderStatus.OPEN, venue_order_id=venue_order_id)
-        case Rejected(reason):
-            await _transition(pool, tenant_id, order_id, OrderStatus.REJECTED, reason=reason)
-        case Unknown(reason):
-            await _transition(pool, tenant_id, order_id, OrderStatus.UNKNOWN, reason=reason)
-
-
-async def expire(pool: asyncpg.Pool, tenant_id: UUID, order_id: UUID, reason: str) -> None:
-    """The venue let the order lapse."""
-    await _transition(pool, tenant_id, order_id, OrderStatus.EXPIRED, reason=reason)
-
-
-async def _transition(
-    pool: asyncpg.Pool,
-    tenant_id: UUID,
-    order_id: UUID,
-    to: OrderStatus,
-    *,
-    frm: list[str] | None = None,
-    venue_order_id: str | None = None,
-    reason: str | None = None,
-) -> bool:
-    event = json.dumps({"reason": reason} if reason else {})
-    allowed = sources(to) if frm is None else frm
-    moved = await pool.fetchval(_TRANSITION, tenant_id, order_id, allowed, to.value, venue_order_id, reason, event)
-    return moved is not None
-
-
-def broker_order(tenant_id: UUID, state: Mapping[str, Any]) -> BrokerOrder:
-    """The broker's view of an order that `orders_begin` answered."""
-    order, account, instrument = state["order"], state["account"], state["instrument"]
-    return BrokerOrder(
-        tenant_id=tenant_id,
-        order_id=UUID(order["id"]),
-        account_id=UUID(order["account_id"]),
-        tag=order["broker_tag"],
-        feed=order["feed"],
-        instrument_id=UUID(order["instrument_id"]),
-        symbol=instrument["symbol"],
-        venue=instrument["venue"],
-        side=Side(order["side"]),
-        order_type=OrderType(order["order_type"]),
-        product=Product(order["product"]),
-        validity=Validity(order["validity"]),
-        quantity=order["quantity"],
-        limit_price=order["limit_price"],
-        tick=instrument["tick"],
-        slippage_bps=account["slippage_bps"],
-    )
+async def resolve_unknown(desk: Desk, item: Item) -> None:
+    """Ask about one order whose fate is unknown. Raises `Retry` while it stays so."""
+    state = await read_state(desk.pool, item.tenant_id, UUID(item.payload["order_id"]))
+    if state is not None:
+        order = broker_order(item.tenant_id, state)
+        await resolve(
+            desk.pool,
+            desk.broker(state),
+            order,
+            attempts=item.attempts,
+            now=desk.clock(),
+            deadline=desk.deadline,
+        )

@@ -12,8 +12,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from app.custody.accounts.service import get_account
-from app.infra.database import Tx
-from app.infra.process import App
+from app.infra.database import Database, Tx
 from app.infra.work.runner import Item, Retry
 from app.kernel.errors import DomainError, Kind
 from app.kernel.ids import uuid7
@@ -89,12 +88,12 @@ async def exit_all(tx: Tx, which: Which, *, now: datetime) -> tuple[list[UUID], 
     return orders, positions
 
 
-async def exit_position(app: App, item: Item) -> None:
+async def exit_position(database: Database, item: Item, *, now: datetime) -> None:
     """Close what one book holds of one instrument, as far as it is free. Raises until the order was accepted."""
     account_id, book_id, instrument_id = (
         UUID(item.payload[f"{name}_id"]) for name in ("account", "book", "instrument")
     )
-    async with app.database.tx(item.tenant_id) as tx:
+    async with database.tx(item.tenant_id) as tx:
         asked = {"account": account_id, "book": book_id, "instrument": instrument_id}
         found = (await tx.execute(_CONTEXT, asked)).one()
         if found.waiting and item.attempts <= PATIENCE:
@@ -116,6 +115,6 @@ async def exit_position(app: App, item: Item) -> None:
             deployment_id=None if book_id == account_id else book_id,
             reason="exit_all",
         )
-        placed = await place_order(tx, command, now=app.clock())
+        placed = await place_order(tx, command, now=now)
     if placed.status is OrderStatus.DENIED:
         raise RuntimeError(f"the exit was denied: {', '.join(reason.rule for reason in placed.reasons)}")

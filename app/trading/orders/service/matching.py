@@ -17,8 +17,8 @@ from redis.exceptions import RedisError
 from app.infra.process import App
 from app.kernel.orders import Fill
 from app.platform.tenancy.service import tenant_ids
-from app.trading.orders.service.executing import expire
 from app.trading.orders.service.filling import record_fill
+from app.trading.orders.service.outcomes import expire
 from app.trading.paper.domain import Execution
 from app.trading.paper.service import Entry, advance, checkpoint, executions, parse, resting_in
 from app.trading.portfolio.service import pay_dividends, split_positions
@@ -82,7 +82,7 @@ async def _record(app: App, tenant_id: UUID, lane: Sequence[Execution]) -> None:
         order = done.order
         if done.price is None:
             if await pool.fetchval("select paper_withdraw($1, $2)", tenant_id, order.order_id):
-                await expire(pool, tenant_id, order.order_id, "the session ended")
+                await expire(pool, tenant_id, order.order_id, "the session ended", venue_at=done.at)
             continue
         fill = Fill(
             order_id=order.order_id,
@@ -109,7 +109,7 @@ async def _action(app: App, feed: str, fields: Mapping[str, str]) -> None:
     if fields["kind"] == "split":
         for tenant_id, order_id in await resting_in(app.database.dispatch, feed, what["instrument_id"]):
             if await app.database.pool.fetchval("select paper_withdraw($1, $2)", tenant_id, order_id):
-                await expire(app.database.pool, tenant_id, order_id, "corporate action")
+                await expire(app.database.pool, tenant_id, order_id, "corporate action", venue_at=what["at"])
     for tenant_id in await tenant_ids(app.database):
         async with app.database.tx(tenant_id) as tx:
             if fields["kind"] == "dividend":

@@ -1,32 +1,81 @@
--- The paper venue takes an order into its book, once.
+-- The paper venue takes an order into its book, once: not again after it has left, nor after it was cancelled here.
 CREATE OR REPLACE FUNCTION paper_accept(p_tenant uuid, p_order jsonb) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE o paper_orders := jsonb_populate_record(NULL::paper_orders, p_order);
 BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true);
+    PERFORM accounts_lock(o.account_id);
+    IF EXISTS (SELECT 1 FROM paper_ended WHERE tenant_id = p_tenant AND id = o.id) THEN
+        RETURN;
+    END IF;
     o.tenant_id := p_tenant;
     o.arrived_at := clock_timestamp();
     INSERT INTO paper_orders SELECT o.* ON CONFLICT DO NOTHING;
 END $$;
 
--- Whether the order rests in the venue's book.
-CREATE OR REPLACE FUNCTION paper_rests(p_tenant uuid, p_order uuid) RETURNS boolean LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM set_config('app.tenant_id', p_tenant::text, true);
-    RETURN EXISTS (SELECT 1 FROM paper_orders WHERE tenant_id = p_tenant AND id = p_order);
-END $$;
-
--- Takes an order out of the book. False when it does not rest there any more: whoever took it out decides its fate.
-CREATE OR REPLACE FUNCTION paper_remove(p_order uuid) RETURNS boolean LANGUAGE sql AS $$
+-- Takes an order out of the book and keeps what became of it: p_fill says with what execution, if any. False when it
+-- does not rest there any more: whoever took it out decides its fate. The caller has set the tenant.
+CREATE OR REPLACE FUNCTION paper_end(p_order uuid, p_status text, p_fill jsonb) RETURNS boolean LANGUAGE sql AS $$
     WITH gone AS (
-        DELETE FROM paper_orders WHERE tenant_id = current_setting('app.tenant_id')::uuid AND id = p_order RETURNING 1
+        DELETE FROM paper_orders WHERE tenant_id = current_setting('app.tenant_id')::uuid AND id = p_order
+        RETURNING tenant_id, id, account_id, instrument_id, side, remaining
+    ), kept AS (
+        INSERT INTO paper_ended (tenant_id, id, account_id, instrument_id, side, quantity, status, fill)
+        SELECT g.*, p_status, p_fill FROM gone g
+        RETURNING 1
     )
-    SELECT EXISTS (SELECT 1 FROM gone)
+    SELECT EXISTS (SELECT 1 FROM kept)
 $$;
 
+-- An order lapses: its session is over, or its price means something else after a split.
 CREATE OR REPLACE FUNCTION paper_withdraw(p_tenant uuid, p_order uuid) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true);
-    RETURN paper_remove(p_order);
+    RETURN paper_end(p_order, 'expired', NULL);
+END $$;
+
+-- Takes an order back, also before it has arrived: then it never will. p_order: its id, account_id, instrument_id, side
+-- and quantity.
+CREATE OR REPLACE FUNCTION paper_cancel(p_tenant uuid, p_order jsonb) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE o paper_ended := jsonb_populate_record(NULL::paper_ended, p_order);
+BEGIN
+    PERFORM set_config('app.tenant_id', p_tenant::text, true);
+    PERFORM accounts_lock(o.account_id);
+    IF paper_end(o.id, 'cancelled', NULL) THEN
+        RETURN;
+    END IF;
+    INSERT INTO paper_ended (tenant_id, id, account_id, instrument_id, side, quantity, status)
+    VALUES (p_tenant, o.id, o.account_id, o.instrument_id, o.side, o.quantity, 'cancelled') ON CONFLICT DO NOTHING;
+END $$;
+
+-- Changes a resting order, which then meets no price shown before. False when it does not rest.
+CREATE OR REPLACE FUNCTION paper_modify(p_tenant uuid, p_order uuid, p_quantity bigint, p_limit_price bigint,
+                                        p_arrived_after text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('app.tenant_id', p_tenant::text, true);
+    UPDATE paper_orders SET remaining = coalesce(p_quantity, remaining), arrived_after = p_arrived_after,
+        limit_price = CASE order_type WHEN 'limit' THEN coalesce(p_limit_price, limit_price) END
+    WHERE tenant_id = p_tenant AND id = p_order;
+    RETURN FOUND;
+END $$;
+
+-- What the venue holds of an account (p_order: of one order): what rests, and what ended in the last day.
+CREATE OR REPLACE FUNCTION paper_reports(p_tenant uuid, p_account uuid, p_order uuid)
+RETURNS TABLE (id uuid, symbol text, price_exp int, qty_exp int, side text, quantity bigint, status text, fill jsonb,
+               at timestamptz) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('app.tenant_id', p_tenant::text, true);
+    RETURN QUERY
+    SELECT h.id, i.symbol, i.price_exp, i.qty_exp, h.side, h.quantity, h.status, h.fill, h.at FROM (
+        SELECT o.id, o.instrument_id, o.side, o.remaining AS quantity, 'open' AS status, NULL::jsonb AS fill,
+               o.arrived_at AS at
+        FROM paper_orders o
+        WHERE o.tenant_id = p_tenant AND o.account_id = p_account AND (p_order IS NULL OR o.id = p_order)
+        UNION ALL
+        SELECT e.id, e.instrument_id, e.side, e.quantity, e.status, e.fill, e.ended_at FROM paper_ended e
+        WHERE e.tenant_id = p_tenant AND e.account_id = p_account
+          AND CASE WHEN p_order IS NULL THEN e.ended_at > clock_timestamp() - interval '1 day' ELSE e.id = p_order END
+    ) h CROSS JOIN LATERAL instrument_for_order(h.instrument_id, NULL) i
+    ORDER BY h.id;
 END $$;
 
 -- The matcher's place in a feed's stream.

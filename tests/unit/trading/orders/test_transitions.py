@@ -2,11 +2,22 @@
 
 from app.kernel.orders import TERMINAL, OrderStatus
 from app.trading.orders.domain import TRANSITIONS, sources
+from app.trading.orders.service.outcomes import ASKED_FOR
 
 
-def test_every_status_has_a_row_and_only_final_ones_have_no_way_on() -> None:
+def test_every_status_has_a_row_and_only_a_denial_and_the_last_fill_leave_no_way_on() -> None:
     assert set(TRANSITIONS) == set(OrderStatus)
-    assert {status for status, following in TRANSITIONS.items() if not following} == TERMINAL - {OrderStatus.LOST}
+    ends = {status for status, following in TRANSITIONS.items() if not following}
+    assert ends == {OrderStatus.DENIED, OrderStatus.FILLED}
+
+
+def test_an_order_that_has_ended_lives_on_only_because_the_broker_has_it_after_all() -> None:
+    for status in TERMINAL - {OrderStatus.DENIED, OrderStatus.FILLED, OrderStatus.LOST}:
+        assert TRANSITIONS[status] == {OrderStatus.OPEN, OrderStatus.PARTIALLY_FILLED, OrderStatus.FILLED}
+
+
+def test_only_an_order_that_the_broker_did_not_look_at_waits_again() -> None:
+    assert sources(OrderStatus.ACCEPTED) == ["submitting"]
 
 
 def test_a_denied_order_is_never_sent_and_a_lost_one_is_never_sent_again() -> None:
@@ -14,9 +25,9 @@ def test_a_denied_order_is_never_sent_and_a_lost_one_is_never_sent_again() -> No
         assert not TRANSITIONS[status] & {OrderStatus.ACCEPTED, OrderStatus.SUBMITTING}
 
 
-def test_only_what_was_decided_is_sent_and_only_what_was_sent_is_open() -> None:
+def test_only_what_was_decided_is_sent_and_an_answer_opens_only_what_was_sent() -> None:
     assert sources(OrderStatus.SUBMITTING) == ["accepted"]
-    assert set(sources(OrderStatus.OPEN)) == {"submitting", "unknown", "lost"}
+    assert set(ASKED_FOR) == {"submitting", "unknown", "lost"} <= set(sources(OrderStatus.OPEN))
 
 
 def test_every_status_can_be_reached_from_accepted_or_is_the_denial() -> None:
