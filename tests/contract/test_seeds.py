@@ -60,11 +60,15 @@ class Life:
         self.random, self.now = Random(self.seed), datetime.now(UTC)
         self.exchange = FakeVenue(clock=lambda: self.now)
         self.exchange.tokens["t"] = str(self.desk.account_id)
-        wire = Wire(self.exchange, crashes=lambda: self.mortal and self.random.random() < 0.08, random=self.random)
+        wire = Wire(self.exchange, crashes=self.dies, random=self.random)
         config = LiveConfig("http://broker", "", "k", lambda _: "t")
         self.broker = LiveBroker(LiveTransport(config, wire=wire))
         desk = self.desk.desk()
         self.worker = Desk(desk.database, {"live": self.broker}, lambda: self.now, desk.deadline)
+
+    def dies(self, method: str) -> bool:
+        """Whether a worker dies of a call: most often of the one that matters most."""
+        return self.mortal and self.random.random() < (0.3 if method == "POST" else 0.08)
 
     async def begin(self) -> None:
         placed = await self.desk.order(order_type=OrderType.LIMIT, limit_price=PRICE)

@@ -14,16 +14,16 @@ class Crash(BaseException):
 
 
 class Wire(httpx.AsyncBaseTransport):
-    """`crashes()` says whether the caller dies of this call: before the broker has it, or after."""
+    """`crashes(method)` says whether the caller dies of this call: before the broker has it, or after."""
 
-    def __init__(self, venue: FakeVenue, *, crashes: Callable[[], bool] = lambda: False, random: Random) -> None:
+    def __init__(self, venue: FakeVenue, *, crashes: Callable[[str], bool], random: Random) -> None:
         self._venue = venue
         self._crashes = crashes
         self._random = random
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await asyncio.sleep(0)  # others may come first
-        dies, before = self._crashes(), self._random.random() < 0.5
+        dies, before = self._crashes(request.method), self._random.random() < 0.5
         if dies and before:
             raise Crash
         token = request.headers["authorization"].rpartition(":")[2]

@@ -120,8 +120,7 @@ class Venue:
         assert held[0]["held"] == asked[0]["held"]
 
 
-@pytest_asyncio.fixture
-async def venue(app: App) -> AsyncIterator[Venue]:
+async def open_venue(app: App) -> Venue:
     """An account with 10,000.00 USD that trades AAPL, last seen at 20.00."""
     await seed_reference(app.database.reference, app.settings.data_dir)
     instrument = await find_instrument(app.database.pool, "AAPL", "XNAS", now=AT)
@@ -144,9 +143,16 @@ async def venue(app: App) -> AsyncIterator[Venue]:
     async with app.database.tx(tenant_id) as tx:
         asked = NewAccount(name="a", currency="USD", opening_balance=Money(1_000_000, "USD"), feed=feed, slippage_bps=0)
         account = await create_account(tx, asked, books=Books(), now=AT)
-    yield Venue(app, tenant_id, account.id, instrument.id, feed)
+    return Venue(app, tenant_id, account.id, instrument.id, feed)
+
+
+@pytest_asyncio.fixture
+async def venue(app: App) -> AsyncIterator[Venue]:
+    """An account with 10,000.00 USD that trades AAPL, last seen at 20.00."""
+    opened = await open_venue(app)
+    yield opened
     with contextlib.suppress(asyncio.CancelledError):
-        await app.stream.delete(f"feed:{feed}")
+        await app.stream.delete(f"feed:{opened.feed}")
 
 
 @pytest_asyncio.fixture

@@ -1,7 +1,7 @@
 """What the order path does with a broker's answers. The broker here is a script: its answers are the test's."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -36,7 +36,7 @@ from app.trading.orders.service.filling import record_fill
 from app.trading.orders.service.outcomes import broker_order, read_state, record
 from tests.integration.trading.conftest import AT, PRICE, Venue
 
-Answer = Outcome | Report | NotFound | Exception
+Answer = Outcome | Report | NotFound | Exception | Sequence[Report]
 
 _CAPABILITIES = Capabilities(
     order_types=frozenset(OrderType),

@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from app.bootstrap import App
 from app.infra.crypto.rotation import rotate_tenant
 from app.infra.database import Tx
 from app.infra.settings import Settings
+from app.infra.work.runner import Retry
 from app.kernel.ids import encode_id
 from app.kernel.orders import Fill, OrderType, Side
 from app.main import create_app
@@ -26,9 +27,18 @@ from app.platform.plans.service import assign_plan, mark_paid, mark_past_due
 from app.platform.tenancy.domain import Role, TenantStatus
 from app.platform.tenancy.ports import InvitationLetter
 from app.platform.tenancy.service import accept_invitation, create_invitation, create_tenant, set_status
-from app.trading.brokers.ports import Accepted, Rejected, Unknown
-from app.trading.orders.service.executing import submit
+from app.trading.brokers.ports import (
+    Accepted,
+    BrokerAccount,
+    NotFound,
+    Rejected,
+    Throttled,
+    Unknown,
+    VenueStatus,
+)
+from app.trading.orders.service.executing import resolve_unknown, submit
 from app.trading.orders.service.filling import record_fill
+from app.trading.orders.service.reconciling import Book, read_book
 from tests.architecture.event_types import declared
 from tests.factories.entitlements import limit_tenant
 from tests.factories.logins import logged_in
@@ -41,7 +51,7 @@ from tests.integration.platform.test_webhooks import Hooks
 from tests.integration.trading.conftest import AT, PRICE, Venue
 from tests.integration.trading.conftest import venue as venue
 from tests.integration.trading.test_corporate_actions import action, happens
-from tests.integration.trading.test_executing import Scripted, item
+from tests.integration.trading.test_executing import Scripted, item, report
 
 pytestmark = pytest.mark.asyncio
 TYPES = {one.name: one for one in declared()}
@@ -222,8 +232,23 @@ async def _orders(flows: Flows, venue: Venue, who: dict[str, str]) -> None:
         await submit(venue.desk(Scripted([outcome])), item(venue, placed.id))
     part = Fill(placed.id, "v1", venue.instrument_id, Side.BUY, 4, PRICE, 0, AT)
     assert await record_fill(venue.app.database.pool, venue.tenant_id, part) == "recorded"
+    await _at_the_broker(venue)
     for entry in (action(venue, "dividend", amount=2_500), action(venue, "split", numerator=2, denominator=1)):
         await happens(venue, entry)
+
+
+async def _at_the_broker(venue: Venue) -> None:
+    """What only a live broker brings about: too many calls, an order that it does not show, one that is not ours."""
+    tired, hidden = [await venue.order(order_type=OrderType.LIMIT, limit_price=PRICE) for _ in range(2)]
+    with pytest.raises(Retry):
+        await submit(venue.desk(Scripted([Throttled(1.0)])), item(venue, tired.id))
+    script = Scripted([Unknown("no answer"), NotFound()])
+    await submit(venue.desk(script), item(venue, hidden.id))
+    await resolve_unknown(replace(venue.desk(script), deadline=timedelta(0)), item(venue, hidden.id))
+    strange = replace(report(hidden.id, VenueStatus.OPEN), tag=None, venue_order_id="S1")
+    script = Scripted([[strange, report(hidden.id, VenueStatus.OPEN)]])
+    account = BrokerAccount(venue.tenant_id, venue.account_id)
+    assert await read_book(venue.desk(script), Book(account, script), differences=True) is None
 
 
 async def _strategies(flows: Flows, venue: Venue, who: dict[str, str]) -> None:
