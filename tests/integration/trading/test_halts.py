@@ -209,7 +209,7 @@ async def test_a_halt_waits_for_a_send_that_has_begun_and_the_next_send_sees_it(
         await sending.commit()
     await pulling
     script = Scripted([])
-    await submit(pool, {"paper": script}, item(venue, second.id))
+    await submit(venue.desk(script), item(venue, second.id))
     assert script.asked == []
     assert await venue.status(first.id) == "submitting"
 
