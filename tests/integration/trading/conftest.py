@@ -48,7 +48,8 @@ class Venue:
     sent: list[tuple[str, dict[str, str]]] = field(default_factory=list)
 
     async def order(self, **changes: Any) -> PlacedOrder:
-        """Place a market order to buy 10, changed as asked."""
+        """Place a market order to buy 10, changed as asked, now or `at` another time."""
+        at = changes.pop("at", None) or datetime.now(UTC)
         asked: dict[str, Any] = {
             "account_id": self.account_id,
             "instrument_id": self.instrument_id,
@@ -61,7 +62,7 @@ class Venue:
             "client_order_id": uuid4().hex,
         }
         async with self.app.database.tx(self.tenant_id) as tx:
-            return await place_order(tx, PlaceOrder(**asked | changes), now=datetime.now(UTC))
+            return await place_order(tx, PlaceOrder(**asked | changes), now=at)
 
     async def work(self) -> int:
         """Run the tenant's lanes as a worker does."""

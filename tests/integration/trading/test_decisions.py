@@ -6,6 +6,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from app.kernel.ids import uuid7
 from app.kernel.orders import OrderStatus
 from tests.integration.trading.conftest import Venue
 
@@ -31,9 +32,8 @@ def move(order_id: UUID, status: str) -> tuple[str, Sequence[object]]:
 
 
 def approve(venue: Venue, order_id: UUID) -> tuple[str, Sequence[object]]:
-    columns = "tenant_id, id, account_id, verdict, findings"
-    sql = f"insert into risk_decisions ({columns}) values ($1, $2, $3, 'approved', '[]')"
-    return sql, (venue.tenant_id, order_id, venue.account_id)
+    sql = "insert into risk_decisions (tenant_id, id, account_id, verdict, findings) values ($1, $2, $3, $4, '[]')"
+    return sql, (venue.tenant_id, order_id, venue.account_id, "approved")
 
 
 def copied(order_id: UUID, copy: UUID, status: str) -> tuple[str, Sequence[object]]:
@@ -48,16 +48,9 @@ def copied(order_id: UUID, copy: UUID, status: str) -> tuple[str, Sequence[objec
 
 
 async def _undecided(venue: Venue) -> UUID:
-    placed, copy = await venue.order(), UUID(int=placed_after())
+    placed, copy = await venue.order(), uuid7()
     assert await run(venue, copied(placed.id, copy, "accepted")) == "done"
     return copy
-
-
-_numbers = iter(range(1, 1_000_000))
-
-
-def placed_after() -> int:
-    return (1 << 120) + next(_numbers)
 
 
 @pytest.mark.parametrize("status", SENT)
@@ -97,7 +90,7 @@ async def test_nobody_forges_a_decision_for_a_denied_order(venue: Venue) -> None
 @pytest.mark.parametrize("status", [*SENT, "cancelled"])
 async def test_an_orders_life_begins_decided(venue: Venue, status: str) -> None:
     placed = await venue.order()
-    assert await run(venue, copied(placed.id, UUID(int=placed_after()), status)) == "MR001"
+    assert await run(venue, copied(placed.id, uuid7(), status)) == "MR001"
 
 
 async def test_an_order_that_was_taken_back_undecided_is_not_revived(venue: Venue) -> None:

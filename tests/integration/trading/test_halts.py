@@ -39,7 +39,7 @@ async def _holding(venue: Venue, quantity: int = 10) -> None:
     await venue.show(PRICE)
 
 
-async def _deployment(venue: Venue) -> UUID:
+async def deployed(venue: Venue) -> UUID:
     deployment_id, strategy_id = uuid4(), uuid4()
     async with venue.app.database.tx(venue.tenant_id) as tx:
         strategy = text("insert into strategies (tenant_id, id, name, parameters, document, digest, created_at) "
@@ -66,7 +66,7 @@ async def _target(venue: Venue, level: str) -> tuple[Target, dict[str, Any]]:
         return Target(account_id=venue.account_id), {}
     if level == "algo":
         return Target(algo_id="NSE-1"), {"algo_id": "NSE-1"}
-    deployment_id = await _deployment(venue)
+    deployment_id = await deployed(venue)
     return Target(deployment_id=deployment_id), {"deployment_id": deployment_id}
 
 
@@ -85,7 +85,7 @@ async def test_a_halt_denies_entries_until_it_is_lifted(venue: Venue, level: str
 @pytest.mark.parametrize("target", [Target(algo_id="NSE-2"), Target(deployment_id=UUID(int=1))])
 async def test_a_halt_of_something_else_stops_nothing(venue: Venue, target: Target) -> None:
     if target.deployment_id is not None:
-        target = Target(deployment_id=await _deployment(venue))
+        target = Target(deployment_id=await deployed(venue))
     await halted(venue, target)
     assert (await venue.order(algo_id="NSE-1")).status is OrderStatus.ACCEPTED
     assert (await venue.order()).status is OrderStatus.ACCEPTED
@@ -196,6 +196,16 @@ async def test_nothing_is_begun_after_the_switch_has_answered_however_50_orders_
     await venue.is_sound()
 
 
+async def waiting(venue: Venue) -> None:
+    """Until somebody waits for a lock in this database."""
+    blocked = (
+        "select exists (select 1 from pg_locks l join pg_stat_activity a using (pid) "
+        "where not l.granted and a.datname = current_database())"
+    )
+    while not await venue.app.database.dispatch.fetchval(blocked):
+        await asyncio.sleep(0.01)
+
+
 async def test_a_halt_waits_for_a_send_that_has_begun_and_the_next_send_sees_it(venue: Venue) -> None:
     first, second = await venue.order(), await venue.order()
     pool = venue.app.database.pool
@@ -204,7 +214,7 @@ async def test_a_halt_waits_for_a_send_that_has_begun_and_the_next_send_sees_it(
         await sending.start()
         await connection.fetchval("select orders_begin($1, $2, 1)", venue.tenant_id, first.id)
         pulling = asyncio.create_task(halted(venue, Target()))
-        await asyncio.sleep(0.2)
+        await waiting(venue)
         assert not pulling.done(), "the switch must not answer while a send is being begun"
         await sending.commit()
     await pulling
@@ -225,7 +235,7 @@ async def test_the_platforms_halt_waits_for_a_send_that_has_begun(venue: Venue) 
             venue.app.database, algo_id=algo, mode=HaltMode.REDUCE_ONLY, reason="race", now=datetime.now(UTC)
         )
         pulling = asyncio.create_task(everything)
-        await asyncio.sleep(0.2)
+        await waiting(venue)
         assert not pulling.done()
         await sending.commit()
     await pulling

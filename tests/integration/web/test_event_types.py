@@ -251,6 +251,12 @@ async def _at_the_broker(venue: Venue) -> None:
     assert await read_book(venue.desk(script), Book(account, script), differences=True) is None
 
 
+async def _halts(flows: Flows, owner: Person) -> None:
+    login = await flows.login(owner)
+    halt = (await flows.call(login, "POST", "/halts", {"reason": "prices look wrong", "mode": "reduce_only"}))["id"]
+    await flows.call(login, "DELETE", f"/halts/{halt}")
+
+
 async def _strategies(flows: Flows, venue: Venue, who: dict[str, str]) -> None:
     names = {"name": "s", "template": "mean_reversion", "parameters": {"entry_z": -0.5}}
     strategy = await flows.made(who, "/strategies", **names)
@@ -301,6 +307,7 @@ async def test_every_event_that_happens_is_of_a_declared_type_and_carries_what_i
     await _credentials(flows, tenant)
     await _custody(flows, tenant)
     await _orders(flows, venue, tenant.headers)
+    await _halts(flows, owner)
     await _strategies(flows, venue, tenant.headers)
     await _research(flows)
     await _webhooks(flows, tenant)
