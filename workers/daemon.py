@@ -90,6 +90,12 @@ async def _matcher(app: App, stop: asyncio.Event) -> None:
     await run_matcher(app, FEED, stop=stop)
 
 
+async def _settler(app: App, stop: asyncio.Event) -> None:
+    from app.trading.portfolio.service import run_settlements
+
+    await run_settlements(app, stop=stop)
+
+
 async def _follower(app: App, stop: asyncio.Event) -> None:
     await run_follower(app.database.dispatch, app.redis, stop=stop)
 
@@ -105,6 +111,7 @@ ROLES: Mapping[str, Body] = {
     "scheduler": _scheduler,
     "feed": _feed,
     "matcher": _matcher,
+    "settler": _settler,
     "follower": _follower,
     "webhooks": _webhooks,
 }

@@ -6,11 +6,16 @@ negative balances, and all balances of a currency sum to zero.
 
 Client money and the firm's own are two books; each sums to zero by itself, so that the firm's money is never in the
 clients' pool. Charges stay in the pool until they are paid over.
+
+A fill posts to what is unsettled; its settlement, the next trading day, turns that into cash, and moves the securities.
+Sale proceeds may buy again at once, but leave only when settled. Units of an instrument are a second kind of balance:
+what clients own of it and what lies at the depository sum to zero. The margin that orders and withdrawals block is
+`pending_out` of a client's cash, itemised in holds.
 """
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
@@ -25,10 +30,15 @@ MAX_AMOUNT = 10**15
 class AccountKind(StrEnum):
     """The chart. Credit-normal: what is owed; debit-normal: what is owned."""
 
-    CLIENT_CASH = "client_cash"  # credit: owed to the holder of a trading account; the floor is 0
+    CLIENT_CASH = "client_cash"  # credit: settled money of the holder of a trading account; the floor is 0
+    CLIENT_RECEIVABLE = "client_receivable"  # credit: what the client's sales bring when they settle
+    CLIENT_PAYABLE = "client_payable"  # debit: what the client's purchases cost when they settle
+    CLIENT_SECURITIES = "client_securities"  # credit: settled units of an instrument, the client's
     OMNIBUS_BANK = "omnibus_bank"  # debit: the clients' pooled money at the bank
+    DEPOSITORY = "depository"  # debit: the clients' pooled units of an instrument
     CLEARING = "clearing"  # credit: owed to the clearing house for trades not yet settled (negative: it owes us)
-    CHARGES = "charges"  # credit: collected, not yet paid to broker, exchange and state
+    CHARGES = "charges"  # credit: collected by head, not yet paid to broker, exchange and regulator
+    TAXES = "taxes"  # credit: collected by head, not yet paid to the state
     SUSPENSE = "suspense"  # credit: received for a client not yet identified
     FIRM_BANK = "firm_bank"  # debit: the tenant's own money
     FIRM_INCOME = "firm_income"  # credit: what the tenant earned
@@ -41,7 +51,16 @@ class AccountKind(StrEnum):
     @property
     def normal_side(self) -> str:
         """The side on which the balance usually stands."""
-        return "debit" if self in (AccountKind.OMNIBUS_BANK, AccountKind.FIRM_BANK) else "credit"
+        return "debit" if self in _OWNED else "credit"
+
+    @property
+    def is_client(self) -> bool:
+        """Whether a trading account has one of its own."""
+        return self.value.startswith("client_")
+
+
+_OWNED = {AccountKind.OMNIBUS_BANK, AccountKind.DEPOSITORY, AccountKind.FIRM_BANK, AccountKind.CLIENT_PAYABLE}
+_TAXES = frozenset({"stt", "ctt", "stamp", "gst"})
 
 
 class TransactionKind(StrEnum):
@@ -52,6 +71,7 @@ class TransactionKind(StrEnum):
     FILL = "fill"
     CHARGE = "charge"
     DIVIDEND = "dividend"
+    SPLIT = "split"
     SPLIT_CASH = "split_cash"
     SETTLEMENT = "settlement"
     REVERSAL = "reversal"
@@ -60,16 +80,17 @@ class TransactionKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A place in the chart: `account_id` owns client cash; the tenant's own kinds have a shard instead."""
+    """A place in the chart for money: `account_id` owns a client's kinds; the tenant's have a shard, some a head."""
 
     kind: AccountKind
     currency: str
     account_id: UUID | None = None
     shard: int = 0
+    head: str = ""
 
     def __post_init__(self) -> None:
-        if (self.account_id is None) == (self.kind is AccountKind.CLIENT_CASH):
-            raise ValueError("client cash belongs to a trading account, and nothing else does")
+        if (self.account_id is None) == self.kind.is_client:
+            raise ValueError("a client's kinds belong to a trading account, and nothing else does")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +122,38 @@ def withdrawal_entries(account_id: UUID, amount: Money) -> tuple[Leg, ...]:
     return _between(account_id, -amount, Slot(AccountKind.OMNIBUS_BANK, amount.currency))
 
 
-def fill_entries(account_id: UUID, *, cash: Money, charges: Money) -> tuple[Leg, ...]:
-    """One execution: `cash` is what the trade brings before charges (negative for a buy), `charges` what it costs.
+def head_kind(head: str) -> AccountKind:
+    """Which kind collects a head of charges; `ledger_head_kind` in SQL is the same."""
+    return AccountKind.TAXES if head in _TAXES else AccountKind.CHARGES
+
+
+def fill_entries(account_id: UUID, *, cash: Money, heads: Mapping[str, int]) -> tuple[Leg, ...]:
+    """One execution: `cash` is what the trade brings before charges (negative for a buy), `heads` what it costs.
 
     `ledger_settle_fill` posts exactly these legs. Empty when nothing moves.
     """
-    received, shard = cash - charges, shard_of(account_id)
+    currency, shard = cash.currency, shard_of(account_id)
+    net = cash.minor - sum(heads.values())
+    kind = AccountKind.CLIENT_RECEIVABLE if net > 0 else AccountKind.CLIENT_PAYABLE
     return _moving(
-        Leg(client_cash(account_id, cash.currency), received.minor),
-        Leg(Slot(AccountKind.CLEARING, cash.currency, shard=shard), -cash.minor),
-        Leg(Slot(AccountKind.CHARGES, cash.currency, shard=shard), charges.minor),
+        Leg(Slot(kind, currency, account_id), net),
+        Leg(Slot(AccountKind.CLEARING, currency, shard=shard), -cash.minor),
+        *(Leg(Slot(head_kind(head), currency, shard=shard, head=head), minor) for head, minor in heads.items()),
+    )
+
+
+def settlement_entries(account_id: UUID, *, cash: Money, receivable: int, payable: int) -> tuple[Leg, ...]:
+    """The money of a day's trades: `cash` as the fills had it in sum, what they left receivable and payable.
+
+    `ledger_settle_trades` posts exactly these legs, and those of the securities.
+    """
+    currency = cash.currency
+    return _moving(
+        Leg(client_cash(account_id, currency), receivable - payable),
+        Leg(Slot(AccountKind.CLIENT_RECEIVABLE, currency, account_id), -receivable),
+        Leg(Slot(AccountKind.CLIENT_PAYABLE, currency, account_id), payable),
+        Leg(Slot(AccountKind.CLEARING, currency, shard=shard_of(account_id)), cash.minor),
+        Leg(Slot(AccountKind.OMNIBUS_BANK, currency), -cash.minor),
     )
 
 

@@ -23,7 +23,7 @@ _POST = text(
     "cast(:accounts AS uuid[]), cast(:amounts AS bigint[]), cast(:details AS jsonb))"
 )
 _CHART = text(
-    "SELECT id, kind, currency, account_id, shard FROM ledger_accounts WHERE tenant_id = cast(:tenant AS uuid) "
+    "SELECT id, kind, currency, account_id, shard, head FROM ledger_accounts WHERE tenant_id = cast(:tenant AS uuid) "
     "AND currency = ANY (cast(:currencies AS text[])) "
     "AND (account_id IS NULL OR account_id = ANY (cast(:owners AS uuid[])))"
 )
@@ -35,7 +35,11 @@ _FAILURES = {
     "MD003": ("idempotency_key_reused", Kind.CONFLICT, "This key was used for something else; use a new one."),
     "MD004": ("currency_mismatch", Kind.INVALID, "The account keeps its books in another currency."),
     "MD005": ("ledger_account_not_found", Kind.NOT_FOUND, "A ledger account of this transaction does not exist."),
-    "MD006": ("invalid_posting", Kind.INVALID, "Two or more legs, each account once, amounts of 1 to 10^15."),
+    "MD006": (
+        "invalid_posting",
+        Kind.INVALID,
+        "Two or more legs of money, each account once, of 1 to 10^15 each.",
+    ),
     "22003": ("amount_out_of_range", Kind.INVALID, "A balance would leave the range of 64 bits."),
 }
 
@@ -99,7 +103,7 @@ async def resolve(tx: Tx, legs: Sequence[Leg]) -> list[tuple[UUID, int]]:
         "owners": [leg.slot.account_id for leg in legs if leg.slot.account_id is not None],
     }
     rows = await tx.execute(_CHART, parameters)
-    ids = {Slot(AccountKind(r.kind), r.currency, r.account_id, r.shard): r.id for r in rows}
+    ids = {Slot(AccountKind(r.kind), r.currency, r.account_id, r.shard, r.head): r.id for r in rows}
     missing = [leg.slot for leg in legs if leg.slot not in ids]
     if missing:
         raise DomainError(

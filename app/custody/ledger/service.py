@@ -31,21 +31,38 @@ __all__ = ["domain_errors", "ledger_error"]
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """Cash of one account in minor units. `available` is `posted - held`; a fill can push it below 0."""
+    """Cash of one account in minor units. A fill can push `posted` and what follows from it below 0."""
 
     account_id: UUID
     currency: str
-    posted: int
+    settled: int
+    receivable: int
+    payable: int
     held: int
-    available: int
+
+    @property
+    def posted(self) -> int:
+        """By trade date: as if every trade were settled."""
+        return self.settled + self.receivable - self.payable
+
+    @property
+    def available(self) -> int:
+        """What a new order may take."""
+        return self.posted - self.held
+
+    @property
+    def withdrawable(self) -> int:
+        """What may leave: settled, owed to nobody, not held."""
+        return max(0, self.settled - self.payable - self.held)
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerCheck:
-    """One currency of one tenant. The counts and both sums are 0 in a sound ledger; the rest says what it holds.
+    """One currency of one tenant, or all its securities (XXX). The counts and both sums are 0 in a sound ledger.
 
-    `client_liabilities` is owed to clients and `omnibus_bank` lies at the bank for them; they are equal once what is
-    in `clearing`, `charges` and `suspense` is settled, and `segregation_difference` is what that leaves unexplained.
+    `client_liabilities` is owed to clients and `omnibus_bank` lies at the bank (or the depository) for them; they are
+    equal once what is in `clearing`, `charges` (with taxes) and `suspense` is settled, and `segregation_difference` is
+    what that leaves unexplained.
     """
 
     currency: str
@@ -147,7 +164,7 @@ async def balances(tx: Tx, account_id: UUID) -> list[Balance]:
     """The account's cash. Raises `account_not_found`."""
     await get_account(tx, account_id)
     return [
-        Balance(account_id, row.currency, row.posted, row.pending_out, row.posted - row.pending_out)
+        Balance(account_id, row.currency, row.posted, row.receivable, row.payable, row.pending_out)
         for row in await repository.cash_accounts(tx, account_id)
     ]
 
