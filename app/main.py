@@ -12,9 +12,10 @@ from fastapi import APIRouter, FastAPI
 
 from app.bootstrap import App, bootstrap, open_people, utc_clock
 from app.custody.accounts.routes import account_routes, client_routes
-from app.custody.accounts.service import TenantAccounts
+from app.custody.funding.routes import payment_routes
+from app.custody.ledger.routes import books_routes
 from app.custody.ledger.routes import router as balances
-from app.custody.ledger.service import Books
+from app.custody.ledger.service import Books, TenantAccounts
 from app.infra.events.hub import EventHub
 from app.infra.keys import deployment_secret, derive_key
 from app.infra.process import on_termination
@@ -95,6 +96,8 @@ TAGS = [
     {"name": "Clients", "description": "Your end customers."},
     {"name": "OAuth clients", "description": "Applications that get tokens by OAuth 2.1."},
     {"name": "Accounts", "description": "Accounts, balances, the ledger."},
+    {"name": "Payments", "description": "Deposits and withdrawals."},
+    {"name": "Custody", "description": "The ledger's transactions, segregation of client money, breaks."},
     {"name": "Market data", "description": "Instruments and bars."},
     {"name": "Orders", "description": "Orders and fills."},
     {"name": "Risk", "description": "What an account's orders may at most do."},
@@ -128,6 +131,8 @@ def _routers(settings: Settings) -> list[APIRouter]:
         oauth_protocol,
         account_routes(Books(), market_time),
         balances,
+        *books_routes(),
+        *payment_routes(),
         *market,
         events,
         stream,

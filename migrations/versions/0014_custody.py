@@ -26,6 +26,8 @@ _TRANSACTIONS = (
 def upgrade() -> None:
     _chart()
     _settlements()
+    _breaks()
+    _payments()
 
 
 def _chart() -> None:
@@ -122,8 +124,102 @@ def _settlements() -> None:
     )
 
 
+def _breaks() -> None:
+    op.create_table(
+        "ledger_breaks",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("reference", sa.Text(), nullable=False),
+        sa.Column("account_id", sa.Uuid(), nullable=True),
+        sa.Column("instrument_id", sa.Uuid(), nullable=True),
+        sa.Column("currency", sa.Text(), nullable=False),
+        sa.Column("expected_minor", sa.BigInteger(), nullable=False),
+        sa.Column("actual_minor", sa.BigInteger(), nullable=False),
+        sa.Column("suspense_minor", sa.BigInteger(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("owner_id", sa.Uuid(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("opened_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("resolved_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("resolved_by", sa.Uuid(), nullable=True),
+        sa.CheckConstraint(
+            "kind IN ('wrong_amount', 'unidentified', 'unexpected', 'overdue', 'difference')",
+            name=op.f("ledger_breaks_kind_check"),
+        ),
+        sa.CheckConstraint("status IN ('open', 'resolved')", name=op.f("ledger_breaks_status_check")),
+        sa.CheckConstraint(
+            "(status = 'resolved') = (resolved_at IS NOT NULL AND reason IS NOT NULL)",
+            name=op.f("ledger_breaks_resolved_check"),
+        ),
+        sa.ForeignKeyConstraint(["instrument_id"], ["instruments.id"], name=op.f("ledger_breaks_instrument_id_fkey")),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "account_id"],
+            ["accounts.tenant_id", "accounts.id"],
+            name=op.f("ledger_breaks_tenant_id_account_id_fkey"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("ledger_breaks_pkey")),
+        sa.UniqueConstraint(
+            "tenant_id", "source", "reference", "kind", name=op.f("ledger_breaks_tenant_id_source_reference_kind_key")
+        ),
+    )
+    op.create_index(
+        "ledger_breaks_open_idx", "ledger_breaks", ["tenant_id", "id"], postgresql_where=sa.text("status = 'open'")
+    )
+    enable_tenant_rls(
+        op,
+        "ledger_breaks",
+        app="SELECT, INSERT, UPDATE (status, owner_id, reason, resolved_at, resolved_by)",
+    )
+
+
+def _payments() -> None:
+    op.create_table(
+        "payments",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("account_id", sa.Uuid(), nullable=False),
+        sa.Column("direction", sa.Text(), nullable=False),
+        sa.Column("currency", sa.Text(), nullable=False),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("provider", sa.Text(), nullable=False),
+        sa.Column("reference", sa.Text(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("overdue", sa.Boolean(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("recorded_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("direction IN ('deposit', 'withdrawal')", name=op.f("payments_direction_check")),
+        sa.CheckConstraint(
+            "status IN ('pending', 'sent', 'completed', 'failed', 'disputed')", name=op.f("payments_status_check")
+        ),
+        sa.CheckConstraint("amount_minor > 0", name=op.f("payments_amount_check")),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "account_id"],
+            ["accounts.tenant_id", "accounts.id"],
+            name=op.f("payments_tenant_id_account_id_fkey"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("payments_pkey")),
+    )
+    op.create_index("payments_account_idx", "payments", ["tenant_id", "account_id", "id"], unique=False)
+    op.create_index(
+        "payments_reference_idx",
+        "payments",
+        ["tenant_id", "provider", "reference"],
+        unique=True,
+        postgresql_where=sa.text("reference IS NOT NULL"),
+    )
+    enable_tenant_rls(
+        op, "payments", app="SELECT, INSERT, UPDATE (status, reference, reason, sent_at, ended_at, overdue)"
+    )
+
+
 def downgrade() -> None:
-    op.execute("DROP TABLE settlements CASCADE")
+    for table in ("payments", "ledger_breaks", "settlements"):
+        op.execute(f"DROP TABLE {table} CASCADE")
     op.drop_index("ledger_accounts_owned_idx")
     op.drop_index("ledger_accounts_pooled_idx")
     for name in ("unit", "head", "unsettled", "mirror", "kind", "owner", "floor"):

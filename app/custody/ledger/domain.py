@@ -20,7 +20,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
-from app.kernel.errors import invalid
+from pydantic import Field
+
+from app.kernel.errors import conflict, invalid
+from app.kernel.events import DecimalText, EventPayload, EventType
 from app.kernel.money import Money
 
 SHARDS = 8
@@ -76,6 +79,43 @@ class TransactionKind(StrEnum):
     SETTLEMENT = "settlement"
     REVERSAL = "reversal"
     ADJUSTMENT = "adjustment"
+
+
+REVERSIBLE = frozenset(TransactionKind) - {
+    TransactionKind.FILL,
+    TransactionKind.SETTLEMENT,
+    TransactionKind.SPLIT,
+    TransactionKind.REVERSAL,
+}
+"""Positions follow fills, settlements and splits: to undo money alone would part the two."""
+
+
+def check_reversible(kind: TransactionKind, *, reversed_by: str | None) -> None:
+    """Raises `not_reversible`, `already_reversed`."""
+    if kind not in REVERSIBLE:
+        raise conflict(
+            "not_reversible",
+            f"A {kind} is not reversed: positions follow it. Correct the money with another transaction.",
+        )
+    if reversed_by is not None:
+        raise conflict("already_reversed", f"This was reversed by {reversed_by}: a transaction is reversed once.")
+
+
+class BreakKind(StrEnum):
+    WRONG_AMOUNT = "wrong_amount"  # paid, but not what was asked for
+    UNIDENTIFIED = "unidentified"  # paid, for nothing that is known
+    UNEXPECTED = "unexpected"  # paid for something that had ended, or paid again
+    OVERDUE = "overdue"  # not paid, and nobody says why
+    DIFFERENCE = "difference"  # a statement from outside says something else
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What somebody outside says against what was expected, in minor units (or units of an instrument)."""
+
+    kind: BreakKind
+    expected: int
+    actual: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +197,18 @@ def settlement_entries(account_id: UUID, *, cash: Money, receivable: int, payabl
     )
 
 
+def suspense_entries(amount: Money) -> tuple[Leg, ...]:
+    """Money came (below zero: went) and nobody can say yet whose it is."""
+    bank = Slot(AccountKind.OMNIBUS_BANK, amount.currency)
+    return _moving(Leg(Slot(AccountKind.SUSPENSE, amount.currency), amount.minor), Leg(bank, -amount.minor))
+
+
+def allocation_entries(account_id: UUID, amount: Money) -> tuple[Leg, ...]:
+    """What waited in suspense turns out to be a client's."""
+    _positive(amount)
+    return _between(account_id, amount, Slot(AccountKind.SUSPENSE, amount.currency))
+
+
 def dividend_entries(account_id: UUID, amount: Money) -> tuple[Leg, ...]:
     """A cash dividend; negative when a short position pays it. Empty when it rounds to nothing."""
     return _between(account_id, amount, Slot(AccountKind.CLEARING, amount.currency, shard=shard_of(account_id)))
@@ -203,3 +255,27 @@ def _between(account_id: UUID, amount: Money, other: Slot) -> tuple[Leg, ...]:
 
 def _moving(*legs: Leg) -> tuple[Leg, ...]:
     return tuple(leg for leg in legs if leg.amount)
+
+
+class TransactionReversed(EventPayload):
+    reversal_id: str = Field(description="The transaction that undoes it.")
+    reason: str = Field(description="Why.")
+
+
+class BreakOpened(EventPayload):
+    kind: str = Field(description="What does not fit.")
+    source: str = Field(description="Who says so.")
+    expected: DecimalText = Field(description="What the ledger expected.")
+    actual: DecimalText = Field(description="What was said instead.")
+    currency: str = Field(description="ISO 4217; XXX for units of an instrument.")
+
+
+class BreakResolved(EventPayload):
+    reason: str = Field(description="What it was.")
+
+
+EVENTS = (
+    EventType("ledger_transaction.reversed", "ltx", "A ledger transaction was undone by another.", TransactionReversed),
+    EventType("break.opened", "brk", "The ledger and somebody outside do not agree.", BreakOpened),
+    EventType("break.resolved", "brk", "A difference was explained.", BreakResolved),
+)

@@ -150,3 +150,41 @@ class LedgerHold(TenantRow, table=True):
     state: str = "pending"
     created_at: datetime = utc_now_column()
     closed_at: datetime | None = utc(nullable=True)
+
+
+class LedgerBreak(TenantRow, table=True):
+    """A difference between what the ledger expects and what somebody outside says. Never adjusted by itself.
+
+    `suspense_minor` is what of it was posted to suspense. `owner_id` is the person who looks into it.
+    """
+
+    __tablename__ = "ledger_breaks"
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "source", "reference", "kind"),
+        Index("ledger_breaks_open_idx", "tenant_id", "id", postgresql_where=text("status = 'open'")),
+        tenant_foreign_key(["account_id"], "accounts"),
+        ForeignKeyConstraint(["instrument_id"], ["instruments.id"]),
+        CheckConstraint(
+            "kind IN ('wrong_amount', 'unidentified', 'unexpected', 'overdue', 'difference')",
+            name="kind",
+        ),
+        CheckConstraint("status IN ('open', 'resolved')", name="status"),
+        CheckConstraint("(status = 'resolved') = (resolved_at IS NOT NULL AND reason IS NOT NULL)", name="resolved"),
+        {"info": {"app": "SELECT, INSERT, UPDATE (status, owner_id, reason, resolved_at, resolved_by)"}},
+    )
+
+    kind: str
+    source: str
+    reference: str
+    account_id: UUID | None = None
+    instrument_id: UUID | None = None
+    currency: str
+    expected_minor: int = bigint()
+    actual_minor: int = bigint()
+    suspense_minor: int = bigint(default=0)
+    status: str = "open"
+    owner_id: UUID | None = None
+    reason: str | None = None
+    opened_at: datetime = utc()
+    resolved_at: datetime | None = utc(nullable=True)
+    resolved_by: UUID | None = None

@@ -30,6 +30,9 @@ class AnyAccount:
     async def check(self, tx: Tx, account_id: UUID) -> None:
         pass
 
+    async def check_transaction(self, tx: Tx, transaction_id: UUID) -> None:
+        pass
+
 
 async def _two(database: Database, role: Role = Role.OWNER) -> tuple[Person, Person]:
     tenant = await make_tenant(database)

@@ -273,10 +273,44 @@ BEGIN
 END
 $$;
 
+-- A withdrawal was paid: p_amount of what the hold p_hold reserved leaves, the rest is available again. It happened, so it
+-- is recorded whatever the balance. The same p_key again changes nothing. Returns the transaction's id.
+CREATE OR REPLACE FUNCTION ledger_pay_out_held(p_hold uuid, p_account uuid, p_amount bigint, p_transaction uuid, p_key text,
+                                               p_effective_at timestamptz, p_details jsonb)
+RETURNS uuid LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    v_tenant uuid := ledger_tenant();
+    v_cash uuid;
+    v_currency text;
+    v_released bigint := 0;
+BEGIN
+    SELECT c.id, c.currency INTO v_cash, v_currency FROM ledger_accounts c
+    WHERE c.tenant_id = v_tenant AND c.account_id = p_account AND c.kind = 'client_cash';
+    IF v_cash IS NULL THEN
+        RAISE EXCEPTION 'the account % has no books', p_account USING ERRCODE = 'MD005';
+    ELSIF p_amount IS NULL OR p_amount NOT BETWEEN 1 AND 1000000000000000 THEN
+        RAISE EXCEPTION 'a withdrawal takes an amount of 1 to 10^15' USING ERRCODE = 'MD006';
+    ELSIF NOT ledger_enter(v_tenant, p_transaction, 'withdrawal', p_key,
+            encode(sha256(convert_to(concat_ws('|', p_hold, p_account, p_amount), 'UTF8')), 'hex'), p_effective_at,
+            p_details) THEN
+        RETURN (SELECT t.id FROM ledger_transactions t WHERE t.tenant_id = v_tenant AND t.idempotency_key = p_key);
+    END IF;
+    UPDATE ledger_holds h SET remaining = 0, state = 'posted', closed_at = clock_timestamp()
+    WHERE h.tenant_id = v_tenant AND h.id = p_hold AND h.ledger_account_id = v_cash AND h.state = 'pending'
+    RETURNING old.remaining INTO v_released;
+    PERFORM ledger_move(v_tenant, p_transaction,
+        ARRAY[v_cash, ledger_account(v_tenant, 'omnibus_bank', NULL, v_currency, '', 0::smallint, NULL)],
+        ARRAY[-p_amount, p_amount], ARRAY[coalesce(v_released, 0), 0::bigint], true);
+    RETURN p_transaction;
+END
+$$;
+
 REVOKE ALL ON FUNCTION ledger_open_books(uuid, text), ledger_open_firm(text, text),
     ledger_post(uuid, text, text, text, timestamptz, uuid[], bigint[], jsonb), ledger_hold(uuid, uuid, bigint),
-    ledger_hold_settled(uuid, uuid, bigint), ledger_void(uuid) FROM PUBLIC;
+    ledger_hold_settled(uuid, uuid, bigint), ledger_void(uuid),
+    ledger_pay_out_held(uuid, uuid, bigint, uuid, text, timestamptz, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ledger_open_books(uuid, text), ledger_open_firm(text, text),
     ledger_post(uuid, text, text, text, timestamptz, uuid[], bigint[], jsonb), ledger_hold(uuid, uuid, bigint),
-    ledger_hold_settled(uuid, uuid, bigint), ledger_void(uuid) TO mandi_app;
+    ledger_hold_settled(uuid, uuid, bigint), ledger_void(uuid),
+    ledger_pay_out_held(uuid, uuid, bigint, uuid, text, timestamptz, jsonb) TO mandi_app;
 RESET ROLE;

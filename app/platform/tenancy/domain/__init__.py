@@ -37,6 +37,10 @@ PERMISSIONS: dict[str, str] = {
     "clients:write": "Create and change end customers.",
     "accounts:read": "Read accounts, balances and the ledger's entries.",
     "accounts:write": "Open accounts and fund paper accounts.",
+    "funding:read": "Read deposits and withdrawals.",
+    "funding:write": "Ask for deposits and withdrawals.",
+    "custody:read": "Read segregation and breaks.",
+    "custody:write": "Reverse ledger transactions; take and resolve breaks.",
     "instruments:read": "Read instruments and trading rules.",
     "bars:read": "Read bars.",
     "orders:read": "Read orders and fills.",
@@ -99,7 +103,7 @@ BUILT_IN: dict[Role, frozenset[str]] = {
     Role.ADMIN: _ALL - {"tenant:delete"},
     Role.TRADER: _MARKET | _BOOKS | _RESEARCH | {"orders:write", "strategies:write"},
     Role.RISK_OFFICER: _READ | {"risk:write", "approvals:write"},
-    Role.COMPLIANCE_OFFICER: _READ | {"approvals:write", "act_as_grants:write"},
+    Role.COMPLIANCE_OFFICER: _READ | {"approvals:write", "act_as_grants:write", "custody:write"},
     Role.ANALYST: _MARKET | _RESEARCH | {"accounts:read", "orders:read", "positions:read", "performance:read"},
     Role.SUPPORT: _MARKET
     | _BOOKS
@@ -128,6 +132,8 @@ NOT_DELEGABLE = frozenset(
         "api_keys:write",
         "oauth_clients:write",
         "webhooks:write",
+        "funding:write",
+        "custody:write",
     }
 )
 """What nobody may do for another tenant: it would outlive the grant, or hand it on."""
@@ -150,12 +156,16 @@ class Action(StrEnum):
     MAKE_OWNER = "member.make_owner"
     ACT_AS_LIVE = "tenant.act_as_live"
     CLEAR_RISK_LIMIT = "risk_limit.clear"
+    WITHDRAW = "withdrawal.create"
+    REVERSE_TRANSACTION = "ledger_transaction.reverse"
 
 
 ACTION_PERMISSION: dict[Action, str] = {
     Action.MAKE_OWNER: "members:write",
     Action.ACT_AS_LIVE: "tenants:act_as",
     Action.CLEAR_RISK_LIMIT: "risk:write",
+    Action.WITHDRAW: "funding:write",
+    Action.REVERSE_TRANSACTION: "custody:write",
 }
 """What maker and checker of an action must both be permitted."""
 
@@ -163,6 +173,8 @@ ACTION_FIELDS: dict[Action, tuple[str, ...]] = {
     Action.MAKE_OWNER: ("member_id",),
     Action.ACT_AS_LIVE: ("tenant_id", "reason"),
     Action.CLEAR_RISK_LIMIT: ("account_id", "rule"),
+    Action.WITHDRAW: ("account_id", "amount"),
+    Action.REVERSE_TRANSACTION: ("transaction_id", "reason"),
 }
 """What the payload of an action names, no more and no less."""
 

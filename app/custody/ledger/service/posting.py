@@ -21,12 +21,9 @@ from app.custody.ledger.domain import (
     funding_entries,
     withdrawal_entries,
 )
-from app.custody.ledger.repository import domain_errors, ledger_error
 from app.infra.database import Tx
 from app.kernel.ids import uuid7
 from app.kernel.money import Money
-
-__all__ = ["domain_errors", "ledger_error"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +131,35 @@ async def withdraw(tx: Tx, account_id: UUID, amount: Money, *, idempotency_key: 
     """Money leaves the account, never below what is available. Raises as `post`."""
     legs = withdrawal_entries(account_id, amount)
     return await post(tx, TransactionKind.WITHDRAWAL, legs, idempotency_key=idempotency_key, effective_at=effective_at)
+
+
+async def hold_settled(tx: Tx, hold_id: UUID, account_id: UUID, amount: Money) -> None:
+    """Reserve settled cash for a withdrawal. The same hold again changes nothing.
+
+    Raises `insufficient_funds` beyond what is settled, owed to nobody and not held; the transaction must then be left.
+    """
+    await repository.hold_settled(tx, hold_id, account_id, amount.minor)
+
+
+async def void_hold(tx: Tx, hold_id: UUID) -> None:
+    """Make what is left of a hold available again."""
+    await repository.void(tx, hold_id)
+
+
+async def pay_out_held(
+    tx: Tx,
+    hold_id: UUID,
+    account_id: UUID,
+    amount: Money,
+    *,
+    idempotency_key: str,
+    effective_at: datetime,
+    details: dict[str, Any],
+) -> UUID:
+    """A withdrawal was paid from its hold; what the hold has beyond `amount` is available again. The same key once."""
+    return await repository.pay_out_held(
+        tx, hold_id, account_id, amount.minor, key=idempotency_key, effective_at=effective_at, details=details
+    )
 
 
 async def pay_dividend(
