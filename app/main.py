@@ -58,6 +58,7 @@ from app.platform.tenancy.service import Admission
 from app.trading.orders.routes import router as orders
 from app.trading.orders.service.reading import TenantHoldings
 from app.trading.portfolio.routes import router as positions
+from app.trading.portfolio.routes import statements
 from app.trading.risk.routes import router as risk
 from app.trading.strategies.routes import router as strategies
 from app.web.catalogue import router as catalogue
@@ -116,7 +117,7 @@ def _routers(settings: Settings) -> list[APIRouter]:
         instrument_routes(tx_requiring("instruments:read"), utc_clock),
         bar_routes(tx_requiring("bars:read"), utc_clock, settings.data_dir),
     )
-    trading = (orders, risk, positions, strategies, performance, backtests, sweeps)
+    trading = (orders, risk, positions, statements, strategies, performance, backtests, sweeps)
     return [
         *trading,
         health,

@@ -12,6 +12,7 @@ _KINDS = (
     "'client_cash', 'client_receivable', 'client_payable', 'client_securities', 'omnibus_bank', 'depository', "
     "'clearing', 'charges', 'taxes', 'suspense', 'firm_bank', 'firm_income'"
 )
+_CLIENT_KINDS = "'client_cash', 'client_receivable', 'client_payable', 'client_securities'"
 _OLD_KINDS = "'client_cash', 'omnibus_bank', 'clearing', 'charges', 'suspense', 'firm_bank', 'firm_income'"
 _UNIT = (
     "(instrument_id IS NOT NULL) = (kind IN ('client_securities', 'depository')) "
@@ -42,7 +43,7 @@ def _chart() -> None:
     )
     for name, condition in (
         ("kind", f"kind IN ({_KINDS})"),
-        ("owner", "(account_id IS NOT NULL) = starts_with(kind, 'client_')"),
+        ("owner", f"(account_id IS NOT NULL) = (kind IN ({_CLIENT_KINDS}))"),
         ("floor", "posted + receivable - payable - pending_out + overdrawn >= floor_minor"),
     ):
         op.drop_constraint(op.f(f"ledger_accounts_{name}_check"), "ledger_accounts")

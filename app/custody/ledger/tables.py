@@ -53,7 +53,11 @@ class LedgerAccount(TenantRow, table=True):
             "'depository', 'clearing', 'charges', 'taxes', 'suspense', 'firm_bank', 'firm_income')",
             name="kind",
         ),
-        CheckConstraint("(account_id IS NOT NULL) = starts_with(kind, 'client_')", name="owner"),
+        CheckConstraint(
+            "(account_id IS NOT NULL) = "
+            "(kind IN ('client_cash', 'client_receivable', 'client_payable', 'client_securities'))",
+            name="owner",
+        ),
         CheckConstraint(
             "(instrument_id IS NOT NULL) = (kind IN ('client_securities', 'depository')) "
             "AND (instrument_id IS NOT NULL) = (currency = 'XXX')",

@@ -75,3 +75,15 @@ BEGIN
     PERFORM ledger_restate_securities('split:' || p_action || ':' || p_account || ':securities', p_account, p_instrument,
         portfolio_quantity(p_account, p_instrument) - v_waiting, p_at, jsonb_build_object('action_id', p_action));
 END $$;
+
+-- Units by instrument that were traded before p_to and had not settled by then, with the statement of the same snapshot.
+CREATE OR REPLACE FUNCTION portfolio_statement(p_account uuid, p_from timestamptz, p_to timestamptz, p_last_day date,
+                                               p_limit int)
+RETURNS jsonb LANGUAGE sql STABLE AS $$
+    SELECT ledger_statement_between(p_account, p_from, p_to, p_limit) || jsonb_build_object('waiting', (
+        SELECT coalesce(jsonb_object_agg(w.instrument_id, w.quantity), '{}')
+        FROM (SELECT s.instrument_id, sum(s.quantity)::bigint AS quantity FROM settlements s
+              WHERE s.tenant_id = current_setting('app.tenant_id')::uuid AND s.account_id = p_account
+                AND s.trade_day <= p_last_day AND (s.state = 'pending' OR s.due_at >= p_to)
+              GROUP BY s.instrument_id HAVING sum(s.quantity) <> 0) w))
+$$;
