@@ -12,9 +12,10 @@ from fastapi import APIRouter, FastAPI
 
 from app.bootstrap import App, bootstrap, open_people, utc_clock
 from app.custody.accounts.routes import account_routes, client_routes
-from app.custody.accounts.service import TenantAccounts
+from app.custody.funding.routes import payment_routes
+from app.custody.ledger.routes import books_routes
 from app.custody.ledger.routes import router as balances
-from app.custody.ledger.service import Books
+from app.custody.ledger.service import Books, TenantAccounts
 from app.infra.buckets import Rate
 from app.infra.events.hub import EventHub
 from app.infra.keys import deployment_secret, derive_key
@@ -59,6 +60,7 @@ from app.trading.orders.routes import router as orders
 from app.trading.orders.service import TenantOrders
 from app.trading.orders.service.reading import TenantHoldings
 from app.trading.portfolio.routes import router as positions
+from app.trading.portfolio.routes import statements
 from app.trading.risk.routes import halt_routes, limit_routes
 from app.trading.risk.service import TenantHalts
 from app.trading.strategies.routes import router as strategies
@@ -99,6 +101,8 @@ TAGS = [
     {"name": "Clients", "description": "Your end customers."},
     {"name": "OAuth clients", "description": "Applications that get tokens by OAuth 2.1."},
     {"name": "Accounts", "description": "Accounts, balances, the ledger."},
+    {"name": "Payments", "description": "Deposits and withdrawals."},
+    {"name": "Custody", "description": "The ledger's transactions, segregation of client money, breaks."},
     {"name": "Market data", "description": "Instruments and bars."},
     {"name": "Orders", "description": "Orders and fills."},
     {"name": "Risk", "description": "What an account's orders may at most do."},
@@ -118,7 +122,7 @@ def _routers(settings: Settings) -> list[APIRouter]:
         bar_routes(tx_requiring("bars:read"), utc_clock, settings.data_dir),
     )
     risk = (*limit_routes(TenantDeployments()), halt_routes(TenantOrders()))
-    trading = (orders, *risk, positions, strategies, performance, backtests, sweeps)
+    trading = (orders, *risk, positions, statements, strategies, performance, backtests, sweeps)
     return [
         *trading,
         health,
@@ -133,6 +137,8 @@ def _routers(settings: Settings) -> list[APIRouter]:
         oauth_protocol,
         account_routes(Books(), market_time),
         balances,
+        *books_routes(),
+        *payment_routes(),
         *market,
         events,
         stream,

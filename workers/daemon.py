@@ -98,6 +98,12 @@ async def _listener(app: App, stop: asyncio.Event) -> None:
     await run_listener(app.database.dispatch, open_desk(app, open_brokers(app)), stop=stop)
 
 
+async def _settler(app: App, stop: asyncio.Event) -> None:
+    from app.trading.portfolio.service import run_settlements
+
+    await run_settlements(app, stop=stop)
+
+
 async def _follower(app: App, stop: asyncio.Event) -> None:
     await run_follower(app.database.dispatch, app.redis, stop=stop)
 
@@ -114,6 +120,7 @@ ROLES: Mapping[str, Body] = {
     "feed": _feed,
     "matcher": _matcher,
     "listener": _listener,
+    "settler": _settler,
     "follower": _follower,
     "webhooks": _webhooks,
 }

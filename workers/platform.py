@@ -1,10 +1,12 @@
-"""The task of the platform: a wake-up of the queue `default` drains one shard; so far it sends webhooks."""
+"""The task of the platform: a wake-up of the queue `default` drains one shard; it sends webhooks and payments."""
 
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from typing import Any
 
+from app.adapters.sandbox.payments import SandboxPayments
+from app.custody.funding.service import handlers as payment_handlers
 from app.infra.outbound.client import OutboundClient
 from app.infra.process import App
 from app.infra.redis import REDIS_ERRORS
@@ -19,7 +21,8 @@ from workers.process import current
 @cache
 def _handlers() -> Mapping[str, Handler]:
     app = current().app
-    return handlers(app, OutboundClient(loopback=app.settings.environment == "local"))
+    sender = OutboundClient(loopback=app.settings.environment == "local")
+    return {**handlers(app, sender), **payment_handlers(app, SandboxPayments())}
 
 
 async def _drain(app: App, queue: str, shard: int, holder: str) -> None:

@@ -29,7 +29,7 @@ where a.posted <> (
 """
 _DEPLOYMENTS = """
 select s.name, d.status || coalesce(': ' || left(d.status_reason, 60), '') as status,
-       a.id as account_id, a.currency, c.posted as cash, portfolio_equity(a.id) as equity
+       a.id as account_id, a.currency, c.posted + c.receivable - c.payable as cash, portfolio_equity(a.id) as equity
 from deployments d
 join strategies s on s.tenant_id = d.tenant_id and s.id = d.strategy_id
 join accounts a on a.tenant_id = d.tenant_id and a.id = d.account_id

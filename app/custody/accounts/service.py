@@ -148,13 +148,6 @@ async def get_account(tx: Tx, account_id: UUID) -> Account:
     return account
 
 
-class TenantAccounts:
-    """Whether an account is there: tenancy's port `Accounts`."""
-
-    async def check(self, tx: Tx, account_id: UUID) -> None:
-        await get_account(tx, account_id)
-
-
 async def list_accounts(tx: Tx, cursor: Cursor, *, client_id: UUID | None = None) -> Slice[Account]:
     """One page of the tenant's accounts that the caller's key may see, newest first; of one client if named."""
     return cursor.cut(await repository.accounts(tx, cursor, _mode(tx), client_id))

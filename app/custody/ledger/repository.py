@@ -4,18 +4,21 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import text
+from sqlalchemy import and_, text
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import col, select
 
 from app.custody.ledger.domain import AccountKind, Leg, Slot
-from app.custody.ledger.tables import LedgerAccount
+from app.custody.ledger.tables import LedgerAccount, LedgerBreak, LedgerEntry, LedgerTransaction
 from app.infra.database import Tx
 from app.kernel.errors import DomainError, Kind
+from app.kernel.ids import uuid7
+from app.web.cursors import Cursor
 
 _OPEN_BOOKS = text("SELECT ledger_open_books(cast(:account AS uuid), :currency)")
 _POST = text(
@@ -23,9 +26,23 @@ _POST = text(
     "cast(:accounts AS uuid[]), cast(:amounts AS bigint[]), cast(:details AS jsonb))"
 )
 _CHART = text(
-    "SELECT id, kind, currency, account_id, shard FROM ledger_accounts WHERE tenant_id = cast(:tenant AS uuid) "
+    "SELECT id, kind, currency, account_id, shard, head FROM ledger_accounts WHERE tenant_id = cast(:tenant AS uuid) "
     "AND currency = ANY (cast(:currencies AS text[])) "
     "AND (account_id IS NULL OR account_id = ANY (cast(:owners AS uuid[])))"
+)
+_HOLD_SETTLED = text("SELECT ledger_hold_settled(cast(:hold AS uuid), cast(:account AS uuid), :amount)")
+_VOID = text("SELECT ledger_void(cast(:hold AS uuid))")
+_PAY_OUT = text(
+    "SELECT ledger_pay_out_held(cast(:hold AS uuid), cast(:account AS uuid), :amount, cast(:id AS uuid), :key, "
+    "cast(:effective_at AS timestamptz), cast(:details AS jsonb))"
+)
+_SEGREGATION = text("SELECT * FROM ledger_segregation()")
+_LEGS = text(
+    "SELECT e.transaction_id, e.ledger_account_id, e.amount, e.balance_after, a.kind, a.currency, a.account_id, "
+    "a.head, a.instrument_id FROM ledger_entries e "
+    "JOIN ledger_accounts a ON a.tenant_id = e.tenant_id AND a.id = e.ledger_account_id "
+    "WHERE e.tenant_id = cast(:tenant AS uuid) AND e.transaction_id = ANY (cast(:ids AS uuid[])) "
+    "ORDER BY e.transaction_id, e.amount, e.ledger_account_id"
 )
 _CHECK = text("SELECT * FROM ledger_check()")
 
@@ -35,7 +52,11 @@ _FAILURES = {
     "MD003": ("idempotency_key_reused", Kind.CONFLICT, "This key was used for something else; use a new one."),
     "MD004": ("currency_mismatch", Kind.INVALID, "The account keeps its books in another currency."),
     "MD005": ("ledger_account_not_found", Kind.NOT_FOUND, "A ledger account of this transaction does not exist."),
-    "MD006": ("invalid_posting", Kind.INVALID, "Two or more legs, each account once, amounts of 1 to 10^15."),
+    "MD006": (
+        "invalid_posting",
+        Kind.INVALID,
+        "Two or more legs of money, each account once, of 1 to 10^15 each.",
+    ),
     "22003": ("amount_out_of_range", Kind.INVALID, "A balance would leave the range of 64 bits."),
 }
 
@@ -99,7 +120,7 @@ async def resolve(tx: Tx, legs: Sequence[Leg]) -> list[tuple[UUID, int]]:
         "owners": [leg.slot.account_id for leg in legs if leg.slot.account_id is not None],
     }
     rows = await tx.execute(_CHART, parameters)
-    ids = {Slot(AccountKind(r.kind), r.currency, r.account_id, r.shard): r.id for r in rows}
+    ids = {Slot(AccountKind(r.kind), r.currency, r.account_id, r.shard, r.head): r.id for r in rows}
     missing = [leg.slot for leg in legs if leg.slot not in ids]
     if missing:
         raise DomainError(
@@ -123,6 +144,91 @@ async def cash_accounts(tx: Tx, account_id: UUID) -> Sequence[LedgerAccount]:
             .execution_options(populate_existing=True)
         )
     ).all()
+    return found
+
+
+async def hold_settled(tx: Tx, hold_id: UUID, account_id: UUID, amount: int) -> None:
+    with domain_errors():
+        await tx.execute(_HOLD_SETTLED, {"hold": hold_id, "account": account_id, "amount": amount})
+
+
+async def void(tx: Tx, hold_id: UUID) -> None:
+    with domain_errors():
+        await tx.execute(_VOID, {"hold": hold_id})
+
+
+async def pay_out_held(
+    tx: Tx, hold_id: UUID, account_id: UUID, amount: int, *, key: str, effective_at: datetime, details: dict[str, Any]
+) -> UUID:
+    parameters = {
+        "hold": hold_id,
+        "account": account_id,
+        "amount": amount,
+        "id": uuid7(),
+        "key": key,
+        "effective_at": effective_at,
+        "details": json.dumps(details),
+    }
+    with domain_errors():
+        posted: UUID = (await tx.execute(_PAY_OUT, parameters)).scalar_one()
+    return posted
+
+
+async def segregation_rows(tx: Tx) -> Sequence[dict[str, Any]]:
+    return [dict(row) for row in (await tx.execute(_SEGREGATION)).mappings()]
+
+
+async def legs_of(tx: Tx, transaction_ids: Sequence[UUID]) -> Sequence[Any]:
+    """The legs of these transactions, by transaction."""
+    return (await tx.execute(_LEGS, {"tenant": tx.tenant_id, "ids": list(transaction_ids)})).all()
+
+
+async def transactions(tx: Tx, cursor: Cursor, account_id: UUID | None) -> Sequence[LedgerTransaction]:
+    """One row more than the page; of one trading account, or of all."""
+    statement = select(LedgerTransaction).where(col(LedgerTransaction.tenant_id) == tx.tenant_id)
+    if account_id is not None:
+        own = select(col(LedgerEntry.transaction_id)).join(
+            LedgerAccount,
+            and_(
+                col(LedgerAccount.tenant_id) == col(LedgerEntry.tenant_id),
+                col(LedgerAccount.id) == col(LedgerEntry.ledger_account_id),
+            ),
+        )
+        own = own.where(col(LedgerEntry.tenant_id) == tx.tenant_id, col(LedgerAccount.account_id) == account_id)
+        statement = statement.where(col(LedgerTransaction.id).in_(own))
+    return (await tx.scalars(cursor.apply(cast(Any, statement), col(LedgerTransaction.id)))).all()
+
+
+async def by_key(tx: Tx, key: str) -> LedgerTransaction | None:
+    statement = select(LedgerTransaction).where(
+        col(LedgerTransaction.tenant_id) == tx.tenant_id, col(LedgerTransaction.idempotency_key) == key
+    )
+    found: LedgerTransaction | None = (await tx.scalars(statement)).one_or_none()
+    return found
+
+
+async def insert_break(tx: Tx, values: dict[str, Any]) -> bool:
+    """False when the same was opened before."""
+    statement = insert(LedgerBreak).values(values).on_conflict_do_nothing().returning(col(LedgerBreak.id))
+    return (await tx.execute(statement)).first() is not None
+
+
+async def breaks(tx: Tx, cursor: Cursor, status: str | None) -> Sequence[LedgerBreak]:
+    """One row more than the page."""
+    statement = select(LedgerBreak).where(col(LedgerBreak.tenant_id) == tx.tenant_id)
+    if status is not None:
+        statement = statement.where(col(LedgerBreak.status) == status)
+    return (await tx.scalars(cursor.apply(cast(Any, statement), col(LedgerBreak.id)))).all()
+
+
+async def lock_break(tx: Tx, break_id: UUID) -> LedgerBreak | None:
+    statement = (
+        select(LedgerBreak)
+        .where(col(LedgerBreak.tenant_id) == tx.tenant_id, col(LedgerBreak.id) == break_id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    found: LedgerBreak | None = (await tx.scalars(statement)).one_or_none()
     return found
 
 

@@ -16,8 +16,10 @@ from app.infra.columns import TenantRow, bigint, jsonb, tenant_foreign_key, utc,
 class LedgerAccount(TenantRow, table=True):
     """One account of the chart: of a trading account (`account_id`), or the tenant's own in `shard`s.
 
-    `posted - pending_out` is what is available. It may fall below `floor_minor` only by a fact that happened outside
-    (a fill, a dividend owed): `overdrawn` then says by how much.
+    `currency` is XXX (ISO 4217: none) where units of `instrument_id` are counted. A client's cash also carries what its
+    `client_receivable` and `client_payable` stand at, so that one row, locked, answers what there is:
+    `posted + receivable - payable - pending_out` can be traded with. That may fall below `floor_minor` only by a fact
+    that happened outside (a fill, a dividend owed): `overdrawn` then says by how much.
     """
 
     __tablename__ = "ledger_accounts"
@@ -27,41 +29,64 @@ class LedgerAccount(TenantRow, table=True):
             "tenant_id",
             "account_id",
             "kind",
+            "instrument_id",
             unique=True,
             postgresql_where=text("account_id IS NOT NULL"),
+            postgresql_nulls_not_distinct=True,
         ),
         Index(
             "ledger_accounts_pooled_idx",
             "tenant_id",
             "kind",
             "currency",
+            "head",
             "shard",
+            "instrument_id",
             unique=True,
             postgresql_where=text("account_id IS NULL"),
+            postgresql_nulls_not_distinct=True,
         ),
         ForeignKeyConstraint(["tenant_id"], ["tenants.tenant_id"]),
         tenant_foreign_key(["account_id"], "accounts"),
         CheckConstraint(
-            "kind IN ('client_cash', 'omnibus_bank', 'clearing', 'charges', 'suspense', 'firm_bank', 'firm_income')",
+            "kind IN ('client_cash', 'client_receivable', 'client_payable', 'client_securities', 'omnibus_bank', "
+            "'depository', 'clearing', 'charges', 'taxes', 'suspense', 'firm_bank', 'firm_income')",
             name="kind",
         ),
-        CheckConstraint("(account_id IS NOT NULL) = (kind = 'client_cash')", name="owner"),
+        CheckConstraint(
+            "(account_id IS NOT NULL) = "
+            "(kind IN ('client_cash', 'client_receivable', 'client_payable', 'client_securities'))",
+            name="owner",
+        ),
+        CheckConstraint(
+            "(instrument_id IS NOT NULL) = (kind IN ('client_securities', 'depository')) "
+            "AND (instrument_id IS NOT NULL) = (currency = 'XXX')",
+            name="unit",
+        ),
+        CheckConstraint("head = '' OR kind IN ('charges', 'taxes')", name="head"),
         CheckConstraint("(book = 'firm') = (kind IN ('firm_bank', 'firm_income'))", name="firm"),
         CheckConstraint("book IN ('client', 'firm')", name="book"),
         CheckConstraint("shard BETWEEN 0 AND 63", name="shard"),
         CheckConstraint("pending_out >= 0", name="pending_out"),
         CheckConstraint("overdrawn >= 0", name="overdrawn"),
-        CheckConstraint("posted - pending_out + overdrawn >= floor_minor", name="floor"),
+        CheckConstraint("receivable >= 0 AND payable >= 0", name="unsettled"),
+        CheckConstraint("kind = 'client_cash' OR (receivable = 0 AND payable = 0)", name="mirror"),
+        CheckConstraint("posted + receivable - payable - pending_out + overdrawn >= floor_minor", name="floor"),
+        ForeignKeyConstraint(["instrument_id"], ["instruments.id"]),
         {"info": {"app": "SELECT", "ledger": "SELECT, INSERT, UPDATE"}},
     )
 
     account_id: UUID | None = None
+    instrument_id: UUID | None = None
     kind: str
     book: str
     currency: str
+    head: str = ""
     shard: int = Field(default=0, sa_type=SmallInteger)
     posted: int = bigint(default=0)
     pending_out: int = bigint(default=0)
+    receivable: int = bigint(default=0)
+    payable: int = bigint(default=0)
     overdrawn: int = bigint(default=0)
     floor_minor: int | None = bigint(nullable=True)
     version: int = bigint(default=0)
@@ -75,8 +100,8 @@ class LedgerTransaction(TenantRow, table=True):
     __table_args__ = (
         UniqueConstraint("tenant_id", "idempotency_key"),
         CheckConstraint(
-            "kind IN ('funding', 'deposit', 'withdrawal', 'transfer', 'fill', 'charge', 'dividend', 'split_cash', "
-            "'settlement', 'reversal', 'adjustment')",
+            "kind IN ('funding', 'deposit', 'withdrawal', 'transfer', 'fill', 'charge', 'dividend', 'split', "
+            "'split_cash', 'settlement', 'reversal', 'adjustment')",
             name="kind",
         ),
         {"info": {"app": "SELECT", "ledger": "SELECT, INSERT"}},
@@ -129,3 +154,41 @@ class LedgerHold(TenantRow, table=True):
     state: str = "pending"
     created_at: datetime = utc_now_column()
     closed_at: datetime | None = utc(nullable=True)
+
+
+class LedgerBreak(TenantRow, table=True):
+    """A difference between what the ledger expects and what somebody outside says. Never adjusted by itself.
+
+    `suspense_minor` is what of it was posted to suspense. `owner_id` is the person who looks into it.
+    """
+
+    __tablename__ = "ledger_breaks"
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "source", "reference", "kind"),
+        Index("ledger_breaks_open_idx", "tenant_id", "id", postgresql_where=text("status = 'open'")),
+        tenant_foreign_key(["account_id"], "accounts"),
+        ForeignKeyConstraint(["instrument_id"], ["instruments.id"]),
+        CheckConstraint(
+            "kind IN ('wrong_amount', 'unidentified', 'unexpected', 'overdue', 'difference')",
+            name="kind",
+        ),
+        CheckConstraint("status IN ('open', 'resolved')", name="status"),
+        CheckConstraint("(status = 'resolved') = (resolved_at IS NOT NULL AND reason IS NOT NULL)", name="resolved"),
+        {"info": {"app": "SELECT, INSERT, UPDATE (status, owner_id, reason, resolved_at, resolved_by)"}},
+    )
+
+    kind: str
+    source: str
+    reference: str
+    account_id: UUID | None = None
+    instrument_id: UUID | None = None
+    currency: str
+    expected_minor: int = bigint()
+    actual_minor: int = bigint()
+    suspense_minor: int = bigint(default=0)
+    status: str = "open"
+    owner_id: UUID | None = None
+    reason: str | None = None
+    opened_at: datetime = utc()
+    resolved_at: datetime | None = utc(nullable=True)
+    resolved_by: UUID | None = None

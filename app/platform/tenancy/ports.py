@@ -68,10 +68,14 @@ class Holdings(Protocol):
 
 
 class Accounts(Protocol):
-    """The tenant's accounts."""
+    """The tenant's accounts, and their ledger."""
 
     async def check(self, tx: Tx, account_id: UUID) -> None:
         """Raises `account_not_found`, for another tenant's as for one that never was."""
+        ...
+
+    async def check_transaction(self, tx: Tx, transaction_id: UUID) -> None:
+        """Raises `ledger_transaction_not_found`, likewise."""
         ...
 
 

@@ -1,18 +1,23 @@
-"""`/v1/positions`."""
+"""`/v1/positions` and `/v1/accounts/{id}/statement`."""
 
-from typing import Annotated
+import asyncio
+from datetime import datetime
+from typing import Annotated, Literal
 
-from fastapi import Depends, Query
+from fastapi import Depends, Query, Response
 
 from app.kernel.ids import decode_id
 from app.trading.portfolio import service
-from app.trading.portfolio.schemas import PositionOut
+from app.trading.portfolio.schemas import PositionOut, StatementOut
 from app.web.auth import requires
+from app.web.context import now
+from app.web.models import Day
 from app.web.pagination import Page, Paged
 from app.web.routing import ApiRouter
 from app.web.transaction import OpenTx
 
 router = ApiRouter(prefix="/v1/positions", tags=["Portfolio"])
+statements = ApiRouter(prefix="/v1/accounts/{id}/statement", tags=["Accounts"])
 
 
 @router.get("", summary="List open positions", dependencies=[Depends(requires("positions:read"))])
@@ -30,3 +35,39 @@ async def list_all(
         deployment_id=None if deployment_id is None else decode_id("dep", deployment_id, param="deployment_id"),
     )
     return Page.of(found.map(PositionOut.of))
+
+
+@statements.get(
+    "",
+    summary="Retrieve a statement of account",
+    dependencies=[Depends(requires("accounts:read"))],
+    response_model=StatementOut,
+    responses={
+        200: {
+            "content": {
+                "text/csv": {"schema": {"type": "string"}},
+                "application/pdf": {"schema": {"type": "string", "format": "binary"}},
+            }
+        }
+    },
+)
+async def retrieve_statement(
+    id: str,
+    tx: OpenTx,
+    at: Annotated[datetime, Depends(now)],
+    first: Annotated[Day, Query(alias="from", description="The first day, in the market's time zone.")],
+    last: Annotated[Day, Query(alias="to", description="The last day; a year at most.")],
+    form: Annotated[
+        Literal["json", "csv", "pdf"], Query(alias="format", description="`pdf` is one to send to a client.")
+    ] = "json",
+) -> StatementOut | Response:
+    """Opening, every movement, closing and holdings, proven against the ledger."""
+    found = await service.statement_of(tx, decode_id("acc", id), first=first, last=last, now=at)
+    name = f'attachment; filename="statement-{first}-{last}.{form}"'
+    if form == "csv":
+        csv = service.statement_csv(found)
+        return Response(csv, media_type="text/csv; charset=utf-8", headers={"Content-Disposition": name})
+    if form == "pdf":
+        pdf = await asyncio.to_thread(service.statement_pdf, found)
+        return Response(pdf, media_type="application/pdf", headers={"Content-Disposition": name})
+    return StatementOut.of(found)

@@ -1,11 +1,13 @@
-"""Positions as the API shows them."""
+"""Positions and statements as the API shows them."""
+
+from datetime import date, datetime
 
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
 from app.kernel.ids import encode_id
 from app.kernel.money import currency_exponent, format_scaled, format_trimmed
-from app.trading.portfolio.service import Holding
+from app.trading.portfolio.service import Holding, Statement
 from app.web.models import ApiModel
 
 _EXAMPLE: JsonDict = {
@@ -60,4 +62,105 @@ class PositionOut(ApiModel):
             unrealised=None if value is None else format_scaled(value - row.cost_minor, money),
             realised=format_scaled(row.realised_minor, money),
             currency=scale.currency,
+        )
+
+
+class MovementOut(ApiModel):
+    """One ledger transaction that moved the account's cash by trade date."""
+
+    transaction_id: str
+    at: datetime = Field(description="Market time.")
+    kind: str
+    description: str
+    amount: str = Field(description="Above zero: received.")
+    balance: str = Field(description="What there was after it.")
+
+
+class HeldOut(ApiModel):
+    """Units of one instrument at the end of the period."""
+
+    instrument_id: str
+    isin: str
+    symbol: str
+    settled: str
+    to_settle: str = Field(description="Traded, not settled by then.")
+
+
+class StatementOut(ApiModel):
+    """A statement of account. `opening` plus all movements is `closing`; both are proven against the ledger."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "account_id": "acc_01kpx4t8yhe6rb2y6x3v1m9d0c",
+                    "currency": "INR",
+                    "first_day": "2026-04-01",
+                    "last_day": "2026-04-30",
+                    "time_zone": "Asia/Kolkata",
+                    "opening": "0.00",
+                    "movements": [
+                        {
+                            "transaction_id": "ltx_01kpx4t8yhe6rb2y6x3v1m9d0c",
+                            "at": "2026-04-02T04:12:00Z",
+                            "kind": "deposit",
+                            "description": "Deposit",
+                            "amount": "2500.00",
+                            "balance": "2500.00",
+                        }
+                    ],
+                    "closing": "2500.00",
+                    "settled": "2500.00",
+                    "holdings": [],
+                }
+            ]
+        }
+    )
+
+    account_id: str
+    currency: str
+    first_day: date
+    last_day: date
+    time_zone: str = Field(description="Whose days these are.")
+    opening: str
+    movements: list[MovementOut]
+    closing: str = Field(description="By trade date.")
+    settled: str = Field(description="What of it was settled cash.")
+    holdings: list[HeldOut]
+
+    @classmethod
+    def of(cls, statement: Statement) -> "StatementOut":
+        def money(minor: int) -> str:
+            return format_scaled(minor, currency_exponent(statement.currency))
+
+        return cls(
+            account_id=encode_id("acc", statement.account_id),
+            currency=statement.currency,
+            first_day=statement.first,
+            last_day=statement.last,
+            time_zone=statement.zone,
+            opening=money(statement.opening),
+            movements=[
+                MovementOut(
+                    transaction_id=encode_id("ltx", one.id),
+                    at=one.at,
+                    kind=one.kind,
+                    description=one.description,
+                    amount=money(one.amount),
+                    balance=money(one.balance),
+                )
+                for one in statement.movements
+            ],
+            closing=money(statement.closing),
+            settled=money(statement.settled),
+            holdings=[
+                HeldOut(
+                    instrument_id=encode_id("ins", one.instrument.id),
+                    isin=one.instrument.isin,
+                    symbol=one.instrument.symbol,
+                    settled=format_trimmed(one.settled, one.instrument.qty_exp),
+                    to_settle=format_trimmed(one.waiting, one.instrument.qty_exp),
+                )
+                for one in statement.holdings
+            ],
         )

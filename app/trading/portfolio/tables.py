@@ -1,9 +1,9 @@
 """Decides what is stored of a position: the state of the one reducer, per account, deployment and instrument."""
 
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, text
 
 from app.infra.columns import TenantRow, bigint, tenant_foreign_key, utc, utc_now_column
 
@@ -54,3 +54,47 @@ class PositionAction(TenantRow, table=True):
     cash_minor: int = bigint()
     effective_at: datetime = utc()
     recorded_at: datetime = utc_now_column()
+
+
+class Settlement(TenantRow, table=True):
+    """What an account's trades of one day in one instrument settle to: a row of calendar work, and once it is settled
+    the ledger transaction of the same id. `due_at` is read from the calendar anew when it has come."""
+
+    __tablename__ = "settlements"
+    __table_args__ = (
+        Index(
+            "settlements_pending_idx",
+            "tenant_id",
+            "account_id",
+            "instrument_id",
+            "trade_day",
+            unique=True,
+            postgresql_where=text("state = 'pending'"),
+        ),
+        Index("settlements_due_idx", "feed", "due_at", postgresql_where=text("state = 'pending'")),
+        tenant_foreign_key(["account_id"], "accounts"),
+        ForeignKeyConstraint(["instrument_id"], ["instruments.id"]),
+        CheckConstraint("state IN ('pending', 'settled')", name="state"),
+        CheckConstraint("(state = 'settled') = (settled_at IS NOT NULL)", name="settled"),
+        CheckConstraint("receivable_minor >= 0 AND payable_minor >= 0", name="amounts"),
+        {
+            "info": {
+                "app": "SELECT, INSERT, UPDATE (due_at, receivable_minor, payable_minor, cash_minor, quantity, state, "
+                "settled_at)",
+                "dispatch": "SELECT",
+            }
+        },
+    )
+
+    account_id: UUID
+    instrument_id: UUID
+    feed: str
+    trade_day: date
+    due_at: datetime = utc()
+    receivable_minor: int = bigint()
+    payable_minor: int = bigint()
+    cash_minor: int = bigint()
+    quantity: int = bigint()
+    state: str = "pending"
+    settled_at: datetime | None = utc(nullable=True)
+    created_at: datetime = utc_now_column()

@@ -1,5 +1,6 @@
 """Fresh tenants and accounts for each test."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -98,9 +99,18 @@ class Books:
         release: int | None = None,
         currency: str = "USD",
     ) -> asyncpg.Record:
+        """A fill whose charges are all brokerage."""
         sql = "select * from ledger_settle_fill($1, $2, $3, $4, $5, $6, $7, $8, '{}')"
-        found = await self.call(sql, fill or uuid7(), account, currency, cash, charges, order, release, NOW)
+        heads = json.dumps({"brokerage": charges} if charges else {})
+        found = await self.call(sql, fill or uuid7(), account, currency, cash, heads, order, release, NOW)
         return found[0]
+
+    async def mature(self, account: UUID, cash: int, charges: int, *, settlement: UUID | None = None) -> bool:
+        """The settlement of such a fill, without securities."""
+        sql = "select ledger_settle_trades($1, $2, $3, $4, $5, null, 0, $6, '{}')"
+        net = cash - charges
+        done: bool = await self.value(sql, settlement or uuid7(), account, max(net, 0), max(-net, 0), cash, NOW)
+        return done
 
     async def available(self, account: UUID) -> int:
         return int(await self.value("select ledger_available($1)", account))

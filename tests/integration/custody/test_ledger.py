@@ -1,5 +1,6 @@
 """The ledger's functions in PostgreSQL: what they post, what they refuse, what cannot be changed afterwards."""
 
+import json
 from uuid import UUID
 
 import asyncpg
@@ -13,8 +14,9 @@ from app.custody.ledger.domain import (
     TransactionKind,
     client_cash,
     fill_entries,
+    head_kind,
     reversal_entries,
-    shard_of,
+    settlement_entries,
 )
 from app.infra.database import Database
 from app.kernel.errors import DomainError
@@ -32,7 +34,9 @@ async def refused(books: Books, sql: str, *arguments: object) -> str:
 
 
 async def cash_of(books: Books, account: UUID) -> UUID:
-    found: UUID = await books.value("select id from ledger_accounts where account_id = $1", account)
+    found: UUID = await books.value(
+        "select id from ledger_accounts where account_id = $1 and kind = 'client_cash'", account
+    )
     return found
 
 
@@ -42,6 +46,8 @@ async def pool_account(books: Books, kind: str, currency: str = "USD", shard: in
     return found
 
 
+CASH = "from ledger_accounts where account_id = $1 and kind = 'client_cash'"
+FILL = "select * from ledger_settle_fill($1, $2, $3, $4, $5, null, null, now(), '{}')"
 POST = "select ledger_post($1, $2, $3, $4, $5, $6, $7, '{}')"
 
 
@@ -52,33 +58,23 @@ async def test_a_funded_account_shows_its_opening_balance_and_the_bank_holds_it(
     assert [(b.currency, b.posted, b.held, b.available) for b in shown] == [("USD", 100_000_00, 0, 100_000_00)]
     proof = (await books.check())["USD"]
     assert proof.client_liabilities == proof.omnibus_bank == 100_000_00
-    assert (proof.entries, proof.accounts) == (2, 19)
+    assert (proof.entries, proof.accounts) == (2, 13)
 
 
 async def test_what_clients_own_equals_the_omnibus_account_once_trades_are_settled(books: Books) -> None:
     first, second = await books.open(50_000), await books.open(30_000)
-    await books.settle(first, -20_000, 100)
-    await books.settle(second, 5_000, 50)
-    async with books.tx() as tx:
-        for account, cash, charges in ((first, -20_000, 100), (second, 5_000, 50)):
-            shard = shard_of(account)
-            bank = Slot(AccountKind.OMNIBUS_BANK, "USD")
-            await service.post(
-                tx,
-                TransactionKind.SETTLEMENT,
-                (
-                    Leg(Slot(AccountKind.CLEARING, "USD", shard=shard), cash),
-                    Leg(Slot(AccountKind.CHARGES, "USD", shard=shard), -charges),
-                    Leg(bank, charges - cash),
-                ),
-                idempotency_key=f"settle:{account}",
-                effective_at=NOW,
-            )
+    for account, cash, charges in ((first, -20_000, 100), (second, 5_000, 50)):
+        await books.settle(account, cash, charges)
+    assert (await books.check())["USD"].clearing == 15_000
+    for account, cash, charges in ((first, -20_000, 100), (second, 5_000, 50)):
+        assert await books.mature(account, cash, charges)
     proof = (await books.check())["USD"]
-    assert proof.client_liabilities == proof.omnibus_bank == 50_000 + 30_000 - 20_100 + 4_950
+    assert (proof.clearing, proof.charges) == (0, 150)
+    assert proof.client_liabilities == 50_000 + 30_000 - 20_100 + 4_950
+    assert proof.omnibus_bank == proof.client_liabilities + proof.charges
 
 
-async def test_a_fill_posts_cash_clearing_and_charges_and_uses_up_its_hold(books: Books) -> None:
+async def test_a_fill_posts_what_is_unsettled_clearing_and_charges_and_uses_up_its_hold(books: Books) -> None:
     account, order = await books.open(100_000), uuid7()
     assert await books.hold(order, account, 30_500) == 69_500
     half = await books.settle(account, -15_000, 100, order=order, release=15_250)
@@ -91,16 +87,35 @@ async def test_a_fill_posts_cash_clearing_and_charges_and_uses_up_its_hold(books
     assert (proof.clearing, proof.charges) == (30_000, 200)
 
 
-async def test_the_posted_legs_of_a_fill_are_those_of_the_domain(books: Books) -> None:
-    account, fill = await books.open(), uuid7()
-    await books.settle(account, -20_000, 35, fill=fill)
+async def legs_of(books: Books, transaction: UUID) -> set[Leg]:
     rows = await books.call(
-        "select a.kind, a.currency, a.account_id, a.shard, e.amount from ledger_entries e "
-        "join ledger_accounts a on a.id = e.ledger_account_id where e.transaction_id = $1",
-        fill,
+        "select a.kind, a.currency, a.account_id, a.shard, a.head, e.amount from ledger_entries e "
+        "join ledger_accounts a on a.id = e.ledger_account_id where e.transaction_id = $1 and a.currency <> 'XXX'",
+        transaction,
     )
-    posted = {Leg(Slot(AccountKind(r["kind"]), r["currency"], r["account_id"], r["shard"]), r["amount"]) for r in rows}
-    assert posted == set(fill_entries(account, cash=Money(-20_000, "USD"), charges=Money(35, "USD")))
+    return {
+        Leg(Slot(AccountKind(r["kind"]), r["currency"], r["account_id"], r["shard"], r["head"]), r["amount"])
+        for r in rows
+    }
+
+
+@pytest.mark.parametrize("cash", [-20_000, 20_000])
+async def test_the_posted_legs_of_a_fill_and_its_settlement_are_those_of_the_domain(books: Books, cash: int) -> None:
+    account, fill, settlement = await books.open(), uuid7(), uuid7()
+    heads = {"brokerage": 20, "stt": 10, "gst": 4, "exchange": 0, "sebi": 1}
+    await books.call(FILL, fill, account, "USD", cash, json.dumps(heads))
+    expected = fill_entries(account, cash=Money(cash, "USD"), heads=heads)
+    assert await legs_of(books, fill) == set(expected)
+    assert {leg.slot.kind for leg in expected if leg.slot.head in ("stt", "gst")} == {AccountKind.TAXES}
+    await books.mature(account, cash, 35, settlement=settlement)
+    unsettled = {"receivable": max(cash - 35, 0), "payable": max(35 - cash, 0)}
+    assert await legs_of(books, settlement) == set(settlement_entries(account, cash=Money(cash, "USD"), **unsettled))
+    await books.check()
+
+
+@pytest.mark.parametrize("head", ["brokerage", "stt", "ctt", "stamp", "gst", "sebi", "exchange", "finra_taf"])
+async def test_a_head_is_a_tax_for_the_database_as_for_the_domain(books: Books, head: str) -> None:
+    assert await books.value("select ledger_head_kind($1)", head) == head_kind(head)
 
 
 async def test_a_repeated_fill_changes_nothing_and_says_so(books: Books) -> None:
@@ -133,10 +148,10 @@ async def test_a_fill_is_recorded_even_when_it_overdraws_and_entries_then_stop(b
     settled = await books.settle(account, -1_040, 5, order=order)
     assert (settled["posted"], settled["available"]) == (-45, -45)
     assert await refused(books, "select ledger_hold($1, $2, 1)", uuid7(), account) == "MD001"
-    assert await books.value("select overdrawn from ledger_accounts where account_id = $1", account) == 45
+    assert await books.value(f"select overdrawn {CASH}", account) == 45
     await books.check()
     await books.settle(account, 50, 0)
-    assert await books.value("select overdrawn from ledger_accounts where account_id = $1", account) == 0
+    assert await books.value(f"select overdrawn {CASH}", account) == 0
     assert await books.hold(uuid7(), account, 5) == 0
     await books.check()
 
@@ -203,7 +218,7 @@ async def test_malformed_postings_are_refused(books: Books) -> None:
     account, euros = await books.open(1_000), await books.open(1_000, currency="INR")
     cash, other = await cash_of(books, account), await cash_of(books, euros)
     bank = await pool_account(books, "omnibus_bank")
-    firm = await books.value("select ledger_open_account('firm_bank', null, 'USD', 0::smallint, null)")
+    firm = await books.value("select ledger_open_firm('firm_bank', 'USD')")
 
     async def answer(legs: list[UUID], amounts: list[int | None]) -> str:
         return await refused(books, POST, uuid7(), "deposit", str(uuid7()), "f", NOW, legs, amounts)
@@ -224,10 +239,9 @@ async def test_malformed_postings_are_refused(books: Books) -> None:
 
 async def test_a_fill_in_another_currency_or_of_an_unknown_account_is_refused(books: Books) -> None:
     account = await books.open(1_000)
-    sql = "select * from ledger_settle_fill($1, $2, $3, $4, 0, null, null, now(), '{}')"
-    assert await refused(books, sql, uuid7(), account, "INR", -5) == "MD004"
-    assert await refused(books, sql, uuid7(), uuid7(), "USD", -5) == "MD005"
-    assert await refused(books, sql, uuid7(), account, "USD", 10**15 + 1) == "MD006"
+    assert await refused(books, FILL, uuid7(), account, "INR", -5, "{}") == "MD004"
+    assert await refused(books, FILL, uuid7(), uuid7(), "USD", -5, "{}") == "MD005"
+    assert await refused(books, FILL, uuid7(), account, "USD", 10**15 + 1, "{}") == "MD006"
     assert await refused(books, "select ledger_open_books($1, 'INR')", account) == "MD004"
 
 
@@ -283,8 +297,9 @@ async def test_another_tenant_finds_no_account_hold_or_key(database: Database, b
         await stranger.settle(account, 100, 0)
     assert await stranger.void(order) == 0
     assert await stranger.value("select ledger_available($1)", account) is None
-    opening = "select ledger_open_account('client_cash', $1, 'USD', 0::smallint, 0)"
-    assert await refused(stranger, opening, account) == "23503"
+    assert await refused(stranger, "select ledger_open_books($1, 'USD')", account) == "23503"
+    mature = "select ledger_settle_trades($1, $2, 1, 0, 1, null, 0, now(), '{}')"
+    assert await refused(stranger, mature, uuid7(), account) == "MD005"
     assert await stranger.hold(order, own, 5) == 495
     assert (await books.check())["USD"].client_liabilities == 1_000
     assert (await stranger.check())["USD"].client_liabilities == 500
@@ -340,6 +355,7 @@ async def test_the_owner_cannot_rewrite_history(books: Books, custody_urls: Urls
         ("update ledger_accounts set posted = posted + 1 where kind = 'client_cash'", "segregation_difference"),
         ("update ledger_accounts set pending_out = 5 where kind = 'client_cash'", "hold_mismatches"),
         ("update ledger_accounts set overdrawn = 5 where kind = 'client_cash'", "over_held"),
+        ("update ledger_accounts set receivable = 5 where kind = 'client_cash'", "balance_mismatches"),
         ("update ledger_accounts set version = 9 where kind = 'client_cash'", "balance_mismatches"),
     ],
 )

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.asyncio
 async def test_concurrent_withdrawals_of_7_from_1000_succeed_exactly_142_times(books: Books) -> None:
     account = await books.open(1_000)
     bank = await books.value("select id from ledger_accounts where kind = 'omnibus_bank'")
-    cash = await books.value("select id from ledger_accounts where account_id = $1", account)
+    cash = await books.value("select id from ledger_accounts where account_id = $1 and kind = 'client_cash'", account)
 
     async def withdraw(turn: int) -> str:
         legs = [cash, bank] if turn % 2 else [bank, cash]
@@ -128,7 +128,10 @@ async def test_transactions_that_settle_fills_of_many_accounts_do_not_deadlock(
             await connection.execute("select ledger_lock($1)", order)
             for account in order:
                 await connection.execute(
-                    "select ledger_settle_fill($1, $2, 'USD', -10, 1, null, null, $3, '{}')", uuid7(), account, NOW
+                    "select ledger_settle_fill($1, $2, 'USD', -10, '{\"brokerage\": 1}', null, null, $3, '{}')",
+                    uuid7(),
+                    account,
+                    NOW,
                 )
 
     await asyncio.gather(*(batch(turn) for turn in range(48)))

@@ -35,7 +35,11 @@ EXAMPLES: dict[tuple[str, str], str] = {
     ("fills", "side"): "buy",
     ("instruments", "currency"): "USD",
     ("instruments", "price_exp"): "4",
-    ("ledger_accounts", "currency"): "USD",
+    ("ledger_accounts", "currency"): "XXX",
+    ("ledger_accounts", "head"): "",
+    ("ledger_accounts", "kind"): "client_securities",
+    ("ledger_breaks", "currency"): "USD",
+    ("payments", "currency"): "USD",
     ("plans", "terms"): json.dumps(TERMS),
     ("mail_requests", "available_at"): "2099-01-05T09:15:00Z",  # or a gateway of these tests would take and delete it
     ("sweep_results", "document"): _EMPTY,

@@ -30,6 +30,9 @@ class AnySubject:
     async def check(self, tx: Tx, subject_id: UUID) -> None:
         pass
 
+    async def check_transaction(self, tx: Tx, transaction_id: UUID) -> None:
+        pass
+
 
 ANY = AnySubject()
 

@@ -28,6 +28,7 @@ from app.platform.tenancy.service import create_tenant
 from app.trading.brokers.ports import Broker
 from app.trading.orders.service import Desk, PlacedOrder, PlaceOrder, handlers, open_desk, place_order
 from app.trading.orders.service.matching import match_entries
+from app.trading.portfolio.service import settle_due
 from tests.factories.live_accounts import BROKER, open_live_account
 from tests.factories.tenants import TenantWithKey, make_tenant
 
@@ -73,7 +74,7 @@ class Venue:
         """The desk of a worker; with `broker` instead of the paper venue."""
         return open_desk(self.app, open_brokers(self.app) if broker is None else {"paper": broker, BROKER: broker})
 
-    async def show(self, *prices: int, close: bool = False, first: bool = False) -> None:
+    async def show(self, *prices: int, close: bool = False, first: bool = False, days: int = 1) -> None:
         """Publish prices (and the session's end) and let the matcher commit what they cause."""
         entries: list[dict[str, str]] = [
             {
@@ -81,7 +82,7 @@ class Venue:
                 "instrument_id": str(self.instrument_id),
                 "price": str(price),
                 "volume": "100",
-                "at": (AT + timedelta(days=1)).isoformat(),
+                "at": (AT + timedelta(days=days)).isoformat(),
                 "first": "1" if first else "0",
             }
             for price in prices
@@ -92,6 +93,20 @@ class Venue:
         after = self.sent[-1][0] if self.sent else "0-0"
         self.sent += batch
         await match_entries(self.app, self.feed, batch, after=after)
+
+    async def settle(self, *, days: int) -> int:
+        """Move the feed's clock, and let the settler do what is due."""
+        at = AT + timedelta(days=days)
+        await self.app.database.reference.execute("update feed_state set market_at = $2 where feed = $1", self.feed, at)
+        return await settle_due(self.app)
+
+    async def securities(self) -> dict[str, Any]:
+        """The account's units of the instrument: settled, and waiting for settlement."""
+        sql = """
+            select ledger_securities(:account, :instrument) as settled, coalesce((select sum(quantity)::bigint
+                from settlements where state = 'pending' and instrument_id = :instrument), 0) as waiting
+        """
+        return (await self.rows(sql, account=self.account_id, instrument=self.instrument_id))[0]
 
     async def rows(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
         async with self.app.database.tx(self.tenant_id) as tx:
@@ -113,6 +128,26 @@ class Venue:
             """
         )
         assert broken == []
+        both = await self.rows(
+            """
+            select p.account_id, p.instrument_id, sum(p.quantity) as held,
+                   ledger_securities(p.account_id, p.instrument_id) + coalesce((
+                       select sum(s.quantity) from settlements s
+                       where s.account_id = p.account_id and s.instrument_id = p.instrument_id
+                         and s.state = 'pending'), 0) as booked
+            from positions p group by 1, 2
+            """
+        )
+        assert [row for row in both if row["held"] != row["booked"]] == []
+        unsettled = await self.rows(
+            """
+            select a.account_id from ledger_accounts a left join settlements s
+              on s.account_id = a.account_id and s.state = 'pending' where a.kind = 'client_cash' group by 1
+            having min(a.receivable) <> coalesce(sum(s.receivable_minor), 0)
+                or min(a.payable) <> coalesce(sum(s.payable_minor), 0)
+            """
+        )
+        assert unsettled == []
         held = await self.rows("select sum(pending_out) as held from ledger_accounts where kind = 'client_cash'")
         asked = await self.rows(
             "select coalesce(sum(remaining), 0) as held from ledger_holds h where exists (select 1 from orders o "

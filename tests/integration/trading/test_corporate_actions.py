@@ -4,9 +4,12 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+from app.custody.ledger.service import check
 from app.kernel.orders import OrderType, Validity
 from app.trading.orders.service.matching import match_entries
 from tests.integration.trading.conftest import AT, PRICE, Venue
+
+POSTED = "posted + receivable - payable as posted"
 
 
 def action(venue: Venue, kind: str, **figures: int) -> dict[str, str]:
@@ -31,7 +34,7 @@ async def _held(venue: Venue) -> dict[str, Any]:
 
 
 async def _cash(venue: Venue) -> int:
-    return int((await venue.rows("select posted from ledger_accounts where kind = 'client_cash'"))[0]["posted"])
+    return int((await venue.rows(f"select {POSTED} from ledger_accounts where kind = 'client_cash'"))[0]["posted"])
 
 
 async def _buy(venue: Venue, quantity: int) -> None:
@@ -72,3 +75,26 @@ async def test_a_dividend_is_paid_once_on_what_is_held(venue: Venue) -> None:
     assert await _cash(venue) == cash + 15 * 25
     assert await _held(venue) == before
     await venue.is_sound()
+
+
+async def test_a_split_between_trade_and_settlement_keeps_securities_and_positions_the_same(venue: Venue) -> None:
+    await _buy(venue, 15)
+    await venue.settle(days=6)
+    await venue.order(quantity=8)
+    await venue.work()
+    await venue.show(PRICE, days=7)
+    await happens(venue, action(venue, "split", numerator=1, denominator=2), times=2)
+    assert (await _held(venue))["quantity"] == 11
+    assert await venue.securities() == {"settled": 7, "waiting": 4}
+    await venue.settle(days=12)
+    assert await venue.securities() == {"settled": 11, "waiting": 0}
+    async with venue.app.database.tx(venue.tenant_id) as tx:
+        assert all(not row.problems for row in await check(tx))
+
+
+async def test_a_dividend_counts_what_is_not_yet_settled(venue: Venue) -> None:
+    await _buy(venue, 15)
+    assert await venue.securities() == {"settled": 0, "waiting": 15}
+    cash = await _cash(venue)
+    await happens(venue, action(venue, "dividend", amount=2_500))
+    assert await _cash(venue) == cash + 15 * 25

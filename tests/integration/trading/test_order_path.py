@@ -25,7 +25,9 @@ async def test_a_market_order_is_accepted_sent_and_filled_at_the_next_price(venu
     (fill,) = await venue.rows("select * from fills")
     assert (fill["quantity"], fill["price"], fill["notional_minor"]) == (10, PRICE + 100, 20010)
     assert await venue.status(placed.id) == "filled"
-    (cash,) = await venue.rows("select posted, pending_out from ledger_accounts where kind = 'client_cash'")
+    (cash,) = await venue.rows(
+        "select posted + receivable - payable as posted, pending_out from ledger_accounts where kind = 'client_cash'"
+    )
     assert cash == {"posted": 1_000_000 - 20010 - fill["charges_minor"], "pending_out": 0}
     await venue.is_sound()
 
@@ -57,7 +59,7 @@ async def test_racing_orders_never_spend_more_than_there_is(venue: Venue) -> Non
     assert all(error.code == "account_busy" for error in busy)
     assert 0 < len(accepted) <= 9
     (cash,) = await venue.rows(
-        "select posted - pending_out as available from ledger_accounts where kind = 'client_cash'"
+        "select ledger_available(account_id) as available from ledger_accounts where kind = 'client_cash'"
     )
     assert cash["available"] >= 0
     await venue.is_sound()

@@ -16,11 +16,15 @@ from pydantic import ValidationError
 from sqlalchemy import text
 
 from app.bootstrap import App
+from app.custody.funding.ports import News
+from app.custody.funding.service import hear
+from app.custody.ledger.service import reverse
 from app.infra.crypto.rotation import rotate_tenant
 from app.infra.database import Tx
 from app.infra.settings import Settings
 from app.infra.work.runner import Retry
-from app.kernel.ids import encode_id
+from app.kernel.ids import decode_id, encode_id
+from app.kernel.money import Money
 from app.kernel.orders import Fill, OrderType, Side
 from app.main import create_app
 from app.platform.plans.service import assign_plan, mark_paid, mark_past_due
@@ -208,6 +212,31 @@ async def _custody(flows: Flows, tenant: TenantWithKey) -> None:
     await flows.call(who, "DELETE", f"{limits}/max_open_orders")
 
 
+async def _money(flows: Flows, owner: Person) -> None:
+    """Payments that end in every way, a break that is explained, a transaction that is undone."""
+    account = await flows.made(owner.headers, "/accounts", name="b", currency="USD", opening_balance="1000.00")
+    body = {"account_id": account, "amount": "10.00"}
+    ten = Money(10_00, "USD")
+    endings = (
+        ("/deposits", ten, True),
+        ("/deposits", ten, False),
+        ("/deposits", Money(9_00, "USD"), True),
+        ("/withdrawals", ten, True),
+        ("/withdrawals", ten, False),
+    )
+    for path, amount, paid in endings:
+        shown = await flows.made(owner.headers, path, **body)
+        async with flows.app.database.tx(owner.tenant_id) as tx:
+            news = News(shown, amount, final=True, paid=paid)
+            await hear(tx, "sandbox", decode_id(shown[:3], shown), news, now=_now())
+    (difference,) = (await flows.call(owner.headers, "GET", "/breaks"))["data"]
+    await flows.call(owner.headers, "POST", f"/breaks/{difference['id']}/resolve", {"reason": "a fee of the bank"})
+    listed = await flows.call(owner.headers, "GET", f"/ledger_transactions?account_id={account}")
+    (deposit,) = [one["id"] for one in listed["data"] if one["kind"] == "deposit"]
+    async with flows.app.database.tx(owner.tenant_id) as tx:
+        await reverse(tx, decode_id("ltx", deposit), reason="the bank took it back", approval_id=None, now=_now())
+
+
 async def _orders(flows: Flows, venue: Venue, who: dict[str, str]) -> None:
     body = {
         "account_id": encode_id("acc", venue.account_id),
@@ -306,6 +335,7 @@ async def test_every_event_that_happens_is_of_a_declared_type_and_carries_what_i
     await _tenants(flows)
     await _credentials(flows, tenant)
     await _custody(flows, tenant)
+    await _money(flows, owner)
     await _orders(flows, venue, tenant.headers)
     await _halts(flows, owner)
     await _strategies(flows, venue, tenant.headers)

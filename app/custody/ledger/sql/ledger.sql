@@ -39,9 +39,12 @@ BEGIN
 END
 $$;
 
--- Moves balances and releases holds, and writes the legs. p_forced: a fact from outside, it may overdraw.
+-- Moves balances and releases holds, and writes the legs. p_forced: a fact from outside, it may overdraw; what is not
+-- one takes settled cash only. p_receivable and p_payable: what the legs change of these two of the one client's.
+DROP FUNCTION IF EXISTS ledger_move(uuid, uuid, uuid[], bigint[], bigint[], boolean);
 CREATE OR REPLACE FUNCTION ledger_move(p_tenant uuid, p_transaction uuid, p_accounts uuid[], p_amounts bigint[],
-                                       p_releases bigint[], p_forced boolean)
+                                       p_releases bigint[], p_forced boolean, p_receivable bigint DEFAULT 0,
+                                       p_payable bigint DEFAULT 0)
 RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     v_found bigint;
@@ -49,14 +52,15 @@ DECLARE
     v_short uuid;
 BEGIN
     WITH touched AS MATERIALIZED (
-        SELECT a.id, a.currency, a.book, a.floor_minor, m.amount, m.amount + m.release AS change,
-               a.posted - a.pending_out + m.amount + m.release AS available
+        SELECT a.id, coalesce(a.instrument_id::text, a.currency) AS unit, a.book, a.floor_minor, m.amount,
+               m.amount + m.release AS change,
+               a.posted - a.payable - a.pending_out + m.amount + m.release AS withdrawable
         FROM ledger_accounts a JOIN unnest(p_accounts, p_amounts, p_releases) AS m (id, amount, release) ON a.id = m.id
         WHERE a.tenant_id = p_tenant AND a.id = ANY (p_accounts)
         ORDER BY a.id FOR NO KEY UPDATE OF a
     )
-    SELECT count(*), (array_agg(t.id) FILTER (WHERE t.change < 0 AND t.available < t.floor_minor))[1],
-           (SELECT g.currency FROM touched g GROUP BY g.currency, g.book HAVING sum(g.amount) <> 0 LIMIT 1)
+    SELECT count(*), (array_agg(t.id) FILTER (WHERE t.change < 0 AND t.withdrawable < t.floor_minor))[1],
+           (SELECT g.unit FROM touched g GROUP BY g.unit, g.book HAVING sum(g.amount) <> 0 LIMIT 1)
     INTO v_found, v_short, v_unbalanced FROM touched t;
     IF v_found <> cardinality(p_accounts) THEN
         RAISE EXCEPTION 'a ledger account of this transaction does not exist' USING ERRCODE = 'MD005';
@@ -69,9 +73,14 @@ BEGIN
     WITH moved AS (
         UPDATE ledger_accounts a
         SET posted = a.posted + m.amount, pending_out = a.pending_out - m.release,
-            overdrawn = greatest(0, a.floor_minor - (a.posted + m.amount - a.pending_out + m.release)),
+            receivable = a.receivable + m.receivable, payable = a.payable + m.payable,
+            overdrawn = greatest(0, a.floor_minor - (a.posted + m.amount + a.receivable + m.receivable
+                                                     - a.payable - m.payable - a.pending_out + m.release)),
             version = a.version + (m.amount <> 0)::int
-        FROM unnest(p_accounts, p_amounts, p_releases) AS m (id, amount, release)
+        FROM (SELECT c.id, c.amount, c.release, CASE b.kind WHEN 'client_cash' THEN p_receivable ELSE 0 END AS receivable,
+                     CASE b.kind WHEN 'client_cash' THEN p_payable ELSE 0 END AS payable
+              FROM unnest(p_accounts, p_amounts, p_releases) AS c (id, amount, release)
+              JOIN ledger_accounts b ON b.tenant_id = p_tenant AND b.id = c.id AND b.id = ANY (p_accounts)) m
         WHERE a.tenant_id = p_tenant AND a.id = m.id AND a.id = ANY (p_accounts)
         RETURNING a.id, a.version, a.posted, m.amount
     )
@@ -80,49 +89,119 @@ BEGIN
 END
 $$;
 
--- What the account can still spend or reserve: posted - pending_out of its cash. Null when it has none.
+-- Reserves p_amount of an account's cash; p_settled: of what is settled and owed to nobody.
+CREATE OR REPLACE FUNCTION ledger_reserve(p_tenant uuid, p_hold uuid, p_account uuid, p_amount bigint,
+                                          p_settled boolean)
+RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    v_cash uuid;
+    v_available bigint;
+    v_known record;
+BEGIN
+    IF p_amount IS NULL OR p_amount NOT BETWEEN 1 AND 1000000000000000 THEN
+        RAISE EXCEPTION 'a hold takes an amount of 1 to 10^15' USING ERRCODE = 'MD006';
+    END IF;
+    -- The account first, whatever its balance: a repeated hold must not be told that its own money is missing.
+    SELECT a.id, a.posted + CASE WHEN p_settled THEN 0 ELSE a.receivable END - a.payable - a.pending_out
+                 - coalesce(a.floor_minor, 0)
+    INTO v_cash, v_available FROM ledger_accounts a
+    WHERE a.tenant_id = p_tenant AND a.account_id = p_account AND a.kind = 'client_cash' FOR NO KEY UPDATE;
+    IF v_cash IS NULL THEN
+        RAISE EXCEPTION 'the account % has no books', p_account USING ERRCODE = 'MD005';
+    END IF;
+    INSERT INTO ledger_holds (tenant_id, id, ledger_account_id, amount, remaining, state)
+    VALUES (p_tenant, p_hold, v_cash, p_amount, p_amount, 'pending') ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        SELECT h.ledger_account_id, h.amount INTO v_known FROM ledger_holds h
+        WHERE h.tenant_id = p_tenant AND h.id = p_hold;
+        IF v_known.ledger_account_id <> v_cash OR v_known.amount <> p_amount THEN
+            RAISE EXCEPTION 'the hold % was made for another account or amount', p_hold USING ERRCODE = 'MD003';
+        END IF;
+        RETURN v_available;
+    ELSIF v_available < p_amount THEN
+        RAISE EXCEPTION 'insufficient funds in the ledger account %: % needed, % available', v_cash, p_amount,
+            v_available USING ERRCODE = 'MD001';
+    END IF;
+    UPDATE ledger_accounts SET pending_out = pending_out + p_amount WHERE tenant_id = p_tenant AND id = v_cash;
+    RETURN v_available - p_amount;
+END
+$$;
+
+-- What the account can still trade with or reserve: its cash, what trades will bring and cost it, less what is held.
+-- Venues let the proceeds of a sale buy again at once. Null when it has no books.
 CREATE OR REPLACE FUNCTION ledger_available(p_account uuid) RETURNS bigint LANGUAGE sql STABLE AS $$
-    SELECT a.posted - a.pending_out FROM ledger_accounts a
+    SELECT a.posted + a.receivable - a.payable - a.pending_out FROM ledger_accounts a
     WHERE a.tenant_id = ledger_tenant() AND a.account_id = p_account AND a.kind = 'client_cash'
 $$;
 
-SET LOCAL ROLE mandi_ledger;
+-- Which kind of account collects a head of charges; `head_kind` in ../domain.py is the same.
+CREATE OR REPLACE FUNCTION ledger_head_kind(p_head text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN p_head IN ('stt', 'ctt', 'stamp', 'gst') THEN 'taxes' ELSE 'charges' END
+$$;
 
--- Opens an account of the chart, or finds it. p_account owns client_cash; the other kinds are the tenant's, by shard.
-CREATE OR REPLACE FUNCTION ledger_open_account(p_kind text, p_account uuid, p_currency text, p_shard smallint,
-                                               p_floor bigint)
-RETURNS uuid LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-DECLARE
-    v_tenant uuid := ledger_tenant();
-    v_id uuid;
-    v_currency text;
+-- Finds an account of the chart, or opens it. p_owner has a trading account's kinds; the others are the tenant's.
+DROP FUNCTION IF EXISTS ledger_open_account(text, uuid, text, smallint, bigint);
+CREATE OR REPLACE FUNCTION ledger_account(p_tenant uuid, p_kind text, p_owner uuid, p_currency text, p_head text,
+                                          p_shard smallint, p_instrument uuid)
+RETURNS uuid LANGUAGE plpgsql AS $$
+DECLARE v_id uuid;
 BEGIN
-    INSERT INTO ledger_accounts (tenant_id, id, account_id, kind, book, currency, shard, posted, pending_out, overdrawn,
-                                 floor_minor, version)
-    VALUES (v_tenant, uuidv7(), p_account, p_kind, CASE WHEN p_kind LIKE 'firm\_%' THEN 'firm' ELSE 'client' END,
-            p_currency, p_shard, 0, 0, 0, p_floor, 0)
-    ON CONFLICT DO NOTHING RETURNING id INTO v_id;
-    IF v_id IS NULL THEN
-        SELECT a.id, a.currency INTO v_id, v_currency FROM ledger_accounts a
-        WHERE a.tenant_id = v_tenant AND a.kind = p_kind AND a.account_id IS NOT DISTINCT FROM p_account
-          AND (p_account IS NOT NULL OR (a.currency = p_currency AND a.shard = p_shard));
-        IF v_currency <> p_currency THEN
-            RAISE EXCEPTION 'the account keeps its books in %, not %', v_currency, p_currency USING ERRCODE = 'MD004';
+    FOR attempt IN 1 .. 2 LOOP
+        IF p_owner IS NULL THEN
+            SELECT a.id INTO v_id FROM ledger_accounts a
+            WHERE a.tenant_id = p_tenant AND a.account_id IS NULL AND a.kind = p_kind AND a.currency = p_currency
+              AND a.head = p_head AND a.shard = p_shard AND a.instrument_id IS NOT DISTINCT FROM p_instrument;
+        ELSE
+            SELECT a.id INTO v_id FROM ledger_accounts a
+            WHERE a.tenant_id = p_tenant AND a.account_id = p_owner AND a.kind = p_kind
+              AND a.instrument_id IS NOT DISTINCT FROM p_instrument;
         END IF;
-    END IF;
+        EXIT WHEN v_id IS NOT NULL;
+        INSERT INTO ledger_accounts (tenant_id, id, account_id, instrument_id, kind, book, currency, head, shard, posted,
+                                     pending_out, receivable, payable, overdrawn, floor_minor, version)
+        VALUES (p_tenant, uuidv7(), p_owner, p_instrument, p_kind,
+                CASE WHEN starts_with(p_kind, 'firm_') THEN 'firm' ELSE 'client' END, p_currency, p_head, p_shard, 0,
+                0, 0, 0, 0, CASE p_kind WHEN 'client_cash' THEN 0 END, 0)
+        ON CONFLICT DO NOTHING RETURNING id INTO v_id;
+        EXIT WHEN v_id IS NOT NULL;
+    END LOOP;
     RETURN v_id;
 END
 $$;
 
--- Opens the books of a trading account: its cash, and the tenant's pool accounts in its currency. Returns the cash.
+SET LOCAL ROLE mandi_ledger;
+
+-- Opens the books of a trading account, and the tenant's pool accounts in its currency. Returns its cash.
 CREATE OR REPLACE FUNCTION ledger_open_books(p_account uuid, p_currency text)
 RETURNS uuid LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    v_tenant uuid := ledger_tenant();
+    v_cash uuid;
+    v_currency text;
 BEGIN
-    PERFORM ledger_open_account(kind, NULL, p_currency, 0::smallint, NULL)
+    PERFORM ledger_account(v_tenant, kind, NULL, p_currency, '', 0::smallint, NULL)
     FROM unnest(ARRAY['omnibus_bank', 'suspense']) AS kind ORDER BY kind;
-    PERFORM ledger_open_account(kind, NULL, p_currency, shard::smallint, NULL)
-    FROM unnest(ARRAY['charges', 'clearing']) AS kind, generate_series(0, 7) AS shard ORDER BY kind, shard;
-    RETURN ledger_open_account('client_cash', p_account, p_currency, 0::smallint, 0);
+    PERFORM ledger_account(v_tenant, 'clearing', NULL, p_currency, '', shard::smallint, NULL)
+    FROM generate_series(0, 7) AS shard ORDER BY shard;
+    v_cash := ledger_account(v_tenant, 'client_cash', p_account, p_currency, '', 0::smallint, NULL);
+    SELECT a.currency INTO v_currency FROM ledger_accounts a WHERE a.tenant_id = v_tenant AND a.id = v_cash;
+    IF v_currency <> p_currency THEN
+        RAISE EXCEPTION 'the account keeps its books in %, not %', v_currency, p_currency USING ERRCODE = 'MD004';
+    END IF;
+    PERFORM ledger_account(v_tenant, kind, p_account, p_currency, '', 0::smallint, NULL)
+    FROM unnest(ARRAY['client_payable', 'client_receivable']) AS kind ORDER BY kind;
+    RETURN v_cash;
+END
+$$;
+
+-- Opens one of the firm's own accounts, or finds it.
+CREATE OR REPLACE FUNCTION ledger_open_firm(p_kind text, p_currency text)
+RETURNS uuid LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    IF p_kind NOT IN ('firm_bank', 'firm_income') THEN
+        RAISE EXCEPTION '% is not an account of the firm', p_kind USING ERRCODE = 'MD006';
+    END IF;
+    RETURN ledger_account(ledger_tenant(), p_kind, NULL, p_currency, '', 0::smallint, NULL);
 END
 $$;
 
@@ -142,6 +221,11 @@ BEGIN
         RAISE EXCEPTION 'a ledger transaction takes two or more legs, each account once, amounts of 1 to 10^15'
             USING ERRCODE = 'MD006';
     END IF;
+    IF EXISTS (SELECT 1 FROM ledger_accounts a WHERE a.tenant_id = v_tenant AND a.id = ANY (p_accounts)
+               AND a.kind IN ('client_receivable', 'client_payable', 'client_securities', 'depository')) THEN
+        RAISE EXCEPTION 'fills, settlements and splits alone move what is unsettled, and securities'
+            USING ERRCODE = 'MD006';
+    END IF;
     IF NOT ledger_enter(v_tenant, p_transaction, p_kind, p_idempotency_key, p_fingerprint, p_effective_at, p_details)
     THEN
         RETURN (SELECT t.id FROM ledger_transactions t
@@ -157,36 +241,16 @@ $$;
 -- changes nothing.
 CREATE OR REPLACE FUNCTION ledger_hold(p_hold uuid, p_account uuid, p_amount bigint)
 RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-DECLARE
-    v_tenant uuid := ledger_tenant();
-    v_cash uuid;
-    v_available bigint;
-    v_known record;
 BEGIN
-    IF p_amount IS NULL OR p_amount NOT BETWEEN 1 AND 1000000000000000 THEN
-        RAISE EXCEPTION 'a hold takes an amount of 1 to 10^15' USING ERRCODE = 'MD006';
-    END IF;
-    -- The account first, whatever its balance: a repeated hold must not be told that its own money is missing.
-    SELECT a.id, a.posted - a.pending_out - coalesce(a.floor_minor, 0) INTO v_cash, v_available FROM ledger_accounts a
-    WHERE a.tenant_id = v_tenant AND a.account_id = p_account AND a.kind = 'client_cash' FOR NO KEY UPDATE;
-    IF v_cash IS NULL THEN
-        RAISE EXCEPTION 'the account % has no books', p_account USING ERRCODE = 'MD005';
-    END IF;
-    INSERT INTO ledger_holds (tenant_id, id, ledger_account_id, amount, remaining, state)
-    VALUES (v_tenant, p_hold, v_cash, p_amount, p_amount, 'pending') ON CONFLICT DO NOTHING;
-    IF NOT FOUND THEN
-        SELECT h.ledger_account_id, h.amount INTO v_known FROM ledger_holds h
-        WHERE h.tenant_id = v_tenant AND h.id = p_hold;
-        IF v_known.ledger_account_id <> v_cash OR v_known.amount <> p_amount THEN
-            RAISE EXCEPTION 'the hold % was made for another account or amount', p_hold USING ERRCODE = 'MD003';
-        END IF;
-        RETURN v_available;
-    ELSIF v_available < p_amount THEN
-        RAISE EXCEPTION 'insufficient funds in the ledger account %: % needed, % available', v_cash, p_amount,
-            v_available USING ERRCODE = 'MD001';
-    END IF;
-    UPDATE ledger_accounts SET pending_out = pending_out + p_amount WHERE tenant_id = v_tenant AND id = v_cash;
-    RETURN v_available - p_amount;
+    RETURN ledger_reserve(ledger_tenant(), p_hold, p_account, p_amount, false);
+END
+$$;
+
+-- The same for a withdrawal: it takes settled cash alone, none that trades have yet to bring or will still cost.
+CREATE OR REPLACE FUNCTION ledger_hold_settled(p_hold uuid, p_account uuid, p_amount bigint)
+RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    RETURN ledger_reserve(ledger_tenant(), p_hold, p_account, p_amount, true);
 END
 $$;
 
@@ -209,96 +273,44 @@ BEGIN
 END
 $$;
 
--- Locks the ledger rows that fills of these trading accounts touch, in id order: call it first when one transaction
--- settles fills of several accounts.
-CREATE OR REPLACE FUNCTION ledger_lock(p_accounts uuid[])
-RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-DECLARE v_tenant uuid := ledger_tenant();
-BEGIN
-    PERFORM a.id FROM ledger_accounts a
-    WHERE a.tenant_id = v_tenant
-      AND (a.account_id = ANY (p_accounts)
-           OR (a.kind IN ('clearing', 'charges')
-               AND (a.currency, a.shard) IN (
-                   SELECT c.currency, ledger_shard(c.account_id) FROM ledger_accounts c
-                   WHERE c.tenant_id = v_tenant AND c.account_id = ANY (p_accounts) AND c.kind = 'client_cash')))
-    ORDER BY a.id FOR NO KEY UPDATE OF a;
-END
-$$;
-
--- Posts one fill. p_cash: what the trade brings the client before charges (negative for a buy); p_charges: what it
--- costs besides; p_hold: the order's id, null without one; p_release: how much of the hold this fill uses up, null for
--- all that is left. A fill is a fact: it may overdraw. The same p_fill again changes nothing and says `replayed`.
-CREATE OR REPLACE FUNCTION ledger_settle_fill(p_fill uuid, p_account uuid, p_currency text, p_cash bigint,
-                                              p_charges bigint, p_hold uuid, p_release bigint,
-                                              p_effective_at timestamptz, p_details jsonb)
-RETURNS TABLE (posted bigint, available bigint, released bigint, replayed boolean)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+-- A withdrawal was paid: p_amount of what the hold p_hold reserved leaves, the rest is available again. It happened, so it
+-- is recorded whatever the balance. The same p_key again changes nothing. Returns the transaction's id.
+CREATE OR REPLACE FUNCTION ledger_pay_out_held(p_hold uuid, p_account uuid, p_amount bigint, p_transaction uuid, p_key text,
+                                               p_effective_at timestamptz, p_details jsonb)
+RETURNS uuid LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     v_tenant uuid := ledger_tenant();
     v_cash uuid;
-    v_clearing uuid;
-    v_charges uuid;
     v_currency text;
-    v_accounts uuid[];
-    v_amounts bigint[];
-    v_releases bigint[];
+    v_released bigint := 0;
 BEGIN
     SELECT c.id, c.currency INTO v_cash, v_currency FROM ledger_accounts c
     WHERE c.tenant_id = v_tenant AND c.account_id = p_account AND c.kind = 'client_cash';
     IF v_cash IS NULL THEN
         RAISE EXCEPTION 'the account % has no books', p_account USING ERRCODE = 'MD005';
-    ELSIF v_currency IS DISTINCT FROM p_currency THEN
-        RAISE EXCEPTION 'the account keeps its books in %, not %', v_currency, p_currency USING ERRCODE = 'MD004';
-    ELSIF p_cash IS NULL OR p_charges IS NULL OR p_release < 0
-          OR abs(p_cash) > 1000000000000000 OR abs(p_charges) > 1000000000000000 THEN
-        RAISE EXCEPTION 'a fill takes cash and charges of at most 10^15 and a release that is not negative'
-            USING ERRCODE = 'MD006';
+    ELSIF p_amount IS NULL OR p_amount NOT BETWEEN 1 AND 1000000000000000 THEN
+        RAISE EXCEPTION 'a withdrawal takes an amount of 1 to 10^15' USING ERRCODE = 'MD006';
+    ELSIF NOT ledger_enter(v_tenant, p_transaction, 'withdrawal', p_key,
+            encode(sha256(convert_to(concat_ws('|', p_hold, p_account, p_amount), 'UTF8')), 'hex'), p_effective_at,
+            p_details) THEN
+        RETURN (SELECT t.id FROM ledger_transactions t WHERE t.tenant_id = v_tenant AND t.idempotency_key = p_key);
     END IF;
-    released := 0;
-    replayed := NOT ledger_enter(v_tenant, p_fill, 'fill', 'fill:' || p_fill,
-        encode(sha256(convert_to(concat_ws('|', p_account, p_currency, p_cash, p_charges, p_hold), 'UTF8')), 'hex'),
-        p_effective_at, p_details);
-    IF NOT replayed THEN
-        UPDATE ledger_holds h SET remaining = h.remaining - least(h.remaining, coalesce(p_release, h.remaining)),
-            state = CASE WHEN h.remaining > p_release THEN 'pending' ELSE 'posted' END,
-            closed_at = CASE WHEN h.remaining > p_release THEN NULL ELSE clock_timestamp() END
-        WHERE h.tenant_id = v_tenant AND h.id = p_hold AND h.ledger_account_id = v_cash AND h.state = 'pending'
-        RETURNING old.remaining - new.remaining INTO released;
-        released := coalesce(released, 0);
-        v_accounts := ARRAY[v_cash];
-        v_amounts := ARRAY[p_cash - p_charges];
-        v_releases := ARRAY[released];
-        IF p_cash <> 0 THEN
-            SELECT a.id INTO v_clearing FROM ledger_accounts a
-            WHERE a.tenant_id = v_tenant AND a.kind = 'clearing' AND a.currency = v_currency
-              AND a.shard = ledger_shard(p_account) AND a.account_id IS NULL;
-            v_accounts := v_accounts || v_clearing;
-            v_amounts := v_amounts || -p_cash;
-            v_releases := v_releases || 0::bigint;
-        END IF;
-        IF p_charges <> 0 THEN
-            SELECT a.id INTO v_charges FROM ledger_accounts a
-            WHERE a.tenant_id = v_tenant AND a.kind = 'charges' AND a.currency = v_currency
-              AND a.shard = ledger_shard(p_account) AND a.account_id IS NULL;
-            v_accounts := v_accounts || v_charges;
-            v_amounts := v_amounts || p_charges;
-            v_releases := v_releases || 0::bigint;
-        END IF;
-        PERFORM ledger_move(v_tenant, p_fill, v_accounts, v_amounts, v_releases, true);
-    END IF;
-    SELECT c.posted, c.posted - c.pending_out INTO posted, available FROM ledger_accounts c
-    WHERE c.tenant_id = v_tenant AND c.id = v_cash;
-    RETURN NEXT;
+    UPDATE ledger_holds h SET remaining = 0, state = 'posted', closed_at = clock_timestamp()
+    WHERE h.tenant_id = v_tenant AND h.id = p_hold AND h.ledger_account_id = v_cash AND h.state = 'pending'
+    RETURNING old.remaining INTO v_released;
+    PERFORM ledger_move(v_tenant, p_transaction,
+        ARRAY[v_cash, ledger_account(v_tenant, 'omnibus_bank', NULL, v_currency, '', 0::smallint, NULL)],
+        ARRAY[-p_amount, p_amount], ARRAY[coalesce(v_released, 0), 0::bigint], true);
+    RETURN p_transaction;
 END
 $$;
 
-REVOKE ALL ON FUNCTION ledger_open_account(text, uuid, text, smallint, bigint), ledger_open_books(uuid, text),
+REVOKE ALL ON FUNCTION ledger_open_books(uuid, text), ledger_open_firm(text, text),
     ledger_post(uuid, text, text, text, timestamptz, uuid[], bigint[], jsonb), ledger_hold(uuid, uuid, bigint),
-    ledger_void(uuid), ledger_lock(uuid[]),
-    ledger_settle_fill(uuid, uuid, text, bigint, bigint, uuid, bigint, timestamptz, jsonb) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION ledger_open_account(text, uuid, text, smallint, bigint), ledger_open_books(uuid, text),
+    ledger_hold_settled(uuid, uuid, bigint), ledger_void(uuid),
+    ledger_pay_out_held(uuid, uuid, bigint, uuid, text, timestamptz, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ledger_open_books(uuid, text), ledger_open_firm(text, text),
     ledger_post(uuid, text, text, text, timestamptz, uuid[], bigint[], jsonb), ledger_hold(uuid, uuid, bigint),
-    ledger_void(uuid), ledger_lock(uuid[]),
-    ledger_settle_fill(uuid, uuid, text, bigint, bigint, uuid, bigint, timestamptz, jsonb) TO mandi_app;
+    ledger_hold_settled(uuid, uuid, bigint), ledger_void(uuid),
+    ledger_pay_out_held(uuid, uuid, bigint, uuid, text, timestamptz, jsonb) TO mandi_app;
 RESET ROLE;

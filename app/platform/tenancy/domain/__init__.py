@@ -37,6 +37,10 @@ PERMISSIONS: dict[str, str] = {
     "clients:write": "Create and change end customers.",
     "accounts:read": "Read accounts, balances and the ledger's entries.",
     "accounts:write": "Open accounts and fund paper accounts.",
+    "funding:read": "Read deposits and withdrawals.",
+    "funding:write": "Ask for deposits and withdrawals.",
+    "custody:read": "Read segregation and breaks.",
+    "custody:write": "Reverse ledger transactions; take and resolve breaks.",
     "instruments:read": "Read instruments and trading rules.",
     "bars:read": "Read bars.",
     "orders:read": "Read orders and fills.",
@@ -99,7 +103,7 @@ BUILT_IN: dict[Role, frozenset[str]] = {
     Role.ADMIN: _ALL - {"tenant:delete"},
     Role.TRADER: _MARKET | _BOOKS | _RESEARCH | {"orders:write", "strategies:write"},
     Role.RISK_OFFICER: _READ | {"risk:write", "approvals:write"},
-    Role.COMPLIANCE_OFFICER: _READ | {"approvals:write", "act_as_grants:write"},
+    Role.COMPLIANCE_OFFICER: _READ | {"approvals:write", "act_as_grants:write", "custody:write"},
     Role.ANALYST: _MARKET | _RESEARCH | {"accounts:read", "orders:read", "positions:read", "performance:read"},
     Role.SUPPORT: _MARKET
     | _BOOKS
@@ -128,6 +132,8 @@ NOT_DELEGABLE = frozenset(
         "api_keys:write",
         "oauth_clients:write",
         "webhooks:write",
+        "funding:write",
+        "custody:write",
     }
 )
 """What nobody may do for another tenant: it would outlive the grant, or hand it on."""
@@ -151,6 +157,8 @@ class Action(StrEnum):
     ACT_AS_LIVE = "tenant.act_as_live"
     CLEAR_RISK_LIMIT = "risk_limit.clear"
     LIFT_HALT = "halt.lift"
+    WITHDRAW = "withdrawal.create"
+    REVERSE_TRANSACTION = "ledger_transaction.reverse"
 
 
 ACTION_PERMISSION: dict[Action, str] = {
@@ -158,6 +166,8 @@ ACTION_PERMISSION: dict[Action, str] = {
     Action.ACT_AS_LIVE: "tenants:act_as",
     Action.CLEAR_RISK_LIMIT: "risk:write",
     Action.LIFT_HALT: "risk:write",
+    Action.WITHDRAW: "funding:write",
+    Action.REVERSE_TRANSACTION: "custody:write",
 }
 """What maker and checker of an action must both be permitted."""
 
@@ -166,6 +176,8 @@ ACTION_FIELDS: dict[Action, tuple[str, ...]] = {
     Action.ACT_AS_LIVE: ("tenant_id", "reason"),
     Action.CLEAR_RISK_LIMIT: ("account_id", "rule"),
     Action.LIFT_HALT: ("halt_id",),
+    Action.WITHDRAW: ("account_id", "amount"),
+    Action.REVERSE_TRANSACTION: ("transaction_id", "reason"),
 }
 """What the payload of an action names, no more and no less."""
 

@@ -15,6 +15,7 @@ from app.platform.tenancy.tables import Approval, ChildTenant
 
 _ACCOUNT = "acc"
 _HALT = "hlt"
+_TRANSACTION = "ltx"
 
 
 async def propose(
@@ -51,7 +52,11 @@ async def _check_exists(tx: Tx, action: Action, payload: Mapping[str, str], acco
             child_id = decode_id(TENANT, payload["tenant_id"], param="payload.tenant_id")
             if await tx.get(ChildTenant, child_id) is None:
                 raise not_found("tenant", payload["tenant_id"])
-        case Action.CLEAR_RISK_LIMIT:
+        case Action.CLEAR_RISK_LIMIT | Action.WITHDRAW:
             await accounts.check(tx, decode_id(_ACCOUNT, payload["account_id"], param="payload.account_id"))
         case Action.LIFT_HALT:
             await halts.check(tx, decode_id(_HALT, payload["halt_id"], param="payload.halt_id"))
+        case Action.REVERSE_TRANSACTION:
+            await accounts.check_transaction(
+                tx, decode_id(_TRANSACTION, payload["transaction_id"], param="payload.transaction_id")
+            )

@@ -179,9 +179,12 @@ BEGIN
                            (p_position->>'realised')::bigint) THEN
         RAISE EXCEPTION 'the position changed' USING ERRCODE = 'serialization_failure';
     END IF;
-    PERFORM ledger_settle_fill(f.id, o.account_id, p_currency, p_cash, f.charges_minor,
+    PERFORM portfolio_owe(o.account_id, o.instrument_id, p_cash, f.charges_minor,
+                          CASE f.side WHEN 'buy' THEN f.quantity ELSE -f.quantity END, f.occurred_at);
+    PERFORM ledger_settle_fill(f.id, o.account_id, p_currency, p_cash, f.heads,
                                CASE WHEN o.hold_minor > 0 THEN o.id END, p_release, f.occurred_at,
-                               jsonb_build_object('order_id', o.id));
+                               jsonb_build_object('order_id', o.id, 'instrument_id', o.instrument_id, 'side', f.side,
+                                   'quantity', f.quantity, 'price', f.price, 'charges', f.charges_minor));
     PERFORM events_append('order.' || v_status, o.id, o.account_id, p_event, NULL, NULL, NULL);
     RETURN 'recorded';
 END $$;

@@ -21,6 +21,7 @@ from app.custody.ledger.domain import (
     fingerprint,
     funding_entries,
     reversal_entries,
+    settlement_entries,
     shard_of,
     withdrawal_entries,
 )
@@ -67,11 +68,35 @@ def test_a_withdrawal_is_funding_undone(account: UUID, minor: int, currency: str
 def test_a_fill_balances_and_costs_the_client_its_charges(
     account: UUID, cash: int, charges: int, currency: str
 ) -> None:
-    legs = fill_entries(account, cash=Money(cash, currency), charges=Money(charges, currency))
+    legs = fill_entries(account, cash=Money(cash, currency), heads={"brokerage": charges, "stt": charges})
     balances(legs)
     by_kind = {leg.slot.kind: leg.amount for leg in legs}
-    assert by_kind.get(AccountKind.CLIENT_CASH, 0) == cash - charges
-    assert by_kind.get(AccountKind.CHARGES, 0) == charges
+    assert by_kind.get(AccountKind.CLIENT_CASH, 0) == 0
+    assert by_kind.get(AccountKind.CLIENT_RECEIVABLE, 0) == max(cash - 2 * charges, 0)
+    assert by_kind.get(AccountKind.CLIENT_PAYABLE, 0) == min(cash - 2 * charges, 0)
+    assert by_kind.get(AccountKind.CHARGES, 0) == by_kind.get(AccountKind.TAXES, 0) == charges
+
+
+@given(accounts, signed, st.integers(0, 10**9), currencies)
+def test_a_settlement_turns_what_a_fill_left_unsettled_into_cash(
+    account: UUID, cash: int, charges: int, currency: str
+) -> None:
+    net = cash - charges
+    paid = Money(cash, currency)
+    legs = settlement_entries(account, cash=paid, receivable=max(net, 0), payable=max(-net, 0))
+    balances(legs)
+    left: Counter[AccountKind] = Counter()
+    for leg in (*fill_entries(account, cash=paid, heads={"brokerage": charges}), *legs):
+        left[leg.slot.kind] += leg.amount
+    assert {kind: amount for kind, amount in left.items() if amount} == {
+        kind: amount
+        for kind, amount in {
+            AccountKind.CLIENT_CASH: net,
+            AccountKind.OMNIBUS_BANK: -cash,
+            AccountKind.CHARGES: charges,
+        }.items()
+        if amount
+    }
 
 
 @given(accounts, signed, currencies)
@@ -84,7 +109,7 @@ def test_corporate_actions_balance_for_long_and_short_positions(account: UUID, m
 
 @given(accounts, signed, st.integers(0, 10**9))
 def test_an_entry_and_its_reversal_leave_every_account_as_it_was(account: UUID, cash: int, charges: int) -> None:
-    legs = fill_entries(account, cash=Money(cash, "USD"), charges=Money(charges, "USD"))
+    legs = fill_entries(account, cash=Money(cash, "USD"), heads={"brokerage": charges})
     left: Counter[Slot] = Counter()
     for leg in (*legs, *reversal_entries(legs)):
         left[leg.slot] += leg.amount
@@ -132,15 +157,10 @@ def test_funding_takes_an_amount_above_zero_within_range(minor: int) -> None:
 
 
 def test_client_cash_has_an_owner_and_nothing_else_has() -> None:
-    with pytest.raises(ValueError, match="belongs to a trading account"):
+    with pytest.raises(ValueError, match="belong to a trading account"):
         Slot(AccountKind.CLIENT_CASH, "USD")
-    with pytest.raises(ValueError, match="belongs to a trading account"):
+    with pytest.raises(ValueError, match="belong to a trading account"):
         Slot(AccountKind.CHARGES, "USD", ACCOUNT)
-
-
-def test_a_fill_in_two_currencies_is_no_fill() -> None:
-    with pytest.raises(ValueError, match="cannot combine"):
-        fill_entries(ACCOUNT, cash=Money(5, "USD"), charges=Money(5, "INR"))
 
 
 @given(accounts)

@@ -1,4 +1,4 @@
-"""What is held, and what a corporate action makes of it."""
+"""What is held, and what a corporate action makes of it: on all that was traded before, settled or not."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
+from sqlalchemy import text
 from sqlmodel import col, func, select
 
 from app.custody.accounts.service import get_account
@@ -20,6 +21,11 @@ from app.web.cursors import Cursor, Slice
 
 _Position = cast(Any, PositionRow)
 _LAST = "select price from market_last_price($1, $2)"
+_LOCK = text("SELECT accounts_lock(cast(:account AS uuid))")
+_RESTATE = text(
+    "SELECT portfolio_restate(cast(:action AS uuid), cast(:account AS uuid), cast(:instrument AS uuid), :numerator, "
+    ":denominator, cast(:at AS timestamptz))"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,7 @@ async def split_positions(
     The feed has already restated its last price, so that is the price a fraction is worth. Returns how many changed.
     """
     changed = 0
+    accounts: set[UUID] = set()
     async for row, currency, scale in _untouched(tx, feed, instrument_id, action_id):
         applied = apply_split(
             Position(row.quantity, row.cost_minor, row.realised_minor),
@@ -103,7 +110,12 @@ async def split_positions(
         )
         _restate(row, applied.position)
         tx.emit("position.split", row.id, ratio, account_id=row.account_id)
+        accounts.add(row.account_id)
         changed += 1
+    await tx.flush()
+    for account_id in sorted(accounts):
+        where = {"action": action_id, "account": account_id, "instrument": instrument_id, "at": at}
+        await tx.execute(_RESTATE, where | ratio)
     return changed
 
 
@@ -135,6 +147,8 @@ async def _untouched(
     tx: Tx, feed: str, instrument_id: UUID, action_id: UUID
 ) -> AsyncIterator[tuple[PositionRow, str, Scale]]:
     """The tenant's open positions of accounts on `feed` that the action has not changed yet, currency and scale."""
+    for account_id in await _holders(tx, instrument_id):
+        await tx.execute(_LOCK, {"account": account_id})  # as fills and settlements do, before any row of the ledger
     for row in await _held_rows(tx, instrument_id):
         account = await get_account(tx, row.account_id)
         if account.feed != feed or await _is_applied(tx, row.id, action_id):
@@ -158,6 +172,13 @@ def _note(row: PositionRow, action_id: UUID, kind: str, applied: Applied, at: da
         effective_at=at,
         **ratio,
     )
+
+
+async def _holders(tx: Tx, instrument_id: UUID) -> list[UUID]:
+    statement = select(_Position.account_id).where(
+        col(PositionRow.tenant_id) == tx.tenant_id, _Position.instrument_id == instrument_id, _Position.quantity != 0
+    )
+    return list((await tx.scalars(statement.distinct().order_by(_Position.account_id))).all())
 
 
 async def _held_rows(tx: Tx, instrument_id: UUID) -> list[PositionRow]:

@@ -21,31 +21,45 @@ from app.custody.ledger.domain import (
     funding_entries,
     withdrawal_entries,
 )
-from app.custody.ledger.repository import domain_errors, ledger_error
 from app.infra.database import Tx
 from app.kernel.ids import uuid7
 from app.kernel.money import Money
 
-__all__ = ["domain_errors", "ledger_error"]
-
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """Cash of one account in minor units. `available` is `posted - held`; a fill can push it below 0."""
+    """Cash of one account in minor units. A fill can push `posted` and what follows from it below 0."""
 
     account_id: UUID
     currency: str
-    posted: int
+    settled: int
+    receivable: int
+    payable: int
     held: int
-    available: int
+
+    @property
+    def posted(self) -> int:
+        """By trade date: as if every trade were settled."""
+        return self.settled + self.receivable - self.payable
+
+    @property
+    def available(self) -> int:
+        """What a new order may take."""
+        return self.posted - self.held
+
+    @property
+    def withdrawable(self) -> int:
+        """What may leave: settled, owed to nobody, not held."""
+        return max(0, self.settled - self.payable - self.held)
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerCheck:
-    """One currency of one tenant. The counts and both sums are 0 in a sound ledger; the rest says what it holds.
+    """One currency of one tenant, or all its securities (XXX). The counts and both sums are 0 in a sound ledger.
 
-    `client_liabilities` is owed to clients and `omnibus_bank` lies at the bank for them; they are equal once what is
-    in `clearing`, `charges` and `suspense` is settled, and `segregation_difference` is what that leaves unexplained.
+    `client_liabilities` is owed to clients and `omnibus_bank` lies at the bank (or the depository) for them; they are
+    equal once what is in `clearing`, `charges` (with taxes) and `suspense` is settled, and `segregation_difference` is
+    what that leaves unexplained.
     """
 
     currency: str
@@ -119,6 +133,35 @@ async def withdraw(tx: Tx, account_id: UUID, amount: Money, *, idempotency_key: 
     return await post(tx, TransactionKind.WITHDRAWAL, legs, idempotency_key=idempotency_key, effective_at=effective_at)
 
 
+async def hold_settled(tx: Tx, hold_id: UUID, account_id: UUID, amount: Money) -> None:
+    """Reserve settled cash for a withdrawal. The same hold again changes nothing.
+
+    Raises `insufficient_funds` beyond what is settled, owed to nobody and not held; the transaction must then be left.
+    """
+    await repository.hold_settled(tx, hold_id, account_id, amount.minor)
+
+
+async def void_hold(tx: Tx, hold_id: UUID) -> None:
+    """Make what is left of a hold available again."""
+    await repository.void(tx, hold_id)
+
+
+async def pay_out_held(
+    tx: Tx,
+    hold_id: UUID,
+    account_id: UUID,
+    amount: Money,
+    *,
+    idempotency_key: str,
+    effective_at: datetime,
+    details: dict[str, Any],
+) -> UUID:
+    """A withdrawal was paid from its hold; what the hold has beyond `amount` is available again. The same key once."""
+    return await repository.pay_out_held(
+        tx, hold_id, account_id, amount.minor, key=idempotency_key, effective_at=effective_at, details=details
+    )
+
+
 async def pay_dividend(
     tx: Tx, account_id: UUID, amount: Money, *, idempotency_key: str, effective_at: datetime, details: dict[str, Any]
 ) -> UUID | None:
@@ -147,7 +190,7 @@ async def balances(tx: Tx, account_id: UUID) -> list[Balance]:
     """The account's cash. Raises `account_not_found`."""
     await get_account(tx, account_id)
     return [
-        Balance(account_id, row.currency, row.posted, row.pending_out, row.posted - row.pending_out)
+        Balance(account_id, row.currency, row.posted, row.receivable, row.payable, row.pending_out)
         for row in await repository.cash_accounts(tx, account_id)
     ]
 

@@ -1,0 +1,1 @@
+"""Money that comes from clients' banks and goes back there, through a payment provider."""

@@ -1,0 +1,62 @@
+"""The ledger: what is posted, read, corrected, and what does not fit."""
+
+from app.custody.ledger.repository import domain_errors, ledger_error
+from app.custody.ledger.service.breaks import BREAK, list_breaks, open_break, resolve_break, take_break
+from app.custody.ledger.service.correcting import (
+    TRANSACTION,
+    Journal,
+    Segregation,
+    TenantAccounts,
+    get_transaction,
+    list_transactions,
+    reverse,
+    segregation,
+)
+from app.custody.ledger.service.posting import (
+    Balance,
+    Books,
+    LedgerCheck,
+    balances,
+    check,
+    fund,
+    hold_settled,
+    open_accounts_for,
+    pay_cash_in_lieu,
+    pay_dividend,
+    pay_out_held,
+    post,
+    void_hold,
+    withdraw,
+)
+
+__all__ = [
+    "BREAK",
+    "TRANSACTION",
+    "Balance",
+    "Books",
+    "Journal",
+    "LedgerCheck",
+    "Segregation",
+    "TenantAccounts",
+    "balances",
+    "check",
+    "domain_errors",
+    "fund",
+    "get_transaction",
+    "hold_settled",
+    "ledger_error",
+    "list_breaks",
+    "list_transactions",
+    "open_accounts_for",
+    "open_break",
+    "pay_cash_in_lieu",
+    "pay_dividend",
+    "pay_out_held",
+    "post",
+    "resolve_break",
+    "reverse",
+    "segregation",
+    "take_break",
+    "void_hold",
+    "withdraw",
+]

@@ -1,0 +1,117 @@
+"""Decides what happens to a difference: it is opened once, somebody takes it, and it ends with a reason."""
+
+from datetime import datetime
+from uuid import UUID
+
+from app.custody.ledger import repository
+from app.custody.ledger.domain import Difference, TransactionKind, allocation_entries
+from app.custody.ledger.service.posting import post
+from app.custody.ledger.tables import LedgerBreak
+from app.infra.database import Tx
+from app.kernel.errors import DomainError, Kind, conflict, not_found
+from app.kernel.ids import encode_id, uuid7
+from app.kernel.money import Money, currency_exponent, format_scaled
+from app.web.cursors import Cursor, Slice
+
+BREAK = "brk"
+
+
+async def open_break(
+    tx: Tx,
+    difference: Difference,
+    *,
+    source: str,
+    reference: str,
+    currency: str,
+    account_id: UUID | None,
+    now: datetime,
+    instrument_id: UUID | None = None,
+    suspense: int = 0,
+) -> bool:
+    """Note a difference, once for a source, reference and kind. `suspense`: what of it was posted there, in minor
+    units. False when it was noted before."""
+    break_id = uuid7()
+    opened = await repository.insert_break(
+        tx,
+        {
+            "tenant_id": tx.tenant_id,
+            "id": break_id,
+            "kind": difference.kind.value,
+            "source": source,
+            "reference": reference,
+            "account_id": account_id,
+            "instrument_id": instrument_id,
+            "currency": currency,
+            "expected_minor": difference.expected,
+            "actual_minor": difference.actual,
+            "suspense_minor": suspense,
+            "status": "open",
+            "opened_at": now,
+        },
+    )
+    if opened:
+        exponent = 0 if instrument_id else currency_exponent(currency)
+        shown = {
+            "kind": difference.kind.value,
+            "source": source,
+            "expected": format_scaled(difference.expected, exponent),
+            "actual": format_scaled(difference.actual, exponent),
+            "currency": currency,
+        }
+        tx.emit("break.opened", break_id, shown, account_id=account_id)
+    return opened
+
+
+async def list_breaks(tx: Tx, cursor: Cursor, *, status: str | None) -> Slice[LedgerBreak]:
+    """Newest first."""
+    return cursor.cut(await repository.breaks(tx, cursor, status))
+
+
+async def take_break(tx: Tx, break_id: UUID) -> LedgerBreak:
+    """The caller becomes its owner. Raises `break_not_found`, `break_resolved`, `break_needs_person`."""
+    row = await _open(tx, break_id)
+    row.owner_id = _person(tx)
+    await tx.flush()
+    return row
+
+
+async def resolve_break(tx: Tx, break_id: UUID, *, reason: str, account_id: UUID | None, now: datetime) -> LedgerBreak:
+    """End it with a reason. With `account_id`, what came and waits in suspense becomes that client's.
+
+    Raises as `take_break`, `nothing_in_suspense`, and what posting raises.
+    """
+    row = await _open(tx, break_id)
+    who = _person(tx)
+    if account_id is not None:
+        if row.suspense_minor <= 0:
+            raise conflict(
+                "nothing_in_suspense",
+                "Nothing waits in suspense for this break: leave account_id out.",
+                param="account_id",
+            )
+        legs = allocation_entries(account_id, Money(row.suspense_minor, row.currency))
+        key = f"break:{row.id}"
+        await post(
+            tx, TransactionKind.TRANSFER, legs, idempotency_key=key, effective_at=now, details={"reason": reason}
+        )
+    row.status, row.reason, row.resolved_at, row.resolved_by = "resolved", reason, now, who
+    tx.emit("break.resolved", row.id, {"reason": reason}, account_id=row.account_id)
+    await tx.flush()
+    return row
+
+
+def _person(tx: Tx) -> UUID:
+    if tx.principal is None or tx.principal.user_id is None:
+        raise DomainError(
+            "break_needs_person", Kind.FORBIDDEN, "A person looks into a break: log in, or use a key that you made."
+        )
+    return tx.principal.user_id
+
+
+async def _open(tx: Tx, break_id: UUID) -> LedgerBreak:
+    row = await repository.lock_break(tx, break_id)
+    if row is None:
+        raise not_found("break", encode_id(BREAK, break_id))
+    if row.status != "open":
+        raise conflict("break_resolved", "This break is resolved already.")
+    return row

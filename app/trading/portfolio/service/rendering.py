@@ -1,0 +1,223 @@
+"""Decides how a statement looks as CSV and as a PDF that a broker sends to a client."""
+
+import csv
+import io
+from datetime import datetime
+from typing import Any
+from xml.sax.saxutils import escape
+from zoneinfo import ZoneInfo
+
+from app.kernel.ids import encode_id
+from app.kernel.money import currency_exponent, format_scaled, format_trimmed
+from app.trading.portfolio.service.statements import Statement
+
+_DISCLAIMER = (
+    "This statement is made from the ledger; it is by trade date, and what was traded but not yet settled is shown "
+    "apart. It is not a contract note: where the two differ, the contract note holds. Please report anything that you "
+    "do not recognise within seven days."
+)
+_TEST = "Paper trading: no real money or securities. "
+_INK, _LINE, _SHADE = "#1a2530", "#c5ccd3", "#f3f5f7"
+
+
+def grouped(minor: int, currency: str) -> str:
+    """Money with separators: 12,34,567.00 for INR (lakh and crore), 1,234,567.00 otherwise."""
+    sign, digits = ("-", -minor) if minor < 0 else ("", minor)
+    whole, _, fraction = format_scaled(digits, currency_exponent(currency)).partition(".")
+    head, tail = whole[:-3], whole[-3:]
+    size, parts = (2 if currency == "INR" else 3), [tail]
+    while head:
+        parts.insert(0, head[-size:])
+        head = head[:-size]
+    return f"{sign}{','.join(parts)}.{fraction}"
+
+
+def statement_csv(statement: Statement) -> str:
+    """Opening, movements, closing, then holdings; exact decimals without separators.
+
+    Text that a spreadsheet would take for a formula begins with an apostrophe.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+
+    def money(minor: int) -> str:
+        return format_scaled(minor, currency_exponent(statement.currency))
+
+    writer.writerow(["at", "transaction_id", "kind", "description", "amount", "balance", "currency"])
+    writer.writerow([statement.first.isoformat(), "", "opening", "", "", money(statement.opening), statement.currency])
+    for one in statement.movements:
+        shown = [_local(one.at, statement), encode_id("ltx", one.id), one.kind, _inert(one.description)]
+        writer.writerow([*shown, money(one.amount), money(one.balance), statement.currency])
+    writer.writerow([statement.last.isoformat(), "", "closing", "", "", money(statement.closing), statement.currency])
+    writer.writerow([])
+    writer.writerow(["isin", "symbol", "name", "settled", "to_settle"])
+    for held in statement.holdings:
+        exponent = held.instrument.qty_exp
+        quantities = (format_trimmed(held.settled, exponent), format_trimmed(held.waiting, exponent))
+        writer.writerow([held.instrument.isin, held.instrument.symbol, held.instrument.name, *quantities])
+    return out.getvalue()
+
+
+def _inert(words: str) -> str:
+    return f"'{words}" if words[:1] in ("=", "+", "-", "@", "\t", "\r") else words
+
+
+def _local(at: datetime, statement: Statement) -> str:
+    return at.astimezone(ZoneInfo(statement.zone)).isoformat(timespec="seconds")
+
+
+def statement_pdf(statement: Statement) -> bytes:
+    """A4, numbered pages, the table's head on each. The library is imported here: few processes make a PDF."""
+    from reportlab.lib.pagesizes import A4
+    from reportlab.lib.units import mm
+    from reportlab.platypus import SimpleDocTemplate
+
+    out = io.BytesIO()
+    document = SimpleDocTemplate(
+        out,
+        pagesize=A4,
+        topMargin=18 * mm,
+        bottomMargin=30 * mm,
+        leftMargin=16 * mm,
+        rightMargin=16 * mm,
+        title=f"Statement of account, {statement.first} to {statement.last}",
+        author=statement.broker,
+        invariant=1,
+    )
+    document.build(_story(statement, document.width), canvasmaker=_numbered(statement))
+    return out.getvalue()
+
+
+def _story(statement: Statement, width: float) -> list[Any]:
+    from reportlab.lib import colors
+    from reportlab.lib.styles import ParagraphStyle
+    from reportlab.platypus import Paragraph, Spacer, Table
+
+    ink = colors.HexColor(_INK)
+    small = ParagraphStyle("small", fontName="Helvetica", fontSize=8, leading=10.5, textColor=ink)
+    title = ParagraphStyle("title", parent=small, fontName="Helvetica-Bold", fontSize=15, leading=19)
+    head = ParagraphStyle("head", parent=small, fontName="Helvetica-Bold", fontSize=10, leading=14, spaceBefore=10)
+    rows = [
+        [Paragraph(f"<b>{escape(name)}</b>", small), Paragraph(escape(value), small)]
+        for name, value in _facts(statement)
+    ]
+    facts = Table(rows, colWidths=[width * 0.22, width * 0.78], style=[("VALIGN", (0, 0), (-1, -1), "TOP")])
+    facts.hAlign = "LEFT"
+    story: list[Any] = [Paragraph(escape(statement.broker), title), Paragraph("Statement of account", head), facts]
+    story += [
+        Spacer(1, 8),
+        _summary(statement, width),
+        Paragraph("Movements", head),
+        _movements(statement, width, small),
+    ]
+    story += [Paragraph(f"Securities at the end of {statement.last:%d %b %Y}", head)]
+    story += [_securities(statement, width, small) if statement.holdings else Paragraph("None.", small)]
+    return story
+
+
+def _facts(statement: Statement) -> list[tuple[str, str]]:
+    whose = [("Client", f"{statement.client_name} ({statement.client_ref})")] if statement.client_name else []
+    return [
+        *whose,
+        ("Account", f"{statement.account_name} ({encode_id('acc', statement.account_id)})"),
+        ("Period", f"{statement.first:%d %b %Y} to {statement.last:%d %b %Y} ({statement.zone})"),
+        ("Currency", statement.currency),
+    ]
+
+
+def _style(*more: tuple[Any, ...]) -> list[Any]:
+    from reportlab.lib import colors
+
+    return [
+        ("FONT", (0, 0), (-1, -1), "Helvetica", 8),
+        ("FONT", (0, 0), (-1, 0), "Helvetica-Bold", 8),
+        ("TEXTCOLOR", (0, 0), (-1, -1), colors.HexColor(_INK)),
+        ("BACKGROUND", (0, 0), (-1, 0), colors.HexColor(_SHADE)),
+        ("LINEBELOW", (0, 0), (-1, -1), 0.4, colors.HexColor(_LINE)),
+        ("VALIGN", (0, 0), (-1, -1), "TOP"),
+        *more,
+    ]
+
+
+def _summary(statement: Statement, width: float) -> Any:
+    from reportlab.platypus import Table
+
+    received = sum(one.amount for one in statement.movements if one.amount > 0)
+    paid = sum(one.amount for one in statement.movements if one.amount < 0)
+    figures = (statement.opening, received, paid, statement.closing, statement.settled)
+    names = ["Opening balance", "Credits", "Debits", "Closing balance", "Of it settled"]
+    rows = [names, [grouped(minor, statement.currency) for minor in figures]]
+    return Table(rows, colWidths=[width / 5] * 5, style=_style(("ALIGN", (0, 0), (-1, -1), "RIGHT")))
+
+
+def _movements(statement: Statement, width: float, small: Any) -> Any:
+    from reportlab.platypus import Paragraph, Table
+
+    zone, currency = ZoneInfo(statement.zone), statement.currency
+    rows: list[list[Any]] = [["Date", "Description", "Amount", "Balance"]]
+    rows.append([f"{statement.first:%d %b %Y}", "Opening balance", "", grouped(statement.opening, currency)])
+    for one in statement.movements:
+        day = f"{one.at.astimezone(zone):%d %b %Y}"
+        said = Paragraph(escape(one.description), small)
+        rows.append([day, said, grouped(one.amount, currency), grouped(one.balance, currency)])
+    rows.append([f"{statement.last:%d %b %Y}", "Closing balance", "", grouped(statement.closing, currency)])
+    widths = [width * share for share in (0.14, 0.48, 0.19, 0.19)]
+    bold = ("FONT", (0, -1), (-1, -1), "Helvetica-Bold", 8)
+    return Table(rows, colWidths=widths, repeatRows=1, style=_style(("ALIGN", (2, 0), (-1, -1), "RIGHT"), bold))
+
+
+def _securities(statement: Statement, width: float, small: Any) -> Any:
+    from reportlab.platypus import Paragraph, Table
+
+    rows: list[list[Any]] = [["ISIN", "Security", "Settled", "To settle"]]
+    for held in statement.holdings:
+        exponent = held.instrument.qty_exp
+        named = Paragraph(escape(f"{held.instrument.symbol}, {held.instrument.name}"), small)
+        quantities = [format_trimmed(held.settled, exponent), format_trimmed(held.waiting, exponent)]
+        rows.append([held.instrument.isin, named, *quantities])
+    widths = [width * share for share in (0.2, 0.48, 0.16, 0.16)]
+    return Table(rows, colWidths=widths, repeatRows=1, style=_style(("ALIGN", (2, 0), (-1, -1), "RIGHT")))
+
+
+def _numbered(statement: Statement) -> Any:
+    """A canvas that knows how many pages there are before it writes their feet."""
+    from reportlab.lib import colors
+    from reportlab.lib.styles import ParagraphStyle
+    from reportlab.lib.units import mm
+    from reportlab.pdfgen.canvas import Canvas
+    from reportlab.platypus import Paragraph
+
+    ink = colors.HexColor(_INK)
+    style = ParagraphStyle("foot", fontName="Helvetica", fontSize=6.5, leading=8, textColor=ink)
+    words = (_TEST if statement.test else "") + _DISCLAIMER
+
+    class Numbered(Canvas):  # type: ignore[misc]
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            self.pages: list[dict[str, Any]] = []
+
+        def showPage(self) -> None:  # noqa: N802 - the library's name
+            self.pages.append(dict(self.__dict__))
+            self._startPage()
+
+        def save(self) -> None:
+            for number, page in enumerate(self.pages, 1):
+                self.__dict__.update(page)
+                self._foot(number, len(self.pages))
+                super().showPage()
+            super().save()
+
+        def _foot(self, number: int, count: int) -> None:
+            width = self._pagesize[0] - 32 * mm
+            self.setStrokeColor(colors.HexColor(_LINE))
+            self.line(16 * mm, 25 * mm, 16 * mm + width, 25 * mm)
+            foot = Paragraph(escape(words), style)
+            foot.wrapOn(self, width, 14 * mm)
+            foot.drawOn(self, 16 * mm, 24 * mm - foot.height)
+            self.setFillColor(ink)
+            self.setFont("Helvetica", 7)
+            made = f"{statement.made_at.astimezone(ZoneInfo(statement.zone)):%d %b %Y %H:%M}"
+            self.drawString(16 * mm, 9 * mm, f"{statement.broker}, made {made} {statement.zone}")
+            self.drawRightString(16 * mm + width, 9 * mm, f"Page {number} of {count}")
+
+    return Numbered
