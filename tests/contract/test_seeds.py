@@ -4,6 +4,7 @@ Whatever happened, in the end the broker has one order for each that was sent, i
 was to be taken back has ended.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -87,7 +88,7 @@ class Life:
             self.trades,
             self.waits,
         ]
-        await self.sends()
+        await (self.races if self.random.random() < 0.3 else self.sends)()
         for _ in range(self.random.randint(3, 9)):
             await self.random.choice(steps)()
 
@@ -128,6 +129,10 @@ class Life:
     async def cancels(self) -> bool:
         self.cancelling = True
         return await self.work("order.cancel", cancel)
+
+    async def races(self) -> None:
+        """Sender and canceller at once: a lane has a new holder while the old one still waits for its answer."""
+        await asyncio.gather(self.sends(), self.cancels())
 
     async def listens(self) -> None:
         try:

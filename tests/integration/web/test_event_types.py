@@ -54,8 +54,8 @@ from tests.integration.insight.test_sweep_api import GRID, PROGRAM, work
 from tests.integration.platform.test_webhooks import Hooks
 from tests.integration.trading.conftest import AT, PRICE, Venue
 from tests.integration.trading.conftest import venue as venue
+from tests.integration.trading.scripted import Scripted, item, report
 from tests.integration.trading.test_corporate_actions import action, happens
-from tests.integration.trading.test_executing import Scripted, item, report
 
 pytestmark = pytest.mark.asyncio
 TYPES = {one.name: one for one in declared()}

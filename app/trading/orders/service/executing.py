@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -33,14 +32,14 @@ from app.trading.orders.service.resolving import LOGIN_SECONDS, pause, resolve
 REMEMBERED = timedelta(days=1)
 """How long a cancel waits for an order that is lost: should it appear, it is taken back."""
 
-LOST_SECONDS = 5.0
+LOST_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Desk:
     """Who executes, and by which clock. `deadline`: how long an order may stay hidden before it is lost.
 
-    `send_within`: seconds between an order's turn and its sending. A process that stood still for longer may have lost
+    `send_within`: the time between an order's turn and its sending. A process that stood still for longer may have lost
     its lane meanwhile.
     """
 
@@ -48,7 +47,7 @@ class Desk:
     brokers: Mapping[str, Broker]
     clock: Callable[[], datetime]
     deadline: timedelta
-    send_within: float = 10.0
+    send_within: timedelta = timedelta(seconds=10)
 
     @property
     def pool(self) -> asyncpg.Pool:
@@ -94,7 +93,7 @@ def handlers(desk: Desk) -> dict[str, Handler]:
 async def submit(desk: Desk, item: Item) -> None:
     """Send one accepted order. An order found `submitting` was interrupted: its fate is unknown, and it is not sent
     again unless its broker is sure that one sent twice it has once. Raises `Retry` when the broker was too busy."""
-    began = monotonic()
+    began = desk.clock()
     order_id = UUID(item.payload["order_id"])
     found = await desk.pool.fetchval("select orders_begin($1, $2, $3)", item.tenant_id, order_id, item.fence)
     if found is None:
@@ -114,11 +113,11 @@ async def submit(desk: Desk, item: Item) -> None:
         raise Retry(outcome.seconds, BUSY)
 
 
-async def _send(desk: Desk, name: str, order: BrokerOrder, began: float) -> Outcome:
+async def _send(desk: Desk, name: str, order: BrokerOrder, began: datetime) -> Outcome:
     broker = desk.brokers.get(name)
     if broker is None:
         return Rejected(f"the broker {name} is not connected here")
-    if monotonic() - began > desk.send_within:
+    if desk.clock() - began > desk.send_within:
         return Unknown("its turn was over before it was sent")
     return await ask(broker.submit(order), order.order_id)
 

@@ -6,6 +6,7 @@ read at every push, at every turn of a clock, and before anything else when a co
 
 import asyncio
 from collections.abc import Mapping
+from datetime import timedelta
 from uuid import UUID
 
 import asyncpg
@@ -17,17 +18,17 @@ from app.trading.orders.service.executing import Desk
 from app.trading.orders.service.reconciling import Book, read_book
 from app.trading.orders.service.resolving import LOGIN_SECONDS
 
-POLL_SECONDS = 1.0
+POLL_SECONDS = 1
 """Between two reads while something works and nobody pushes."""
 
-IDLE_SECONDS = 5.0
+IDLE_SECONDS = 5
 """Between two reads of a book that pushes its news, or in which nothing works."""
 
-GATHER_SECONDS = 0.25
+GATHER = timedelta(milliseconds=250)
 """A push is followed by others: one read serves them all, and stays within a broker's ten calls a second."""
 
-RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)
-ACCOUNTS_SECONDS = 5.0
+RETRY_SECONDS = (1, 1, 2, 5)
+ACCOUNTS_SECONDS = 5
 log = structlog.get_logger(__name__)
 _ACCOUNTS = "select tenant_id, account_id, broker from accounts_at_brokers($1)"
 
@@ -99,9 +100,9 @@ async def _connection(desk: Desk, book: Book, stop: asyncio.Event) -> None:
             reconciled = reconciled or excuse is None
             idle = IDLE_SECONDS if pushes or not book.working else POLL_SECONDS
             if excuse is not None:
-                await set_within(stop, _wait_for(excuse))
+                await set_within(stop, _wait_for(excuse).total_seconds())
             elif await set_within(news, idle):
-                await set_within(stop, GATHER_SECONDS)
+                await set_within(stop, GATHER.total_seconds())
         if hearing is not None and hearing.done():
             hearing.result()
     finally:
@@ -119,10 +120,10 @@ async def _hear(book: Book, news: asyncio.Event) -> None:
         news.set()
 
 
-def _wait_for(excuse: NoAnswer) -> float:
+def _wait_for(excuse: NoAnswer) -> timedelta:
     match excuse:
         case SessionExpired():
-            return LOGIN_SECONDS
+            return timedelta(seconds=LOGIN_SECONDS)
         case Throttled(seconds):
-            return max(seconds, POLL_SECONDS)
-    return POLL_SECONDS
+            return timedelta(seconds=max(seconds, POLL_SECONDS))
+    return timedelta(seconds=POLL_SECONDS)

@@ -13,17 +13,17 @@ from app.trading.brokers.ports import Broker, BrokerOrder, NotFound, Report, Ses
 from app.trading.orders.service.adopting import adopt
 from app.trading.orders.service.outcomes import ask, broker_order, move, read_state
 
-LOGIN_SECONDS = 30.0
+LOGIN_SECONDS = 30
 """Between two questions to a broker that wants a login first."""
 
-LONGEST_SECONDS = 15.0
+LONGEST_SECONDS = 15
 LOST = "the broker has not shown the order; look there before it is placed again"
 log = structlog.get_logger(__name__)
 
 
-def pause(attempts: int) -> float:
-    """Seconds between two questions: half a second at first, 15 at last."""
-    return min(0.5 * 2.0 ** min(attempts - 1, 10), LONGEST_SECONDS)
+def pause(attempts: int) -> int:
+    """Seconds between two questions: one at first, 15 at last."""
+    return min(1 << min(attempts - 1, 4), LONGEST_SECONDS)
 
 
 async def resolve(
