@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from fastapi import FastAPI
 
-from app.custody.funding.ports import News
+from app.custody.funding.domain import News
 from app.custody.funding.service import hear
 from app.custody.ledger.domain import AccountKind, Leg, Slot, TransactionKind, client_cash
 from app.custody.ledger.service import TenantAccounts, fund, post, segregation, unsegregated
