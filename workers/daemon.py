@@ -14,7 +14,7 @@ from app.infra.events.follower import run_follower
 from app.infra.idempotency.keys import prune
 from app.infra.leader import lead
 from app.infra.settings import Settings
-from app.infra.telemetry import set_work_ready
+from app.infra.telemetry import set_unsegregated, set_work_ready
 from app.infra.waiting import set_within
 from app.infra.work.relay import run_relay
 from workers.main import QUEUES, configure, send_wake_up
@@ -58,12 +58,22 @@ def outdated() -> Sequence[Outdated]:
     return [*GRANTS, *LOGINS, *INVITATIONS, *DELIVERIES, *ENDED_ORDERS]
 
 
+async def _look_at_segregation(app: App) -> None:
+    from app.custody.ledger.service import unsegregated
+
+    found = await unsegregated(app.database)
+    set_unsegregated(len(found))
+    if found:
+        log.error("segregation.broken", tenants=[str(tenant_id) for tenant_id in found])
+
+
 async def _scheduler(app: App, stop: asyncio.Event) -> None:
     clear_at = monotonic()
     while not stop.is_set():
         if monotonic() >= clear_at:
             clear_at += CLEARING_SECONDS
             await clear(app.database.dispatch, outdated(), now=app.clock())
+            await _look_at_segregation(app)
         pruned = await app.database.dispatch.fetchval("select work_prune('1 hour')")
         forgotten = await prune(app.database.dispatch, now=app.clock())
         log.debug("scheduler.pruned", rows=pruned, answers=forgotten)

@@ -35,6 +35,7 @@ HTTP_SECONDS = Histogram(
 )
 ORDERS = Counter("orders_total", "Orders that reached a status.", ["status"])
 WORK_READY = Gauge("work_ready", "Rows of work that wait, ready to run.", ["queue"])
+UNSEGREGATED = Gauge("unsegregated_tenants", "Tenants whose clients' money is not all there: alarm unless 0.")
 FEED_WATERMARK = Gauge(
     "feed_watermark_timestamp", "Market time up to which a feed is complete, Unix seconds.", ["feed"]
 )
@@ -133,6 +134,11 @@ def count_order(status: OrderStatus) -> None:
 def set_work_ready(queue: str, rows: int) -> None:
     """How many rows of `queue` wait."""
     WORK_READY.labels(queue).set(rows)
+
+
+def set_unsegregated(tenants: int) -> None:
+    """How many tenants' pools do not cover what their clients are owed."""
+    UNSEGREGATED.set(tenants)
 
 
 def set_feed_watermark(feed: str, at: datetime) -> None:

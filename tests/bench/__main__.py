@@ -7,7 +7,7 @@ import sys
 
 from tests.bench.measure import Figure, Refused
 
-NAMES = ("api", "engine", "orders")
+NAMES = ("api", "engine", "ledger", "orders")
 
 
 def main() -> None:

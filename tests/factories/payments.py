@@ -2,7 +2,8 @@
 
 from uuid import UUID
 
-from app.custody.funding.ports import Instruction, News, Refused, Taken, Unknown
+from app.custody.funding.domain import News
+from app.custody.funding.ports import Instruction, Refused, Taken, Unknown
 from app.kernel.money import Money
 
 

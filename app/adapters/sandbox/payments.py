@@ -1,7 +1,8 @@
 """Implements funding's `PaymentProvider` for virtual money, without a network: it pays everything, in full, when it is
 asked. It remembers nothing, so every process sees the same and a restart forgets nothing."""
 
-from app.custody.funding.ports import Instruction, News, Taken
+from app.custody.funding.domain import News
+from app.custody.funding.ports import Instruction, Taken
 
 
 class SandboxPayments:

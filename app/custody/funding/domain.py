@@ -10,7 +10,6 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from app.custody.funding.ports import News
 from app.kernel.errors import invalid
 from app.kernel.events import DecimalText, EventPayload, EventType
 from app.kernel.money import Money, currency_exponent, format_scaled
@@ -49,6 +48,17 @@ class Meaning(StrEnum):
     COMPLETE = "complete"
     FAIL = "fail"
     SUSPEND = "suspend"  # the money goes to suspense, with a break
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What the provider says of a payment: not `final`, or paid in `amount`, or not paid for `reason`."""
+
+    reference: str
+    amount: Money
+    final: bool
+    paid: bool
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
+from app.custody.funding.domain import News
 from app.kernel.money import Money
 
 
@@ -35,17 +36,6 @@ class Unknown:
     """Nobody can tell whether the provider has it: a timeout, a broken answer."""
 
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class News:
-    """What the provider says of a payment: not `final`, or paid in `amount`, or not paid for `reason`."""
-
-    reference: str
-    amount: Money
-    final: bool
-    paid: bool
-    reason: str | None = None
 
 
 class PaymentProvider(Protocol):

@@ -55,8 +55,8 @@ async def retrieve_statement(
     id: str,
     tx: OpenTx,
     at: Annotated[datetime, Depends(now)],
-    first: Annotated[Day, Query(alias="from", description="The first day, in the market's time zone.")],
-    last: Annotated[Day, Query(alias="to", description="The last day; a year at most.")],
+    first: Annotated[Day, Query(alias="from", examples=["2026-04-01"], description="The first day.")],
+    last: Annotated[Day, Query(alias="to", examples=["2026-04-30"], description="The last day; a year at most.")],
     form: Annotated[
         Literal["json", "csv", "pdf"], Query(alias="format", description="`pdf` is one to send to a client.")
     ] = "json",

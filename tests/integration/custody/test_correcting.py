@@ -11,10 +11,10 @@ import pytest
 import pytest_asyncio
 from fastapi import FastAPI
 
-from app.custody.funding.ports import News
+from app.custody.funding.domain import News
 from app.custody.funding.service import hear
 from app.custody.ledger.domain import AccountKind, Leg, Slot, TransactionKind, client_cash
-from app.custody.ledger.service import TenantAccounts, fund, post, segregation
+from app.custody.ledger.service import TenantAccounts, fund, post, segregation, unsegregated
 from app.infra.database import Database
 from app.kernel.ids import decode_id, encode_id, uuid7
 from app.kernel.money import Money
@@ -171,6 +171,7 @@ async def test_one_clients_debit_is_not_covered_by_another_clients_money(office:
     async with office.books.tx() as tx:
         (row,) = await segregation(tx)
     assert (row.client_debits, row.shortfall, row.segregated) == (15_00, 15_00, False)
+    assert office.books.tenant_id in await unsegregated(office.database)
 
 
 async def test_firm_money_that_was_moved_round_the_ledger_into_the_pool_is_found(

@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 
 from app.bootstrap import App
-from app.custody.funding.domain import Direction, Meaning
-from app.custody.funding.ports import News, Refused, Unknown
+from app.custody.funding.domain import Direction, Meaning, News
+from app.custody.funding.ports import Refused, Unknown
 from app.custody.funding.service import get_payment, hear, request_deposit, request_withdrawal
 from app.custody.funding.service.carrying import carry
 from app.custody.funding.tables import Payment

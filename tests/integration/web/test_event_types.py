@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from sqlalchemy import text
 
 from app.bootstrap import App
-from app.custody.funding.ports import News
+from app.custody.funding.domain import News
 from app.custody.funding.service import hear
 from app.custody.ledger.service import reverse
 from app.infra.crypto.rotation import rotate_tenant

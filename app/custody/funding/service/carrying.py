@@ -5,8 +5,8 @@ from datetime import datetime
 from uuid import UUID
 
 from app.custody.funding import repository
-from app.custody.funding.domain import FINAL, OVERDUE, Status
-from app.custody.funding.ports import Instruction, News, PaymentProvider, Refused, Taken, Unknown
+from app.custody.funding.domain import FINAL, OVERDUE, News, Status
+from app.custody.funding.ports import Instruction, PaymentProvider, Refused, Taken, Unknown
 from app.custody.funding.service.asking import SEND
 from app.custody.funding.service.hearing import fail, hear
 from app.custody.ledger.domain import BreakKind, Difference

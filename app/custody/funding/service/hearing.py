@@ -4,8 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from app.custody.funding import repository
-from app.custody.funding.domain import Direction, Known, Meaning, Status, meaning_of
-from app.custody.funding.ports import News
+from app.custody.funding.domain import Direction, Known, Meaning, News, Status, meaning_of
 from app.custody.funding.tables import Payment
 from app.custody.ledger.domain import BreakKind, Difference, TransactionKind, funding_entries, suspense_entries
 from app.custody.ledger.service import open_break, pay_out_held, post, void_hold

@@ -11,6 +11,7 @@ from app.custody.ledger.service.correcting import (
     list_transactions,
     reverse,
     segregation,
+    unsegregated,
 )
 from app.custody.ledger.service.posting import (
     Balance,
@@ -57,6 +58,7 @@ __all__ = [
     "reverse",
     "segregation",
     "take_break",
+    "unsegregated",
     "void_hold",
     "withdraw",
 ]

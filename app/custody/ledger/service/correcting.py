@@ -10,11 +10,11 @@ from app.custody.accounts.service import get_account
 from app.custody.ledger import repository
 from app.custody.ledger.domain import TransactionKind, check_reversible
 from app.custody.ledger.tables import LedgerTransaction
-from app.infra.database import Tx
+from app.infra.database import Database, Tx
 from app.kernel.errors import not_found
 from app.kernel.ids import encode_id, uuid7
 from app.platform.tenancy.domain import Action
-from app.platform.tenancy.service import execute
+from app.platform.tenancy.service import execute, tenant_ids
 from app.web.cursors import Cursor, Slice
 
 TRANSACTION = "ltx"
@@ -97,6 +97,16 @@ async def reverse(tx: Tx, transaction_id: UUID, *, reason: str, approval_id: UUI
 async def segregation(tx: Tx) -> list[Segregation]:
     """The tenant's pool at this moment, a row per currency."""
     return [Segregation(**row) for row in await repository.segregation_rows(tx)]
+
+
+async def unsegregated(database: Database) -> list[UUID]:
+    """The tenants whose pool does not cover its clients, or was mixed with the firm's money, each looked at in turn."""
+    found = []
+    for tenant_id in await tenant_ids(database):
+        async with database.tx(tenant_id) as tx:
+            if not all(row.segregated for row in await segregation(tx)):
+                found.append(tenant_id)
+    return found
 
 
 async def _journals(tx: Tx, rows: list[LedgerTransaction]) -> list[Journal]:

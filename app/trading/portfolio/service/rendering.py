@@ -17,6 +17,7 @@ _DISCLAIMER = (
     "do not recognise within seven days."
 )
 _TEST = "Paper trading: no real money or securities. "
+_PAGE, _MARGIN, _WIDTH = (595, 842), 45, 505  # points: A4
 _INK, _LINE, _SHADE = "#1a2530", "#c5ccd3", "#f3f5f7"
 
 
@@ -68,50 +69,48 @@ def _local(at: datetime, statement: Statement) -> str:
 
 def statement_pdf(statement: Statement) -> bytes:
     """A4, numbered pages, the table's head on each. The library is imported here: few processes make a PDF."""
-    from reportlab.lib.pagesizes import A4
-    from reportlab.lib.units import mm
     from reportlab.platypus import SimpleDocTemplate
 
     out = io.BytesIO()
     document = SimpleDocTemplate(
         out,
-        pagesize=A4,
-        topMargin=18 * mm,
-        bottomMargin=30 * mm,
-        leftMargin=16 * mm,
-        rightMargin=16 * mm,
+        pagesize=_PAGE,
+        topMargin=50,
+        bottomMargin=85,
+        leftMargin=_MARGIN,
+        rightMargin=_MARGIN,
         title=f"Statement of account, {statement.first} to {statement.last}",
         author=statement.broker,
         invariant=1,
     )
-    document.build(_story(statement, document.width), canvasmaker=_numbered(statement))
+    document.build(_story(statement), canvasmaker=_numbered(statement))
     return out.getvalue()
 
 
-def _story(statement: Statement, width: float) -> list[Any]:
+def _story(statement: Statement) -> list[Any]:
     from reportlab.lib import colors
     from reportlab.lib.styles import ParagraphStyle
     from reportlab.platypus import Paragraph, Spacer, Table
 
     ink = colors.HexColor(_INK)
-    small = ParagraphStyle("small", fontName="Helvetica", fontSize=8, leading=10.5, textColor=ink)
+    small = ParagraphStyle("small", fontName="Helvetica", fontSize=8, leading=10, textColor=ink)
     title = ParagraphStyle("title", parent=small, fontName="Helvetica-Bold", fontSize=15, leading=19)
     head = ParagraphStyle("head", parent=small, fontName="Helvetica-Bold", fontSize=10, leading=14, spaceBefore=10)
     rows = [
         [Paragraph(f"<b>{escape(name)}</b>", small), Paragraph(escape(value), small)]
         for name, value in _facts(statement)
     ]
-    facts = Table(rows, colWidths=[width * 0.22, width * 0.78], style=[("VALIGN", (0, 0), (-1, -1), "TOP")])
+    facts = Table(rows, colWidths=[110, 395], style=[("VALIGN", (0, 0), (-1, -1), "TOP")])
     facts.hAlign = "LEFT"
     story: list[Any] = [Paragraph(escape(statement.broker), title), Paragraph("Statement of account", head), facts]
     story += [
         Spacer(1, 8),
-        _summary(statement, width),
+        _summary(statement),
         Paragraph("Movements", head),
-        _movements(statement, width, small),
+        _movements(statement, small),
     ]
     story += [Paragraph(f"Securities at the end of {statement.last:%d %b %Y}", head)]
-    story += [_securities(statement, width, small) if statement.holdings else Paragraph("None.", small)]
+    story += [_securities(statement, small) if statement.holdings else Paragraph("None.", small)]
     return story
 
 
@@ -133,13 +132,13 @@ def _style(*more: tuple[Any, ...]) -> list[Any]:
         ("FONT", (0, 0), (-1, 0), "Helvetica-Bold", 8),
         ("TEXTCOLOR", (0, 0), (-1, -1), colors.HexColor(_INK)),
         ("BACKGROUND", (0, 0), (-1, 0), colors.HexColor(_SHADE)),
-        ("LINEBELOW", (0, 0), (-1, -1), 0.4, colors.HexColor(_LINE)),
+        ("LINEBELOW", (0, 0), (-1, -1), 1, colors.HexColor(_LINE)),
         ("VALIGN", (0, 0), (-1, -1), "TOP"),
         *more,
     ]
 
 
-def _summary(statement: Statement, width: float) -> Any:
+def _summary(statement: Statement) -> Any:
     from reportlab.platypus import Table
 
     received = sum(one.amount for one in statement.movements if one.amount > 0)
@@ -147,10 +146,10 @@ def _summary(statement: Statement, width: float) -> Any:
     figures = (statement.opening, received, paid, statement.closing, statement.settled)
     names = ["Opening balance", "Credits", "Debits", "Closing balance", "Of it settled"]
     rows = [names, [grouped(minor, statement.currency) for minor in figures]]
-    return Table(rows, colWidths=[width / 5] * 5, style=_style(("ALIGN", (0, 0), (-1, -1), "RIGHT")))
+    return Table(rows, colWidths=[101] * 5, style=_style(("ALIGN", (0, 0), (-1, -1), "RIGHT")))
 
 
-def _movements(statement: Statement, width: float, small: Any) -> Any:
+def _movements(statement: Statement, small: Any) -> Any:
     from reportlab.platypus import Paragraph, Table
 
     zone, currency = ZoneInfo(statement.zone), statement.currency
@@ -161,12 +160,12 @@ def _movements(statement: Statement, width: float, small: Any) -> Any:
         said = Paragraph(escape(one.description), small)
         rows.append([day, said, grouped(one.amount, currency), grouped(one.balance, currency)])
     rows.append([f"{statement.last:%d %b %Y}", "Closing balance", "", grouped(statement.closing, currency)])
-    widths = [width * share for share in (0.14, 0.48, 0.19, 0.19)]
+    widths = [71, 242, 96, 96]
     bold = ("FONT", (0, -1), (-1, -1), "Helvetica-Bold", 8)
     return Table(rows, colWidths=widths, repeatRows=1, style=_style(("ALIGN", (2, 0), (-1, -1), "RIGHT"), bold))
 
 
-def _securities(statement: Statement, width: float, small: Any) -> Any:
+def _securities(statement: Statement, small: Any) -> Any:
     from reportlab.platypus import Paragraph, Table
 
     rows: list[list[Any]] = [["ISIN", "Security", "Settled", "To settle"]]
@@ -175,7 +174,7 @@ def _securities(statement: Statement, width: float, small: Any) -> Any:
         named = Paragraph(escape(f"{held.instrument.symbol}, {held.instrument.name}"), small)
         quantities = [format_trimmed(held.settled, exponent), format_trimmed(held.waiting, exponent)]
         rows.append([held.instrument.isin, named, *quantities])
-    widths = [width * share for share in (0.2, 0.48, 0.16, 0.16)]
+    widths = [101, 242, 81, 81]
     return Table(rows, colWidths=widths, repeatRows=1, style=_style(("ALIGN", (2, 0), (-1, -1), "RIGHT")))
 
 
@@ -183,12 +182,11 @@ def _numbered(statement: Statement) -> Any:
     """A canvas that knows how many pages there are before it writes their feet."""
     from reportlab.lib import colors
     from reportlab.lib.styles import ParagraphStyle
-    from reportlab.lib.units import mm
     from reportlab.pdfgen.canvas import Canvas
     from reportlab.platypus import Paragraph
 
     ink = colors.HexColor(_INK)
-    style = ParagraphStyle("foot", fontName="Helvetica", fontSize=6.5, leading=8, textColor=ink)
+    style = ParagraphStyle("foot", fontName="Helvetica", fontSize=7, leading=8, textColor=ink)
     words = (_TEST if statement.test else "") + _DISCLAIMER
 
     class Numbered(Canvas):  # type: ignore[misc]
@@ -208,16 +206,15 @@ def _numbered(statement: Statement) -> Any:
             super().save()
 
         def _foot(self, number: int, count: int) -> None:
-            width = self._pagesize[0] - 32 * mm
             self.setStrokeColor(colors.HexColor(_LINE))
-            self.line(16 * mm, 25 * mm, 16 * mm + width, 25 * mm)
+            self.line(_MARGIN, 71, _MARGIN + _WIDTH, 71)
             foot = Paragraph(escape(words), style)
-            foot.wrapOn(self, width, 14 * mm)
-            foot.drawOn(self, 16 * mm, 24 * mm - foot.height)
+            foot.wrapOn(self, _WIDTH, 40)
+            foot.drawOn(self, _MARGIN, 68 - foot.height)
             self.setFillColor(ink)
             self.setFont("Helvetica", 7)
             made = f"{statement.made_at.astimezone(ZoneInfo(statement.zone)):%d %b %Y %H:%M}"
-            self.drawString(16 * mm, 9 * mm, f"{statement.broker}, made {made} {statement.zone}")
-            self.drawRightString(16 * mm + width, 9 * mm, f"Page {number} of {count}")
+            self.drawString(_MARGIN, 25, f"{statement.broker}, made {made} {statement.zone}")
+            self.drawRightString(_MARGIN + _WIDTH, 25, f"Page {number} of {count}")
 
     return Numbered
