@@ -19,7 +19,7 @@ from app.trading.risk.domain import Halt, HaltMode, Target
 from app.trading.risk.service import halt, resume
 from tests.factories.members import make_person
 from tests.integration.trading.conftest import PRICE, Venue
-from tests.integration.trading.test_executing import Scripted, item
+from tests.integration.trading.scripted import Scripted, item
 
 
 async def halted(venue: Venue, target: Target, mode: HaltMode = HaltMode.HALT) -> Halt:

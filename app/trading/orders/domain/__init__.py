@@ -8,20 +8,32 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
-
-from pydantic import Field
 
 from app.engine.fills import SlippageModel, slipped
 from app.engine.schedule import Charges, charges, schedule_named
 from app.kernel.errors import DomainError, Kind, invalid
-from app.kernel.events import DecimalText, EventPayload, EventType, Moment
 from app.kernel.instrument import TradingRules
 from app.kernel.money import currency_exponent, format_scaled, notional_minor
 from app.kernel.orders import Mode, OrderStatus, OrderType, Product, Side, Validity
 from app.market.instruments.domain import check_price, check_quantity
+from app.trading.orders.domain.events import EVENTS
 from app.trading.risk.domain import Exposure, Finding, Limits, Rule, check_algo_id, evaluate
+
+__all__ = [
+    "EVENTS",
+    "MARKET_BUFFER_BPS",
+    "TRANSITIONS",
+    "Context",
+    "Decision",
+    "Estimate",
+    "PlaceOrder",
+    "check_form",
+    "decide",
+    "estimate",
+    "sources",
+]
 
 S = OrderStatus
 _LATE = frozenset({S.OPEN, S.PARTIALLY_FILLED, S.FILLED})  # the broker has it after all: what it says is a fact
@@ -336,79 +348,3 @@ def _exposure(command: PlaceOrder, context: Context, price: int, hold: int, *, r
         fills_today=context.rates.get("fills_today"),
         recent=context.recent,
     )
-
-
-class DenialReason(EventPayload):
-    """A rule that denied the order, with its figures."""
-
-    rule: str = Field(description="The rule.")
-    verdict: Literal["deny"] = Field(description="What it said.")
-    limit: str = Field(description="What it allows: a decimal where it counts.")
-    value: str = Field(description="What the order would have come to.")
-    message: str = Field(description="What is wrong, and what to do.")
-
-
-class OrderDecided(EventPayload):
-    client_order_id: str = Field(description="The id that its caller gave the order.")
-    reasons: list[DenialReason] = Field(description="The rules that denied it; none for an accepted order.")
-
-
-class Heard(EventPayload):
-    """When something happened at the broker, and when we heard of it."""
-
-    venue_at: Moment | None = Field(default=None, description="When it happened, by the broker's clock, if it said.")
-    received_at: Moment | None = Field(default=None, description="When we heard of it.")
-
-
-class OrderEnded(Heard):
-    reason: str = Field(description="Why, in a few words.")
-
-
-class OrderReconciled(EventPayload):
-    """What the books said, and what the broker says: its word is taken."""
-
-    status: str = Field(description="The order's status here until then.")
-    broker_status: str = Field(description="The broker's word for it; `missing` when it does not show the order.")
-    filled: DecimalText = Field(description="How much was filled here until then.")
-    broker_filled: DecimalText | None = Field(default=None, description="How much the broker filled.")
-    venue_at: Moment | None = Field(default=None, description="The broker's time of it, if it said.")
-
-
-class ForeignOrder(EventPayload):
-    """An order of the account that was not placed here. It is told, and nothing else is done about it."""
-
-    venue_order_id: str = Field(description="The broker's name for it.")
-    tag: str | None = Field(default=None, description="Its tag there, if any.")
-    symbol: str = Field(description="The broker's name of what it trades.")
-    side: Literal["buy", "sell"] = Field(description="`buy` or `sell`.")
-    quantity: DecimalText = Field(description="How much it asks for.")
-    filled: DecimalText = Field(description="How much of it is filled.")
-    status: str = Field(description="The broker's word for its state.")
-    venue_at: Moment | None = Field(default=None, description="The broker's time of it, if it said.")
-
-
-class OrderFilled(EventPayload):
-    """One fill. The order itself says how much of it is filled by now."""
-
-    quantity: DecimalText = Field(description="How much this fill traded.")
-    price: DecimalText = Field(description="At what price.")
-    charges: DecimalText = Field(description="What this fill cost in charges, in the account's currency.")
-    currency: str = Field(description="ISO 4217.")
-    market_at: Moment = Field(description="When the market traded it, by its own clock.")
-
-
-EVENTS = (
-    EventType("order.accepted", "ord", "An order was placed and accepted; it will be sent.", OrderDecided),
-    EventType("order.denied", "ord", "An order was denied by the state or a rule; it ends here.", OrderDecided),
-    EventType("order.deferred", "ord", "The broker takes no more orders just now; it will be sent again.", OrderEnded),
-    EventType("order.open", "ord", "The broker has the order.", Heard),
-    EventType("order.partially_filled", "ord", "A part of the order was filled.", OrderFilled),
-    EventType("order.filled", "ord", "The last part of the order was filled.", OrderFilled),
-    EventType("order.cancelled", "ord", "What was left of the order was taken back.", OrderEnded),
-    EventType("order.rejected", "ord", "The broker refused the order.", OrderEnded),
-    EventType("order.expired", "ord", "The order's time ended at the venue.", OrderEnded),
-    EventType("order.unknown", "ord", "The broker did not answer; it is being asked about the order.", OrderEnded),
-    EventType("order.lost", "ord", "The broker does not show the order; it is not sent again.", OrderEnded),
-    EventType("order.reconciled", "ord", "The broker's word differed from ours and was taken.", OrderReconciled),
-    EventType("account.foreign_order_seen", "acc", "The broker has an order that is not ours.", ForeignOrder),
-)
