@@ -82,8 +82,15 @@ PUBLIC = (
 STREAMS = frozenset({"GET /v1/events/stream"})
 """They do not end; `platform/test_streams` listens to them as another tenant."""
 
-NOT_IDS = frozenset({"GET /v1/bars: starting_after in the query", "GET /v1/performance: starting_after in the query"})
-"""Cursors that are times."""
+NOT_IDS = frozenset(
+    {
+        "GET /v1/bars: starting_after in the query",
+        "GET /v1/performance: starting_after in the query",
+        "POST /v1/halts: algo_id in the body",
+        "POST /v1/orders: algo_id in the body",
+    }
+)
+"""Cursors that are times, and what an exchange calls an algorithm."""
 
 NOT_READ = frozenset({"PATCH /v1/members/{id}: approval_id in the body"})
 """Ids that the example's request does not need: `platform/test_approvals` sends them where they count."""
