@@ -66,9 +66,6 @@ def _limits() -> None:
             ["tenant_id", column],
             ["tenant_id", "id"],
         )
-    op.create_check_constraint(
-        op.f("risk_limits_level_check"), "risk_limits", "num_nonnulls(client_id, account_id, deployment_id) <= 1"
-    )
     op.create_table(
         "risk_platform_limits",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -104,9 +101,6 @@ def _halts() -> None:
         sa.Column("resumed_by", sa.Uuid(), nullable=True),
         sa.Column("resumed_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("mode IN ('halt', 'reduce_only')", name=op.f("risk_halts_mode_check")),
-        sa.CheckConstraint(
-            "num_nonnulls(account_id, deployment_id, algo_id) <= 1", name=op.f("risk_halts_level_check")
-        ),
         sa.CheckConstraint("account_mode IN ('test', 'live')", name=op.f("risk_halts_account_mode_check")),
         sa.ForeignKeyConstraint(
             ["tenant_id", "account_id"],

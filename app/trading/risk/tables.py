@@ -16,7 +16,7 @@ _MODE = "mode IN ('halt', 'reduce_only')"
 class RiskLimit(TenantRow, table=True):
     """The parameters of one rule for a client, an account or a deployment; for none of them, the whole tenant.
 
-    `scope_id` is the id of what it is set for: one index finds all levels above an order.
+    `scope_id` is the innermost id, what it is set for: one index finds all levels above an order.
     """
 
     __tablename__ = "risk_limits"
@@ -25,7 +25,6 @@ class RiskLimit(TenantRow, table=True):
         tenant_foreign_key(["client_id"], "clients"),
         tenant_foreign_key(["account_id"], "accounts"),
         tenant_foreign_key(["deployment_id"], "deployments"),
-        CheckConstraint("num_nonnulls(client_id, account_id, deployment_id) <= 1", name="level"),
         {"info": {"app": "SELECT, INSERT, UPDATE (parameters, updated_at), DELETE"}},
     )
 
@@ -68,7 +67,6 @@ class RiskHalt(TenantRow, table=True):
         tenant_foreign_key(["deployment_id"], "deployments"),
         Index("risk_halts_standing_idx", "tenant_id", "scope", postgresql_where=_STANDING),
         CheckConstraint(_MODE, name="mode"),
-        CheckConstraint("num_nonnulls(account_id, deployment_id, algo_id) <= 1", name="level"),
         CheckConstraint("account_mode IN ('test', 'live')", name="account_mode"),
         {"info": {"app": "SELECT, INSERT, UPDATE (resumed_by, resumed_at)"}},
     )

@@ -207,32 +207,17 @@ async def _satisfy(connection: asyncpg.Connection, table: Table, row: Row, *, fi
         if await _passes(connection, table, row, settled):
             continue
         free = [column for column in check["columns"] if column not in fixed or column == "id"]
-        choices = {column: _candidates(table, row, column, check["expression"]) for column in free}
-        spare: dict[str, list[str | None]] = {
-            column: [row[column], None]  # only where nothing else helps: a row should point at all that it can
-            for column in check["columns"]
-            if column not in choices and column not in table.required
-        }
-        for tried in (choices, choices | spare):
-            if await _settle(connection, table, row, tried, settled):
+        choices = [_candidates(table, row, column, check["expression"]) for column in free]
+        for values in itertools.islice(itertools.product(*choices), _MAX_TRIES):
+            candidate = row | dict(zip(free, values, strict=True))
+            if await _passes(connection, table, candidate, settled):
+                row.update(candidate)
                 break
         else:
             raise AssertionError(
                 f"no row found for the check {check['name']} of {table.name}: {check['expression']}; "
                 "add a value to EXAMPLES in tests/integration/isolation/rows.py"
             )
-
-
-async def _settle(
-    connection: asyncpg.Connection, table: Table, row: Row, choices: dict[str, list[str | None]], settled: list[str]
-) -> bool:
-    """Change `row` to the first of the choices that passes."""
-    for values in itertools.islice(itertools.product(*choices.values()), _MAX_TRIES):
-        candidate = row | dict(zip(choices, values, strict=True))
-        if await _passes(connection, table, candidate, settled):
-            row.update(candidate)
-            return True
-    return False
 
 
 def _candidates(table: Table, row: Row, column: str, expression: str) -> list[str | None]:

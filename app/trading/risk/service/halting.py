@@ -171,7 +171,10 @@ def _theirs(tx: Tx, row: RiskHalt) -> bool:
 
 
 def _target(row: RiskHalt) -> Target:
-    return Target(row.account_id, row.deployment_id, row.algo_id)
+    """The innermost that the row names, which is what the order path looks for."""
+    if row.algo_id is not None:
+        return Target(algo_id=row.algo_id)
+    return Target(account_id=None if row.deployment_id else row.account_id, deployment_id=row.deployment_id)
 
 
 def _halt(row: RiskHalt) -> Halt:

@@ -27,8 +27,8 @@ LANGUAGE sql STABLE AS $$
          WHERE h.resumed_at IS NULL AND (h.algo_id IS NULL OR h.algo_id = p_algo)
          ORDER BY h.mode, h.halted_at LIMIT 1),
         (SELECT jsonb_build_object(
-             'level', CASE WHEN h.account_id IS NOT NULL THEN 'account' WHEN h.deployment_id IS NOT NULL THEN 'deployment'
-                           WHEN h.algo_id IS NOT NULL THEN 'algo' ELSE 'tenant' END, 'mode', h.mode, 'reason', h.reason)
+             'level', CASE WHEN h.algo_id IS NOT NULL THEN 'algo' WHEN h.deployment_id IS NOT NULL THEN 'deployment'
+                           WHEN h.account_id IS NOT NULL THEN 'account' ELSE 'tenant' END, 'mode', h.mode, 'reason', h.reason)
          FROM risk_halts h
          WHERE h.tenant_id = current_setting('app.tenant_id')::uuid AND h.resumed_at IS NULL
            AND (h.account_mode IS NULL OR h.account_mode = p_mode)
