@@ -132,7 +132,11 @@ async def cancel(desk: Desk, item: Item) -> None:
     order, now = broker_order(item.tenant_id, state), desk.clock()
     if await move(desk.pool, order, OrderStatus.CANCELLED, frm=["accepted"], reason="requested", received_at=now):
         return
-    status = OrderStatus(state["order"]["status"])
+    state = await read_state(desk.pool, item.tenant_id, order_id)  # its turn may have come meanwhile
+    assert state is not None  # orders are never deleted
+    order, status = broker_order(item.tenant_id, state), OrderStatus(state["order"]["status"])
+    if status is OrderStatus.ACCEPTED:
+        raise Retry(pause(item.attempts), "the order waits to be sent again")
     if status is OrderStatus.LOST:
         if now - datetime.fromisoformat(state["order"]["updated_at"]) < REMEMBERED:
             raise Retry(LOST_SECONDS, "the order is lost; should it appear, it is taken back")
