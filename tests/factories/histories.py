@@ -108,7 +108,8 @@ class History:
             quantity, price, notional, charges, at,
         )  # fmt: skip
         cash = -notional if side == "buy" else notional
-        settle = "select * from ledger_settle_fill($1, $2, 'USD', $3, $4, null, null, $5, '{}')"
+        heads = "jsonb_build_object('brokerage', $4::bigint)"
+        settle = f"select * from ledger_settle_fill($1, $2, 'USD', $3, {heads}, null, null, $5, '{{}}')"
         await self.call(settle, fill_id, self.account_id, cash, charges, at)
         await self.position(instrument_id, quantity if held is None else held)
 

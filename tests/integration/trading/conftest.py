@@ -94,11 +94,11 @@ class Venue:
         self.sent += batch
         await match_entries(self.app, self.feed, batch, after=after)
 
-    async def settle(self, *, days: int) -> int:
+    async def settle(self, *, days: int) -> None:
         """Move the feed's clock, and let the settler do what is due."""
         at = AT + timedelta(days=days)
         await self.app.database.reference.execute("update feed_state set market_at = $2 where feed = $1", self.feed, at)
-        return await settle_due(self.app)
+        await settle_due(self.app)
 
     async def securities(self) -> dict[str, Any]:
         """The account's units of the instrument: settled, and waiting for settlement."""
