@@ -80,12 +80,11 @@ class CancelAll(ApiModel):
 
     account_id: _Id | None = Field(default=None, description="Only this account's.")
     instrument_id: _Id | None = Field(default=None, description="Only in this instrument.")
-    deployment_id: _Id | None = Field(default=None, description="Only this deployment's.")
     side: Side | None = Field(default=None, description="Only this side.")
 
     def which(self) -> Which:
         """Raises `invalid_id`."""
-        return _which(self.account_id, self.instrument_id, self.deployment_id, self.side)
+        return _which(self.account_id, self.instrument_id, self.side)
 
 
 class ExitAll(ApiModel):
@@ -95,18 +94,16 @@ class ExitAll(ApiModel):
 
     account_id: _Id = Field(description="The account to leave the market with.")
     instrument_id: _Id | None = Field(default=None, description="Only in this instrument.")
-    deployment_id: _Id | None = Field(default=None, description="Only this deployment's.")
 
     def which(self) -> Which:
         """Raises `invalid_id`."""
-        return _which(self.account_id, self.instrument_id, self.deployment_id, None)
+        return _which(self.account_id, self.instrument_id, None)
 
 
-def _which(account_id: str | None, instrument_id: str | None, deployment_id: str | None, side: Side | None) -> Which:
+def _which(account_id: str | None, instrument_id: str | None, side: Side | None) -> Which:
     return Which(
         None if account_id is None else decode_id("acc", account_id, param="account_id"),
         None if instrument_id is None else decode_id("ins", instrument_id, param="instrument_id"),
-        None if deployment_id is None else decode_id("dep", deployment_id, param="deployment_id"),
         side,
     )
 

@@ -57,7 +57,6 @@ async def test_only_the_orders_that_are_meant_are_taken_back(venue: Venue) -> No
     await venue.work()
     async with venue.app.database.tx(venue.tenant_id) as tx:
         assert await cancel_all(tx, Which(instrument_id=uuid4())) == []
-        assert await cancel_all(tx, Which(deployment_id=uuid4())) == []
         assert await cancel_all(tx, Which(account_id=venue.account_id, side=Side.SELL)) == [selling.id]
     await venue.work()
     assert [await venue.status(order.id) for order in (buying, selling)] == ["open", "cancelled"]

@@ -24,18 +24,17 @@ WAIT_SECONDS = 1
 PATIENCE = 10
 """How often an exit waits for orders of its position to be taken back; then it goes with what is free."""
 
-_CANCEL_ALL = text("select order_id from orders_cancel_all(:mode, :account, :instrument, :deployment, :side)")
-_EXIT_ALL = text("select book_id, instrument_id from orders_exit_all(:account, :book, :instrument, :request)")
+_CANCEL_ALL = text("select order_id from orders_cancel_all(:mode, :account, :instrument, :side)")
+_EXIT_ALL = text("select book_id, instrument_id from orders_exit_all(:account, :instrument, :request)")
 _CONTEXT = text("select * from orders_exit_context(:account, :book, :instrument)")
 
 
 @dataclass(frozen=True, slots=True)
 class Which:
-    """Of which account, instrument, deployment and side; None: of all."""
+    """Of which account, instrument and side; None: of all."""
 
     account_id: UUID | None = None
     instrument_id: UUID | None = None
-    deployment_id: UUID | None = None
     side: Side | None = None
 
 
@@ -50,7 +49,6 @@ async def cancel_all(tx: Tx, which: Which) -> list[UUID]:
         "mode": tx.principal.mode.value if tx.principal else None,
         "account": which.account_id,
         "instrument": which.instrument_id,
-        "deployment": which.deployment_id,
         "side": which.side,
     }
     found = [row.order_id for row in await tx.execute(_CANCEL_ALL, asked)]
@@ -78,7 +76,6 @@ async def exit_all(tx: Tx, which: Which, *, now: datetime) -> tuple[list[UUID], 
     orders = await cancel_all(tx, which)
     asked = {
         "account": which.account_id,
-        "book": which.deployment_id,
         "instrument": which.instrument_id,
         "request": uuid7(unix_ms=int(now.timestamp() * 1000)).hex,
     }

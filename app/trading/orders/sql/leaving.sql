@@ -1,8 +1,7 @@
 -- Asks for every working order to be taken back that is of the mode p_mode and (where one is named) of the account,
--- instrument, deployment and side: a row of work each, ahead of everything else in its account's lane. One that is
+-- instrument and side: a row of work each, ahead of everything else in its account's lane. One that is
 -- asked for already is not asked for again. Answers which. The caller has set the tenant.
-CREATE OR REPLACE FUNCTION orders_cancel_all(p_mode text, p_account uuid, p_instrument uuid, p_deployment uuid,
-                                             p_side text)
+CREATE OR REPLACE FUNCTION orders_cancel_all(p_mode text, p_account uuid, p_instrument uuid, p_side text)
 RETURNS TABLE (order_id uuid) LANGUAGE sql AS $$
     WITH asked AS (
         SELECT o.id, o.account_id FROM orders o
@@ -10,7 +9,7 @@ RETURNS TABLE (order_id uuid) LANGUAGE sql AS $$
           AND o.status IN ('accepted', 'submitting', 'unknown', 'open', 'partially_filled')
           AND (p_mode IS NULL OR o.mode = p_mode) AND (p_account IS NULL OR o.account_id = p_account)
           AND (p_instrument IS NULL OR o.instrument_id = p_instrument)
-          AND (p_deployment IS NULL OR o.deployment_id = p_deployment) AND (p_side IS NULL OR o.side = p_side)
+          AND (p_side IS NULL OR o.side = p_side)
     ), written AS (
         SELECT a.id, work_append('execution', 'order.cancel', a.account_id,
                                  jsonb_build_object('order_id', a.id), 0) FROM asked a
@@ -18,13 +17,13 @@ RETURNS TABLE (order_id uuid) LANGUAGE sql AS $$
     SELECT w.id FROM written w
 $$;
 
--- What the books of an account hold, or the one book's (p_book) or instrument's that is named. The caller has set the
--- tenant.
-CREATE OR REPLACE FUNCTION orders_exit_all(p_account uuid, p_book uuid, p_instrument uuid, p_request text)
+-- Asks for every position of the account's books to be closed, or those in the instrument that is named. The caller has
+-- set the tenant.
+CREATE OR REPLACE FUNCTION orders_exit_all(p_account uuid, p_instrument uuid, p_request text)
 RETURNS TABLE (book_id uuid, instrument_id uuid) LANGUAGE sql AS $$
     WITH held AS (
         SELECT h.book_id, h.instrument_id FROM portfolio_held(p_account) h
-        WHERE (p_book IS NULL OR h.book_id = p_book) AND (p_instrument IS NULL OR h.instrument_id = p_instrument)
+        WHERE p_instrument IS NULL OR h.instrument_id = p_instrument
     ), written AS (
         SELECT h.book_id, h.instrument_id, work_append('execution', 'position.exit', p_account, jsonb_build_object(
             'account_id', p_account, 'book_id', h.book_id, 'instrument_id', h.instrument_id, 'request', p_request), 0)
