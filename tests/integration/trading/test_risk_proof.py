@@ -36,12 +36,13 @@ class Limits:
 
 limits = st.builds(
     Limits,
-    order_value=st.integers(0, 200_000),
-    position=st.integers(0, 1_200_000),
-    quantity=st.integers(1, 100),
-    open_orders=st.integers(0, 60),
-    per_day=st.integers(0, 80),
+    order_value=st.integers(50_000, 200_000),
+    position=st.integers(400_000, 1_200_000),
+    quantity=st.integers(30, 100),
+    open_orders=st.integers(10, 60),
+    per_day=st.integers(10, 80),
 )
+"""From where some orders pass: what denies all of them proves nothing."""
 orders = st.lists(
     st.tuples(st.integers(1, 100), st.none() | st.integers(1_600, 2_400)), min_size=ORDERS, max_size=ORDERS
 )
