@@ -84,6 +84,8 @@ def _complete(app: FastAPI, document: dict[str, Any]) -> None:
     schemas["Problem"]["examples"] = [_EXAMPLE]
     for schema in schemas.values():
         _describe(schema)
+        for example in schema.get("examples", ()):
+            _put_nulls_back(example, schema, schemas)
     _exemplify(schemas)
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
@@ -108,15 +110,26 @@ def _complete(app: FastAPI, document: dict[str, Any]) -> None:
 
 
 def _describe(schema: dict[str, Any]) -> None:
-    """Say what each field means, where its model does not; put back the nulls that FastAPI takes out of examples."""
+    """Say what each field means, where its model does not."""
     properties: dict[str, Any] = schema.get("properties", {})
     for name, field in properties.items():
         if name in WORDS:
             field.setdefault("description", WORDS[name])
-    for example in schema.get("examples", ()):
+
+
+def _put_nulls_back(example: Any, schema: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """FastAPI takes them out of examples, at any depth."""
+    schema = schemas[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    if isinstance(example, list):
+        for one in example:
+            _put_nulls_back(one, schema.get("items", {}), schemas)
+    elif isinstance(example, dict):
+        properties = schema.get("properties", {})
         for name in schema.get("required", ()):
             if name not in example and {"type": "null"} in properties[name].get("anyOf", ()):
                 example[name] = None
+        for name, value in example.items():
+            _put_nulls_back(value, properties.get(name, {}), schemas)
 
 
 def _exemplify(schemas: dict[str, Any]) -> None:

@@ -57,7 +57,7 @@ class PaymentOut(ApiModel):
 
     id: str
     account_id: str
-    amount: str
+    amount: str = Field(description="In the account's currency.")
     currency: str
     status: Literal["pending", "sent", "completed", "failed", "disputed"] = Field(
         description="`sent`: the provider has it, or may. `disputed`: another amount came; it waits in suspense."
@@ -65,7 +65,7 @@ class PaymentOut(ApiModel):
     reference: str | None = Field(description="The provider's own.")
     reason: str | None = Field(description="Why it failed or is disputed.")
     created_at: datetime
-    ended_at: datetime | None
+    ended_at: datetime | None = Field(description="When it was completed or failed.")
 
     @classmethod
     def of(cls, row: Payment) -> "PaymentOut":

@@ -123,7 +123,7 @@ class TransactionOut(ApiModel):
     posted_at: datetime = Field(description="When it was written.")
     reverses: str | None = Field(description="The transaction that it undoes.")
     reason: str | None = Field(description="Why it was posted, where somebody had to say.")
-    entries: list[EntryOut]
+    entries: list[EntryOut] = Field(description="Its legs.")
 
     @classmethod
     def of(cls, journal: Journal) -> "TransactionOut":
@@ -250,7 +250,9 @@ class BreakOut(ApiModel):
     )
 
     id: str
-    kind: Literal["wrong_amount", "unidentified", "unexpected", "overdue", "difference"]
+    kind: Literal["wrong_amount", "unidentified", "unexpected", "overdue", "difference"] = Field(
+        description="Money of another amount, of nobody known, or not awaited; money that did not come; another figure."
+    )
     source: str = Field(description="Who says otherwise: a payment provider, or a file that was imported.")
     reference: str = Field(description="Its name there.")
     account_id: str | None
@@ -263,8 +265,8 @@ class BreakOut(ApiModel):
     age_days: int = Field(description="Whole days since it was opened, until it was resolved.")
     owner_id: str | None = Field(description="The person who took it.")
     reason: str | None = Field(description="What it was, once resolved.")
-    opened_at: datetime
-    resolved_at: datetime | None
+    opened_at: datetime = Field(description="When it was found.")
+    resolved_at: datetime | None = Field(description="Null while it is open.")
 
     @classmethod
     def of(cls, row: LedgerBreak, now: datetime) -> "BreakOut":

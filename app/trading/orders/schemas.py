@@ -136,28 +136,25 @@ class FindingOut(ApiModel):
     message: str
 
 
+_PREVIEW: JsonDict = {
+    "dry_run": True,
+    "status": "accepted",
+    "price": "210.35",
+    "notional": "2103.50",
+    "charges": "1.10",
+    "charge_heads": {"commission": "1.10"},
+    "hold": "2104.60",
+    "available": "10000.00",
+    "currency": "USD",
+    "market_at": "2003-06-02T20:00:00Z",
+    "risk": [],
+}
+
+
 class OrderPreviewOut(ApiModel):
     """What `POST /v1/orders?dry_run=true` answers: the decision and the cost of an order that was not placed."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "dry_run": True,
-                    "status": "accepted",
-                    "price": "210.35",
-                    "notional": "2103.50",
-                    "charges": "1.10",
-                    "charge_heads": {"commission": "1.10"},
-                    "hold": "2104.60",
-                    "available": "10000.00",
-                    "currency": "USD",
-                    "market_at": "2003-06-02T20:00:00Z",
-                    "risk": [],
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [_PREVIEW]})
 
     dry_run: Literal[True] = Field(default=True, description="Nothing was written.")
     status: OrderStatus = Field(description="`accepted` or `denied`: what the order would have become.")
@@ -205,6 +202,9 @@ class WhatIf(ApiModel):
 class SupposedOrderOut(OrderPreviewOut):
     """One of them: decision, cost and what it would leave."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{**_PREVIEW, "instrument_id": _ORDER["instrument_id"], "position_after": "10"}]}
+    )
     instrument_id: str = Field(description="What it trades.")
     position_after: str = Field(description="The account's position, if those that pass up to here fill.")
 

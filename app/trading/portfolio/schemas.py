@@ -68,10 +68,10 @@ class PositionOut(ApiModel):
 class MovementOut(ApiModel):
     """One ledger transaction that moved the account's cash by trade date."""
 
-    transaction_id: str
+    transaction_id: str = Field(description="The journal entry.")
     at: datetime = Field(description="Market time.")
-    kind: str
-    description: str
+    kind: str = Field(description="`fill`, `deposit`, `dividend` …")
+    description: str = Field(description="In words, as the PDF prints it.")
     amount: str = Field(description="Above zero: received.")
     balance: str = Field(description="What there was after it.")
 
@@ -82,7 +82,7 @@ class HeldOut(ApiModel):
     instrument_id: str
     isin: str
     symbol: str
-    settled: str
+    settled: str = Field(description="Units that lie at the depository.")
     to_settle: str = Field(description="Traded, not settled by then.")
 
 
@@ -119,14 +119,14 @@ class StatementOut(ApiModel):
 
     account_id: str
     currency: str
-    first_day: date
-    last_day: date
+    first_day: date = Field(description="The first day of the period.")
+    last_day: date = Field(description="The last day of the period.")
     time_zone: str = Field(description="Whose days these are.")
-    opening: str
-    movements: list[MovementOut]
+    opening: str = Field(description="Cash by trade date before the first day.")
+    movements: list[MovementOut] = Field(description="In the order in which they were posted.")
     closing: str = Field(description="By trade date.")
     settled: str = Field(description="What of it was settled cash.")
-    holdings: list[HeldOut]
+    holdings: list[HeldOut] = Field(description="What was held when the last day ended.")
 
     @classmethod
     def of(cls, statement: Statement) -> "StatementOut":

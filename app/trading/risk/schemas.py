@@ -120,12 +120,12 @@ class HaltOut(ApiModel):
     level: str = Field(description="`tenant`, `account`, `deployment` or `algo`.")
     account_id: str | None
     deployment_id: str | None
-    algo_id: str | None
+    algo_id: str | None = Field(description="The algorithm whose orders are halted.")
     account_mode: str | None = Field(description="Only accounts of this mode are halted; null: of both.")
     mode: HaltMode
-    reason: str
+    reason: str = Field(description="Why.")
     halted_by: str | None = Field(description="The person who answers for the credential that did it.")
-    halted_at: datetime
+    halted_at: datetime = Field(description="From when on nothing new leaves.")
     resumed_by: str | None = Field(description="The person who lifted it.")
     resumed_at: datetime | None = Field(description="Null while it stands.")
 
