@@ -18,6 +18,7 @@ EXITS = frozenset(
         "POST /v1/orders/{id}/cancel",
         "POST /v1/orders/cancel_all",
         "POST /v1/positions/exit_all",
+        "POST /v1/halts",
         "POST /v1/deployments/{id}/pause",
         "POST /v1/deployments/{id}/stop",
         "POST /v1/backtests/{id}/cancel",
