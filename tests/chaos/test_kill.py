@@ -25,6 +25,8 @@ END = datetime(2003, 6, 30, tzinfo=UTC)
 STEP = timedelta(days=21)
 PROCESSES = ("worker", "daemon", "postgres", "gateway", "valkey")
 SPEED = 40
+"""Of the stack that is disturbed. The other one goes as fast as it can: speed changes no result either."""
+
 LEASE_S = "8"
 """How long the work of a dead worker waits: long enough for a busy machine to renew it, and not the subject here."""
 
@@ -32,11 +34,15 @@ MINUTES = 400_000
 
 
 @pytest.fixture(scope="module")
-def stack() -> Iterator[RunningStack]:
-    """A stack whose worker is killed by tests that compute. The one that trades needs it undisturbed: it is first."""
+def stack(worker_id: str) -> Iterator[RunningStack]:
+    """A stack whose worker is killed by tests that compute. The one that trades needs it undisturbed: it is first.
+
+    Test processes may each have one, and two that begin at once must not choose the same free port.
+    """
+    process = int(worker_id.removeprefix("gw")) if worker_id.startswith("gw") else 0
     with (
         stack_folder() as root,
-        running_stack(root, speed=SPEED, port=18_400, LASTING_LEASE_SECONDS=LEASE_S) as running,
+        running_stack(root, speed=0, port=18_400 + 200 * process, LASTING_LEASE_SECONDS=LEASE_S) as running,
     ):
         yield running
 
