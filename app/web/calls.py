@@ -1,0 +1,180 @@
+"""Decides how a route's dependencies are solved: they are laid out in one list when the route is made, then only called.
+
+FastAPI walks the tree of dependencies with every request, and looks at each of them anew (is it a coroutine? a
+generator? which scopes has it?): a third of the CPU of a small request. What this cannot lay out is left to FastAPI:
+forms, streams, functions that run in threads, overrides, and requests that a tracer watches.
+"""
+
+import inspect
+import json
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import Request, Response, params
+from fastapi.datastructures import DefaultPlaceholder
+from fastapi.dependencies.models import Dependant
+from fastapi.dependencies.utils import request_body_to_args, request_params_to_args
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute, serialize_response
+from pydantic_core import PydanticUndefined
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+_STACKS = {"function": "fastapi_function_astack"}
+_REQUEST_STACK = "fastapi_inner_astack"
+_SOURCES: Mapping[str, Callable[[Request], Any]] = {
+    "path_params": lambda request: request.path_params,
+    "query_params": lambda request: request.query_params,
+    "header_params": lambda request: request.headers,
+    "cookie_params": lambda request: request.cookies,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One call. `results`: which of its arguments are results of earlier steps. `stack`: where a generator's end waits."""
+
+    call: Callable[..., Any]
+    results: tuple[tuple[str, int], ...]
+    fields: tuple[tuple[Sequence[Any], Callable[[Request], Any]], ...]
+    request: tuple[str, ...]
+    response: str | None
+    stack: str | None
+
+
+def planned_handler(route: APIRoute) -> Handler | None:
+    """What serves the route's requests once they are matched; None when it must be FastAPI's own handler."""
+    steps: list[_Step] = []
+    if not _is_plain(route) or _lay_out(route.dependant, steps, {}) is None:
+        return None
+    *dependencies, endpoint = steps
+    body_fields = route.dependant.body_params
+    answers = any(step.response is not None for step in steps)
+
+    async def handle(request: Request) -> Response:
+        body = await _body(request) if body_fields else PydanticUndefined
+        response = Response() if answers else None
+        if response is not None:
+            del response.headers["content-length"]
+            response.status_code = 0
+        results: list[Any] = []
+        errors: list[Any] = []
+        failed: set[int] = set()
+        for place, step in enumerate(dependencies):
+            values = _arguments(step, request, response, results, errors, failed)
+            if values is None:
+                failed.add(place)
+                results.append(None)
+            elif step.stack is None:
+                results.append(await step.call(**values))
+            else:
+                stack: AsyncExitStack = request.scope[step.stack]
+                results.append(await stack.enter_async_context(step.call(**values)))
+        values = _arguments(endpoint, request, response, results, errors, failed) or {}
+        if body_fields:
+            found, wrong = await request_body_to_args(
+                body_fields=body_fields, received_body=body, embed_body_fields=route._embed_body_fields
+            )
+            values |= found
+            errors += wrong
+        if errors:
+            raise RequestValidationError(errors, body=None if body is PydanticUndefined else body)
+        return await _answer(route, await endpoint.call(**values), response)
+
+    return handle
+
+
+def _is_plain(route: APIRoute) -> bool:
+    form = route.body_field is not None and isinstance(route.body_field.field_info, params.Form | params.File)
+    return (
+        route.response_field is not None
+        and isinstance(route.response_class, DefaultPlaceholder)
+        and inspect.iscoroutinefunction(route.endpoint)
+        and not form
+    )
+
+
+def _lay_out(dependant: Dependant, steps: list[_Step], known: dict[Callable[..., Any], int]) -> int | None:
+    """Append `dependant`'s step behind those it needs, each call once. Its place; None when it cannot be laid out."""
+    call = dependant.call
+    other = (dependant.websocket_param_name, dependant.background_tasks_param_name, dependant.security_scopes_param_name)
+    if call is None or any(other) or dependant.own_oauth_scopes or dependant.concurrency is not None:
+        return None
+    results = []
+    for inner in dependant.dependencies:
+        place = known.get(inner.call) if inner.call is not None and inner.use_cache else None
+        if place is None:
+            place = _lay_out(inner, steps, known)
+        if place is None:
+            return None
+        if inner.name is not None:
+            results.append((inner.name, place))
+    stack = None
+    if inspect.isasyncgenfunction(call):
+        call, stack = asynccontextmanager(call), _STACKS.get(dependant.scope or "", _REQUEST_STACK)
+    elif not (inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(getattr(call, "__call__", None))):
+        return None
+    fields = tuple((found, read) for name, read in _SOURCES.items() if (found := getattr(dependant, name)))
+    request = tuple(filter(None, (dependant.request_param_name, dependant.http_connection_param_name)))
+    steps.append(_Step(call, tuple(results), fields, request, dependant.response_param_name, stack))
+    known[dependant.call] = len(steps) - 1  # type: ignore[index]
+    return len(steps) - 1
+
+
+def _arguments(
+    step: _Step,
+    request: Request,
+    response: Response | None,
+    results: Sequence[Any],
+    errors: list[Any],
+    failed: set[int],
+) -> dict[str, Any] | None:
+    """What to call `step` with. None when something of it, or of what it needs, is wrong: that is in `errors`."""
+    values = {name: results[place] for name, place in step.results}
+    for fields, read in step.fields:
+        found, wrong = request_params_to_args(fields, read(request))
+        values |= found
+        if wrong:
+            errors += wrong
+            return None
+    for name in step.request:
+        values[name] = request
+    if step.response is not None:
+        values[step.response] = response
+    if failed and any(place in failed for _, place in step.results):
+        return None
+    return values
+
+
+async def _body(request: Request) -> Any:
+    """The body's JSON, which `check_media_type` and `StrictRequest` have looked at."""
+    if not await request.body():
+        return PydanticUndefined
+    try:
+        return await request.json()
+    except json.JSONDecodeError as error:
+        what = {"type": "json_invalid", "loc": ("body", error.pos), "msg": "JSON decode error", "input": {}}
+        raise RequestValidationError([what | {"ctx": {"error": error.msg}}], body=error.doc) from error
+
+
+async def _answer(route: APIRoute, returned: Any, response: Response | None) -> Response:
+    if isinstance(returned, Response):
+        return returned
+    content = await serialize_response(
+        field=route.response_field,
+        response_content=returned,
+        include=route.response_model_include,
+        exclude=route.response_model_exclude,
+        by_alias=route.response_model_by_alias,
+        exclude_unset=route.response_model_exclude_unset,
+        exclude_defaults=route.response_model_exclude_defaults,
+        exclude_none=route.response_model_exclude_none,
+        dump_json=True,
+    )
+    status = (response.status_code if response is not None else 0) or route.status_code or 200
+    answer = Response(content, status, media_type="application/json")
+    if response is not None:
+        answer.raw_headers.extend(response.raw_headers)
+    return answer
