@@ -1,4 +1,4 @@
-"""Decides how a route's dependencies are solved: they are laid out in one list when the route is made, then only called.
+"""Decides how a route's dependencies are solved: laid out in one list when the route is made, then only called.
 
 FastAPI walks the tree of dependencies with every request, and looks at each of them anew (is it a coroutine? a
 generator? which scopes has it?): a third of the CPU of a small request. What this cannot lay out is left to FastAPI:
@@ -22,6 +22,15 @@ from pydantic_core import PydanticUndefined
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
+_ELSEWHERE = (
+    "websocket_param_name",
+    "background_tasks_param_name",
+    "security_scopes_param_name",
+    "own_oauth_scopes",
+    "concurrency",
+)
+"""What a dependency may ask of FastAPI that is not laid out here."""
+
 _STACKS = {"function": "fastapi_function_astack"}
 _REQUEST_STACK = "fastapi_inner_astack"
 _SOURCES: Mapping[str, Callable[[Request], Any]] = {
@@ -34,7 +43,7 @@ _SOURCES: Mapping[str, Callable[[Request], Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One call. `results`: which of its arguments are results of earlier steps. `stack`: where a generator's end waits."""
+    """One call. `results`: its arguments that are results of earlier steps. `stack`: where a generator's end waits."""
 
     call: Callable[..., Any]
     results: tuple[tuple[str, int], ...]
@@ -99,8 +108,7 @@ def _is_plain(route: APIRoute) -> bool:
 def _lay_out(dependant: Dependant, steps: list[_Step], known: dict[Callable[..., Any], int]) -> int | None:
     """Append `dependant`'s step behind those it needs, each call once. Its place; None when it cannot be laid out."""
     call = dependant.call
-    other = (dependant.websocket_param_name, dependant.background_tasks_param_name, dependant.security_scopes_param_name)
-    if call is None or any(other) or dependant.own_oauth_scopes or dependant.concurrency is not None:
+    if call is None or any(getattr(dependant, name) is not None for name in _ELSEWHERE):
         return None
     results = []
     for inner in dependant.dependencies:
@@ -114,7 +122,7 @@ def _lay_out(dependant: Dependant, steps: list[_Step], known: dict[Callable[...,
     stack = None
     if inspect.isasyncgenfunction(call):
         call, stack = asynccontextmanager(call), _STACKS.get(dependant.scope or "", _REQUEST_STACK)
-    elif not (inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(getattr(call, "__call__", None))):
+    elif not (inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(type(call).__call__)):
         return None
     fields = tuple((found, read) for name, read in _SOURCES.items() if (found := getattr(dependant, name)))
     request = tuple(filter(None, (dependant.request_param_name, dependant.http_connection_param_name)))

@@ -16,6 +16,10 @@ class Answer:
     seconds: float
 
 
+def _head(authorization: str) -> str:
+    return f"Host: bench\r\nAuthorization: {authorization}\r\nContent-Type: application/json\r\n"
+
+
 class Connection:
     """One keep-alive connection that posts JSON."""
 
@@ -23,15 +27,18 @@ class Connection:
         parts = urlsplit(url)
         self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
         self._turn = asyncio.Lock()
-        self._head = f"Host: bench\r\nAuthorization: {authorization}\r\nContent-Type: application/json\r\n"
+        self._head = _head(authorization)
 
     async def open(self) -> "Connection":
         self._reader, self._writer = await asyncio.open_connection(self._host, self._port)
         return self
 
-    async def post(self, path: str, body: dict[str, Any]) -> Answer:
+    async def post(self, path: str, body: dict[str, Any], *, authorization: str | None = None) -> Answer:
+        """`authorization`: of this request, in the place of the connection's."""
         async with self._turn:
-            return await self._post(path, json.dumps(body).encode())
+            return await self._post(
+                path, json.dumps(body).encode(), _head(authorization) if authorization else self._head
+            )
 
     async def post_form(self, path: str, form: str) -> Answer:
         """`form` is urlencoded."""
@@ -43,9 +50,8 @@ class Connection:
         async with self._turn:
             return await self._ask(f"GET {path} HTTP/1.1\r\n{self._head}\r\n".encode())
 
-    async def _post(self, path: str, data: bytes) -> Answer:
-        head = f"POST {path} HTTP/1.1\r\n{self._head}Content-Length: {len(data)}\r\n\r\n"
-        return await self._ask(head.encode() + data)
+    async def _post(self, path: str, data: bytes, head: str) -> Answer:
+        return await self._ask(f"POST {path} HTTP/1.1\r\n{head}Content-Length: {len(data)}\r\n\r\n".encode() + data)
 
     async def _ask(self, request: bytes) -> Answer:
         began = time.perf_counter()

@@ -11,7 +11,7 @@ Prices come at 200 a second for each of five instruments: a seeded random walk, 
 import asyncio
 import random
 import statistics
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
@@ -40,7 +40,7 @@ from tests.bench.load import Answer, Connection, closed_loop
 from tests.bench.measure import Figure, figure
 from tests.bench.servers import databases, environment, process, server
 
-ACCOUNTS = 50
+TENANTS, ACCOUNTS = 200, 5
 ROUNDS, ROUND_SECONDS = 3, 2.0
 RATES, RATE_SECONDS = (20, 200), 10.0
 BACKLOG, DRAIN_PER_S = 1_500, 2_000.0
@@ -51,25 +51,39 @@ PRICE = 500_000
 
 
 @dataclass(frozen=True, slots=True)
-class Market:
-    """What the bench trades, and as whom."""
+class Trader:
+    """A tenant with its key and accounts."""
 
     tenant_id: UUID
     authorization: str
     accounts: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """What the bench trades, and as whom. One order after the other is another tenant's."""
+
+    traders: list[Trader]
     instruments: list[UUID]
 
-    def bodies(self) -> Iterator[dict[str, Any]]:
-        """Market orders for one unit, over all accounts and instruments."""
-        for number in count():
-            yield {
-                "account_id": self.accounts[number % len(self.accounts)],
+    def orders(self, *, limit: bool = False) -> Callable[[Connection], Awaitable[Answer]]:
+        """Posts the next of many market orders for one unit; `limit`: to the bare application, as its caller."""
+        numbers = count()
+
+        def post(connection: Connection) -> Awaitable[Answer]:
+            number = next(numbers)
+            trader = self.traders[number % len(self.traders)]
+            body = {
+                "account_id": trader.accounts[number // len(self.traders) % len(trader.accounts)],
                 "instrument_id": encode_id("ins", self.instruments[number % len(self.instruments)]),
                 "side": "buy",
                 "order_type": "market",
                 "quantity": "1",
                 "validity": "gtc",
             }
+            return connection.post("/v1/orders", body, authorization=LIMIT_KEY if limit else trader.authorization)
+
+        return post
 
 
 def run() -> list[Figure]:
@@ -84,7 +98,7 @@ async def _measure(settings: dict[str, str]) -> list[Figure]:
         await _limit_table(settings["MIGRATE_DATABASE_URL"])
         environ = environment(settings)
         with server("app.main:app", environ) as url, server("tests.bench.limit_app:app", environ) as limit_url:
-            ours, limit = await _single(url, market), await _single(limit_url, market, LIMIT_KEY)
+            ours, limit = await _single(url, market.orders()), await _single(limit_url, market.orders(limit=True))
             found = [figure("order-c1", ours, limit, "ms")]
             for callers in (16, 32):
                 found.append(figure(f"order-c{callers}", *await _throughput(url, limit_url, market, callers), "1/s"))
@@ -107,16 +121,7 @@ async def _measure(settings: dict[str, str]) -> list[Figure]:
 async def _seed(app: App) -> Market:
     now = datetime.now(UTC)
     await seed_reference(app.database.reference, app.settings.data_dir)
-    tenant_id = await create_tenant(app.database, slug="bench", name="Bench")
-    accounts = []
-    async with app.database.tx(tenant_id) as tx:
-        await assign_plan(tx, "broker", reason="the largest rates", now=now)
-        key = await create_key(tx, name="bench", scopes=sorted(PERMISSIONS), cell=app.settings.cell, now=now)
-        await set_limit(tx, TENANT, "max_open_orders", {"limit": 1_000_000})
-        for number in range(ACCOUNTS):
-            asked = NewAccount(name=f"a{number}", currency="USD", opening_balance=Money(10**11, "USD"))
-            account = await create_account(tx, asked, books=Books(), now=now)
-            accounts.append(encode_id("acc", account.id))
+    traders = [await _trader(app, number, now) for number in range(TENANTS)]
     instruments = [(await find_instrument(app.database.pool, s, v, now=START)).id for s, v in SYMBOLS]
     reference = app.database.reference
     await reference.execute(
@@ -133,7 +138,21 @@ async def _seed(app: App) -> Market:
             START,
             date(2013, 1, 3),
         )
-    return Market(tenant_id, f"Bearer {key.secret}", accounts, instruments)
+    return Market(traders, instruments)
+
+
+async def _trader(app: App, number: int, now: datetime) -> Trader:
+    tenant_id = await create_tenant(app.database, slug=f"bench-{number}", name="Bench")
+    accounts = []
+    async with app.database.tx(tenant_id) as tx:
+        await assign_plan(tx, "broker", reason="the largest rates", now=now)
+        key = await create_key(tx, name="bench", scopes=sorted(PERMISSIONS), cell=app.settings.cell, now=now)
+        await set_limit(tx, TENANT, "max_open_orders", {"limit": 1_000_000})
+        for place in range(ACCOUNTS):
+            asked = NewAccount(name=f"a{place}", currency="USD", opening_balance=Money(10**11, "USD"))
+            account = await create_account(tx, asked, books=Books(), now=now)
+            accounts.append(encode_id("acc", account.id))
+    return Trader(tenant_id, f"Bearer {key.secret}", accounts)
 
 
 async def _limit_table(url: str) -> None:
@@ -146,38 +165,33 @@ async def _limit_table(url: str) -> None:
 
 async def _throughput(url: str, limit_url: str, market: Market, callers: int) -> tuple[float, float]:
     ours, limits = [], []
-    bodies = market.bodies()
-
-    def order(connection: Connection) -> Awaitable[Answer]:
-        return connection.post("/v1/orders", next(bodies))
-
+    order, bare = market.orders(), market.orders(limit=True)
     for round_ in range(ROUNDS + 1):
         seconds = ROUND_SECONDS if round_ else 0.5  # the first warms connections and plans up
-        one = await closed_loop(url, market.authorization, order, status=201, connections=callers, seconds=seconds)
-        other = await closed_loop(limit_url, LIMIT_KEY, order, status=201, connections=callers, seconds=seconds)
+        one = await closed_loop(url, LIMIT_KEY, order, status=201, connections=callers, seconds=seconds)
+        other = await closed_loop(limit_url, LIMIT_KEY, bare, status=201, connections=callers, seconds=seconds)
         if round_:
             ours.append(one)
             limits.append(other)
     return statistics.median(ours), statistics.median(limits)
 
 
-async def _single(url: str, market: Market, authorization: str | None = None) -> float:
+async def _single(url: str, order: Callable[[Connection], Awaitable[Answer]]) -> float:
     """Median milliseconds of a POST at one caller."""
-    connection = await Connection(url, authorization or market.authorization).open()
-    bodies = market.bodies()
-    answers = [await connection.post("/v1/orders", next(bodies)) for _ in range(300)]
+    connection = await Connection(url, LIMIT_KEY).open()
+    answers = [await order(connection) for _ in range(300)]
     connection.close()
     return statistics.median(answer.seconds for answer in answers) * 1000
 
 
 async def _place(url: str, market: Market, orders: int) -> None:
     """Accept orders that nobody works on yet; those of the measurements before are part of the backlog."""
-    bodies = market.bodies()
-    connections = [await Connection(url, market.authorization).open() for _ in range(8)]
+    order = market.orders()
+    connections = [await Connection(url, LIMIT_KEY).open() for _ in range(8)]
 
     async def placing(connection: Connection) -> None:
         for _ in range(orders // len(connections)):
-            await _post(connection, next(bodies))
+            await _accepted(order(connection))
 
     await asyncio.gather(*(placing(connection) for connection in connections))
 
@@ -191,10 +205,21 @@ async def _drained(app: App, market: Market) -> float:
     finally:
         stop.set()
         await ticks
-    async with app.database.tx(market.tenant_id) as tx:
-        spent = "extract(epoch from max(recorded_at) - min(recorded_at))"
-        row = (await tx.execute(text(f"select count(*) as fills, {spent} as seconds from fills"))).one()
-    return float(row.fills) / float(row.seconds)
+    rows = await _of_all(
+        app, market, "select count(*) as fills, min(recorded_at) as first, max(recorded_at) as last from fills"
+    )
+    filled = [row for row in rows if row.fills]
+    seconds = (max(row.last for row in filled) - min(row.first for row in filled)).total_seconds()
+    return float(sum(row.fills for row in filled) / seconds)
+
+
+async def _of_all(app: App, market: Market, sql: str, **values: Any) -> list[Any]:
+    """What `sql` answers for each tenant."""
+    found: list[Any] = []
+    for trader in market.traders:
+        async with app.database.tx(trader.tenant_id) as tx:
+            found += (await tx.execute(text(sql), values)).all()
+    return found
 
 
 async def _fills(app: App, url: str, market: Market, rate: int) -> list[float]:
@@ -205,30 +230,29 @@ async def _fills(app: App, url: str, market: Market, rate: int) -> list[float]:
         await _until_idle(app, market)
         began = await app.database.pool.fetchval("select clock_timestamp()")
         randomness = random.Random(7)
-        bodies = market.bodies()
-        connections = [await Connection(url, market.authorization).open() for _ in range(8)]
+        order = market.orders()
+        connections = [await Connection(url, LIMIT_KEY).open() for _ in range(8)]
         pending = []
         for number in range(int(rate * RATE_SECONDS)):
             await asyncio.sleep(randomness.expovariate(rate))
-            pending.append(asyncio.create_task(_post(connections[number % 8], next(bodies))))
+            pending.append(asyncio.create_task(_accepted(order(connections[number % 8]))))
         await asyncio.gather(*pending)
         await _until_idle(app, market)
-        async with app.database.tx(market.tenant_id) as tx:
-            rows = await tx.execute(
-                text(
-                    "select extract(epoch from f.recorded_at - o.created_at) * 1000 from fills f join orders o "
-                    "on o.tenant_id = f.tenant_id and o.id = f.order_id where o.created_at > :began"
-                ),
-                {"began": began},
-            )
-            return [float(row[0]) for row in rows]
+        rows = await _of_all(
+            app,
+            market,
+            "select extract(epoch from f.recorded_at - o.created_at) * 1000 as ms from fills f join orders o "
+            "on o.tenant_id = f.tenant_id and o.id = f.order_id where o.created_at > :began",
+            began=began,
+        )
+        return [float(row.ms) for row in rows]
     finally:
         stop.set()
         await ticks
 
 
-async def _post(connection: Connection, body: dict[str, Any]) -> None:
-    answer = await connection.post("/v1/orders", body)
+async def _accepted(asked: Awaitable[Answer]) -> None:
+    answer = await asked
     if answer.status != 201:
         raise RuntimeError(f"{answer.status}: {answer.body[:300]!r}")
 
@@ -262,12 +286,13 @@ async def _tick(app: App, market: Market, stop: asyncio.Event) -> None:
 
 
 async def _until_idle(app: App, market: Market) -> None:
+    working = "select 1 from orders where status in ('accepted', 'submitting', 'open') limit 1"
     for _ in range(3_000):
-        async with app.database.tx(market.tenant_id) as tx:
-            found = await tx.execute(
-                text("select count(*) from orders where status in ('accepted', 'submitting', 'open')")
-            )
-            if found.scalar_one() == 0:
-                return
+        for trader in market.traders:
+            async with app.database.tx(trader.tenant_id) as tx:
+                if (await tx.execute(text(working))).first() is not None:
+                    break
+        else:
+            return
         await asyncio.sleep(0.1)
     raise RuntimeError("orders were still working after five minutes")

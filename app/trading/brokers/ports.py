@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from uuid import UUID
 
 from app.kernel.orders import OrderType, Product, Side, Validity
@@ -177,6 +177,14 @@ class Capabilities:
     orders_per_second: int
     updates: Updates
     sure: bool
+
+
+@runtime_checkable
+class TakesMany(Protocol):
+    """A `Broker` to which many orders are no more trouble than one: it answers all at once, and none late."""
+
+    async def submit_all(self, orders: Sequence[BrokerOrder]) -> Sequence[Outcome]:
+        """Send orders of one tenant: their answers in the same order. Raises when nothing can be said of any."""
 
 
 class Broker(Protocol):

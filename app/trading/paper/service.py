@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
 import asyncpg
@@ -60,23 +60,15 @@ class PaperBroker:
 
     async def submit(self, order: BrokerOrder) -> Outcome:
         """The order rests from behind the stream's last entry: it can meet no price shown before it arrived."""
-        resting = {
-            "id": str(order.order_id),
-            "account_id": str(order.account_id),
-            "feed": order.feed,
-            "instrument_id": str(order.instrument_id),
-            "venue": order.venue,
-            "side": order.side,
-            "order_type": order.order_type,
-            "validity": order.validity,
-            "limit_price": order.limit_price,
-            "remaining": order.quantity,
-            "tick": order.tick,
-            "slippage_bps": order.slippage_bps,
-            "arrived_after": await self._last_entry(order.feed),
-        }
-        await self._pool.execute("select paper_accept($1, $2::jsonb)", order.tenant_id, json.dumps(resting))
-        return Accepted(order.tag)
+        (answer,) = await self.submit_all([order])
+        return answer
+
+    async def submit_all(self, orders: Sequence[BrokerOrder]) -> Sequence[Outcome]:
+        """The same of several orders of one tenant, in one transaction."""
+        last = {feed: await self._last_entry(feed) for feed in {order.feed for order in orders}}
+        resting = [_to_rest(order, arrived_after=last[order.feed]) for order in orders]
+        await self._pool.execute("select paper_accept_all($1, $2::jsonb)", orders[0].tenant_id, json.dumps(resting))
+        return [Accepted(order.tag) for order in orders]
 
     async def modify(self, order: BrokerOrder, change: Change) -> Outcome:
         """The order goes to the end of the line: what was shown before the change does not fill it."""
@@ -128,6 +120,24 @@ class PaperBroker:
         except REDIS_ERRORS:
             return "0-0"  # no stream, no price meanwhile: a new one gets greater ids than all before
         return str(last[0][0]) if last else "0-0"
+
+
+def _to_rest(order: BrokerOrder, *, arrived_after: str) -> dict[str, Any]:
+    return {
+        "id": str(order.order_id),
+        "account_id": str(order.account_id),
+        "feed": order.feed,
+        "instrument_id": str(order.instrument_id),
+        "venue": order.venue,
+        "side": order.side,
+        "order_type": order.order_type,
+        "validity": order.validity,
+        "limit_price": order.limit_price,
+        "remaining": order.quantity,
+        "tick": order.tick,
+        "slippage_bps": order.slippage_bps,
+        "arrived_after": arrived_after,
+    }
 
 
 def _report(row: asyncpg.Record) -> Report:

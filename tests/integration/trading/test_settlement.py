@@ -143,7 +143,10 @@ async def test_a_holiday_declared_after_the_trade_moves_its_settlement(venue: Ve
 async def test_past_the_end_of_the_calendar_a_trade_waits_for_more_of_it(venue: Venue) -> None:
     assert await _day(venue, "2999-01-03") is None
     beyond = AT + timedelta(days=364_000)
-    owe = "select portfolio_owe(:account, :instrument, 0, 0, 5, :at)"
+    owe = (
+        "select portfolio_owe(jsonb_build_array(jsonb_build_object('account', cast(:account as uuid), 'instrument', "
+        "cast(:instrument as uuid), 'cash', 0, 'charges', 0, 'signed', 5, 'at', cast(:at as timestamptz))))"
+    )
     await venue.rows(owe, account=venue.account_id, instrument=venue.instrument_id, at=beyond)
     await venue.settle(days=364_002)
     assert await venue.securities() == {"settled": 0, "waiting": 5}

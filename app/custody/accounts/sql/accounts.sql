@@ -24,6 +24,24 @@ CREATE OR REPLACE FUNCTION accounts_lock(p_account uuid) RETURNS bigint LANGUAGE
     FOR NO KEY UPDATE
 $$;
 
+-- The same of several, in id order: whoever locks more than one account does it here.
+CREATE OR REPLACE FUNCTION accounts_lock_all(p_accounts uuid[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM FROM accounts a
+    WHERE a.tenant_id = current_setting('app.tenant_id')::uuid AND a.id = ANY (p_accounts)
+    ORDER BY a.id FOR NO KEY UPDATE;
+END $$;
+
+-- Takes the turns of these accounts, in id order.
+CREATE OR REPLACE FUNCTION accounts_advance_these(p_accounts uuid[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF cardinality(p_accounts) > 1 THEN
+        PERFORM accounts_lock_all(p_accounts);
+    END IF;
+    UPDATE accounts a SET version = a.version + 1
+    WHERE a.tenant_id = current_setting('app.tenant_id')::uuid AND a.id = ANY (p_accounts);
+END $$;
+
 -- Takes the turn of one account, or (null) of all of the tenant's, in one order: what was read of them is stale now.
 CREATE OR REPLACE FUNCTION accounts_advance_all(p_account uuid) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN

@@ -17,6 +17,14 @@ CREATE OR REPLACE FUNCTION events_append(
     SELECT events_append(p_type, p_subject, p_account, p_data, p_key, p_source_ip, p_request_id, NULL, NULL, NULL)
 $$;
 
+-- The same for many at once.
+CREATE OR REPLACE FUNCTION events_append_all(p_types text[], p_subjects uuid[], p_accounts uuid[], p_data jsonb[])
+RETURNS void LANGUAGE sql AS $$
+    INSERT INTO events (tenant_id, id, type, subject_id, account_id, data)
+    SELECT current_setting('app.tenant_id')::uuid, uuidv7(), e.type, e.subject, e.account, e.data
+    FROM unnest(p_types, p_subjects, p_accounts, p_data) AS e (type, subject, account, data)
+$$;
+
 -- Stamps a dense position per tenant on events that no running transaction can still precede: an event with a lower
 -- transaction id that commits later would otherwise be skipped by whoever follows by id. Returns the tenants they are of.
 CREATE OR REPLACE FUNCTION events_position(p_limit int) RETURNS uuid[] LANGUAGE sql AS $$

@@ -137,6 +137,69 @@ BEGIN
     END IF;
 END $$;
 
+-- Leases lanes as `work_claim` does, and starts each one's first item. A lane whose work was done meanwhile comes without.
+CREATE OR REPLACE FUNCTION work_take(p_queue text, p_shard int, p_holder text, p_lanes int, p_lease interval)
+RETURNS TABLE (tenant_id uuid, lane uuid, fence bigint, id uuid, kind text, payload jsonb, attempts smallint)
+LANGUAGE plpgsql AS $$
+DECLARE v_tenants uuid[]; v_lanes uuid[]; v_fences bigint[];
+BEGIN
+    SELECT array_agg(c.tenant_id), array_agg(c.lane), array_agg(c.fence) INTO v_tenants, v_lanes, v_fences
+    FROM work_claim(p_queue, p_shard, p_holder, p_lanes, p_lease) c;
+    RETURN QUERY
+    SELECT m.tenant_id, m.lane, m.fence, s.id, s.kind, s.payload, s.attempts
+    FROM unnest(v_tenants, v_lanes, v_fences) AS m (tenant_id, lane, fence)
+    LEFT JOIN work_start_all(p_queue, p_shard, v_tenants, v_lanes) s ON s.tenant_id = m.tenant_id AND s.lane = m.lane;
+END $$;
+
+-- Starts the next item of each of these lanes, which the caller holds: its attempt counted before it runs.
+CREATE OR REPLACE FUNCTION work_start_all(p_queue text, p_shard int, p_tenants uuid[], p_lanes uuid[])
+RETURNS TABLE (tenant_id uuid, lane uuid, id uuid, kind text, payload jsonb, attempts smallint) LANGUAGE sql AS $$
+    WITH blocked AS MATERIALIZED (
+        SELECT * FROM work_blocked(p_queue, p_shard)
+    ), next AS (
+        SELECT m.tenant_id, n.id FROM unnest(p_tenants, p_lanes) AS m (tenant_id, lane)
+        CROSS JOIN LATERAL (
+            SELECT w.id FROM work_items w
+            WHERE w.tenant_id = m.tenant_id AND w.queue = p_queue AND w.lane = m.lane AND w.state = 'ready'
+              AND w.available_at <= clock_timestamp()
+              AND NOT EXISTS (SELECT 1 FROM blocked b WHERE b.tenant_id = m.tenant_id AND b.lane = m.lane
+                              AND b.priority = w.priority AND b.since < w.sequence)
+            ORDER BY w.priority, w.sequence LIMIT 1
+        ) n
+    )
+    UPDATE work_items w SET attempts = w.attempts + 1 FROM next
+    WHERE w.tenant_id = next.tenant_id AND w.id = next.id AND w.state = 'ready'
+    RETURNING w.tenant_id, w.lane, w.id, w.kind, w.payload, w.attempts
+$$;
+
+-- `work_next` for many lanes at once: p_done is done, and the next item of each lane that is still held, or none, and then
+-- that lane is given back.
+CREATE OR REPLACE FUNCTION work_next_all(p_queue text, p_shard int, p_tenants uuid[], p_lanes uuid[], p_fences bigint[],
+                                         p_lease interval, p_done uuid[])
+RETURNS TABLE (tenant_id uuid, lane uuid, id uuid, kind text, payload jsonb, attempts smallint) LANGUAGE plpgsql AS $$
+DECLARE v_tenants uuid[]; v_lanes uuid[]; v_started uuid[] := '{}';
+BEGIN
+    UPDATE work_items w SET state = 'done', finished_at = clock_timestamp()
+    FROM unnest(p_tenants, p_done) AS d (tenant_id, id) WHERE w.tenant_id = d.tenant_id AND w.id = d.id;
+    WITH held AS (
+        UPDATE work_leases l SET lease_until = clock_timestamp() + p_lease
+        FROM unnest(p_tenants, p_lanes, p_fences) AS m (tenant_id, lane, fence)
+        WHERE l.tenant_id = m.tenant_id AND l.queue = p_queue AND l.lane = m.lane AND l.fence = m.fence
+          AND l.lease_until > clock_timestamp()
+        RETURNING l.tenant_id, l.lane
+    )
+    SELECT array_agg(h.tenant_id), array_agg(h.lane) INTO v_tenants, v_lanes FROM held h;
+    FOR tenant_id, lane, id, kind, payload, attempts IN
+            SELECT s.* FROM work_start_all(p_queue, p_shard, v_tenants, v_lanes) s LOOP
+        v_started := v_started || lane;
+        RETURN NEXT;
+    END LOOP;
+    UPDATE work_leases l SET lease_until = '-infinity'
+    FROM unnest(p_tenants, p_lanes, p_fences) AS m (tenant_id, lane, fence)
+    WHERE l.tenant_id = m.tenant_id AND l.queue = p_queue AND l.lane = m.lane AND l.fence = m.fence
+      AND m.lane <> ALL (v_started);
+END $$;
+
 -- Finished rows are kept for a while for `mandi work` and debugging, then removed.
 CREATE OR REPLACE FUNCTION work_prune(p_older interval) RETURNS bigint LANGUAGE sql AS $$
     WITH gone AS (DELETE FROM work_items WHERE state = 'done' AND finished_at < clock_timestamp() - p_older RETURNING 1)

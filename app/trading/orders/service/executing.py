@@ -1,7 +1,9 @@
 """Send an order and take it back: intent committed, call, outcome committed; never a transaction across the call."""
 
+import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,7 +15,9 @@ from app.infra.database import Database
 from app.infra.process import App
 from app.infra.work.runner import Handler, Item, Retry
 from app.kernel.orders import OrderStatus
+from app.kernel.times import format_time
 from app.trading.brokers.ports import (
+    Accepted,
     Broker,
     BrokerOrder,
     NotFound,
@@ -21,6 +25,7 @@ from app.trading.brokers.ports import (
     Rejected,
     Report,
     SessionExpired,
+    TakesMany,
     Throttled,
     Unknown,
 )
@@ -33,6 +38,8 @@ REMEMBERED = timedelta(days=1)
 """How long a cancel waits for an order that is lost: should it appear, it is taken back."""
 
 LOST_SECONDS = 5
+_BEGIN_ALL = "select * from orders_begin_all($1, $2, $3, $4)"
+_OPENED_ALL = "select orders_opened_all($1, $2, $3, $4::jsonb)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,9 @@ def handlers(desk: Desk) -> dict[str, Handler]:
     async def submit_order(item: Item) -> None:
         await submit(desk, item)
 
+    async def submit_orders(items: Sequence[Item]) -> Collection[UUID]:
+        return await submit_together(desk, items)
+
     async def cancel_order(item: Item) -> None:
         await cancel(desk, item)
 
@@ -83,7 +93,7 @@ def handlers(desk: Desk) -> dict[str, Handler]:
         await resolve_unknown(desk, item)
 
     return {
-        "order.submit": Handler(submit_order),
+        "order.submit": Handler(submit_order, together=submit_orders),
         "order.cancel": Handler(cancel_order, never_dies=True),
         "position.exit": Handler(leave_position, never_dies=True),
         "order.resolve": Handler(resolve_order, never_dies=True),
@@ -111,6 +121,36 @@ async def submit(desk: Desk, item: Item) -> None:
     await record(desk.pool, order, outcome, received_at=desk.clock())
     if isinstance(outcome, Throttled):
         raise Retry(outcome.seconds, BUSY)
+
+
+async def submit_together(desk: Desk, items: Sequence[Item]) -> set[UUID]:
+    """Send what can be sent of many orders in a few calls. The ids of the items that are done; the rest is for
+    `submit`, which also carries on where this was interrupted."""
+    tenants: defaultdict[UUID, list[Item]] = defaultdict(list)
+    for item in items:
+        tenants[item.tenant_id].append(item)
+    many = [(name, broker) for name, broker in desk.brokers.items() if isinstance(broker, TakesMany)]
+    done = await asyncio.gather(
+        *(_send_all(desk, name, broker, theirs) for name, broker in many for theirs in tenants.values())
+    )
+    return set[UUID]().union(*done)
+
+
+async def _send_all(desk: Desk, name: str, broker: TakesMany, items: Sequence[Item]) -> set[UUID]:
+    tenant_id, began = items[0].tenant_id, desk.clock()
+    asked = {UUID(item.payload["order_id"]): item for item in items}
+    rows = await desk.pool.fetch(_BEGIN_ALL, tenant_id, list(asked), [item.fence for item in items], name)
+    orders = [broker_order(tenant_id, json.loads(row[0])) for row in rows]
+    if not orders or desk.clock() - began > desk.send_within:
+        return set()
+    answers = await ask(broker.submit_all(orders), tenant_id)
+    if isinstance(answers, Unknown):
+        return set()
+    taken = {order.order_id: said for order, said in zip(orders, answers, strict=True) if isinstance(said, Accepted)}
+    event = json.dumps({"received_at": format_time(desk.clock())})
+    names = [said.venue_order_id for said in taken.values()]
+    await desk.pool.execute(_OPENED_ALL, tenant_id, list(taken), names, event)
+    return {asked[order_id].id for order_id in taken}
 
 
 async def _send(desk: Desk, name: str, order: BrokerOrder, began: datetime) -> Outcome:

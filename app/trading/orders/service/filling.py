@@ -1,20 +1,29 @@
-"""Record a fill: gather order and position, reduce and charge, then write fill, order, position, ledger at once."""
+"""Record fills: gather orders and positions, reduce and charge, then write fills, orders, positions, ledger at once."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import asyncpg
+import structlog
 
 from app.engine.apply import FLAT, Position, Scale, apply_fill
 from app.engine.schedule import charges, schedule_named
 from app.kernel.ids import uuid7
 from app.kernel.money import currency_exponent, format_scaled, format_trimmed
-from app.kernel.orders import Fill, Product, Side
+from app.kernel.orders import Fill, OrderStatus, Product, Side
 from app.kernel.times import format_time
 
 ATTEMPTS = 5
-_RECORD = "select orders_record_fill($1, $2::jsonb, $3, $4::jsonb, $5, $6, $7, $8::jsonb)"
+TOGETHER = 50
+"""Fills of one transaction: their accounts are locked as long."""
+
+_CONTEXTS = "select * from orders_fill_contexts($1, $2)"
+_RECORD = "select orders_record_fills($1, $2::jsonb, $3::jsonb)"
+_MOVED_ON = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+log = structlog.get_logger(__name__)
 
 
 async def record_fill(pool: asyncpg.Pool, tenant_id: UUID, fill: Fill) -> str:
@@ -23,70 +32,140 @@ async def record_fill(pool: asyncpg.Pool, tenant_id: UUID, fill: Fill) -> str:
     `fill.charges_minor` is ignored: the account's charge schedule says what this execution costs.
     """
     for _ in range(ATTEMPTS):
-        found = json.loads(await pool.fetchval("select orders_fill_context($1, $2)", tenant_id, fill.order_id))
         try:
-            answer: str = await pool.fetchval(_RECORD, tenant_id, *_writes(fill, found))
-        except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError):
+            (answer,) = await _record(pool, tenant_id, [fill])
+        except _MOVED_ON:
             continue
         if answer != "conflict":
             return answer
     raise RuntimeError(f"order {fill.order_id} never held still while its fill was recorded")
 
 
-def _writes(fill: Fill, found: dict[str, Any]) -> tuple[Any, ...]:
-    order, account, instrument = found["order"], found["account"], found["instrument"]
-    money = currency_exponent(account["currency"])
-    scale = Scale(instrument["price_exp"], instrument["qty_exp"], money)
-    held = FLAT if found["version"] is None else Position(found["quantity"], found["cost"], found["realised"])
-    applied = apply_fill(held, side=fill.side, quantity=fill.quantity, price=fill.price, scale=scale)
-    notional = abs(applied.cash)
+async def record_fills(pool: asyncpg.Pool, tenant_id: UUID, fills: Sequence[Fill]) -> list[str]:
+    """What `record_fill` says of each of one tenant's fills, in their order, many in one transaction."""
+    said: list[str] = []
+    for start in range(0, len(fills), TOGETHER):
+        batch = fills[start : start + TOGETHER]
+        try:
+            answers: Sequence[str] = await _record(pool, tenant_id, batch)
+        except _MOVED_ON:
+            answers = ["conflict"] * len(batch)
+        except asyncpg.PostgresError as error:
+            log.error("fills.not_together", tenant=str(tenant_id), fills=len(batch), exc_info=error)
+            answers = ["conflict"] * len(batch)  # one that cannot be recorded stops no other
+        for fill, answer in zip(batch, answers, strict=True):
+            said.append(await record_fill(pool, tenant_id, fill) if answer == "conflict" else answer)
+    return said
+
+
+async def _record(pool: asyncpg.Pool, tenant_id: UUID, fills: Sequence[Fill]) -> Sequence[str]:
+    rows = await pool.fetch(_CONTEXTS, tenant_id, list({fill.order_id for fill in fills}))
+    orders = {context["id"]: context for context in (json.loads(row[0]) for row in rows)}
+    books: dict[tuple[str, str], _Book] = {}
+    writes = []
+    for fill in fills:
+        order = orders[str(fill.order_id)]
+        name = order["book"], order["instrument"]
+        book = books.setdefault(name, _Book(order["account"], *name, order["version"], _position(order)))
+        writes.append(_write(fill, order, book))
+    positions = json.dumps([book.as_dict() for book in books.values()])
+    answers: Sequence[str] = await pool.fetchval(_RECORD, tenant_id, json.dumps(writes), positions)
+    return answers
+
+
+@dataclass(slots=True)
+class _Book:
+    """A position on its way through several fills; `version` is what was read of it, None when there was none."""
+
+    account: str
+    book: str
+    instrument: str
+    version: int | None
+    position: Position
+
+    def as_dict(self) -> dict[str, Any]:
+        held = self.position
+        return {
+            "account": self.account,
+            "book": self.book,
+            "instrument": self.instrument,
+            "version": self.version,
+            "quantity": held.quantity,
+            "cost": held.cost,
+            "realised": held.realised,
+        }
+
+
+def _position(order: dict[str, Any]) -> Position:
+    return FLAT if order["version"] is None else Position(order["quantity"], order["cost"], order["realised"])
+
+
+def _write(fill: Fill, order: dict[str, Any], book: _Book) -> dict[str, Any]:
+    """What is to be written of a fill; `order` and `book` become what they are after it."""
+    money = currency_exponent(order["currency"])
+    scale = Scale(order["price_exp"], order["qty_exp"], money)
+    before = book.position
+    applied = apply_fill(before, side=fill.side, quantity=fill.quantity, price=fill.price, scale=scale)
+    book.position, notional = applied.position, abs(applied.cash)
     fees = charges(
-        schedule_named(account["charge_schedule"]),
+        schedule_named(order["charge_schedule"]),
         notional=notional,
         quantity=fill.quantity,
         side=fill.side,
         product=Product(order["product"]),
         on=fill.occurred_at.date(),
-        qty_exp=instrument["qty_exp"],
+        qty_exp=order["qty_exp"],
     )
+    fill_id, at, heads = str(uuid7()), fill.occurred_at.isoformat(), fees.as_dict()
     row = {
-        "id": str(uuid7()),
-        "order_id": str(fill.order_id),
-        "account_id": order["account_id"],
+        "id": fill_id,
+        "order_id": order["id"],
+        "account_id": order["account"],
         "deployment_id": order["deployment_id"],
-        "instrument_id": order["instrument_id"],
+        "instrument_id": order["instrument"],
         "venue_fill_id": fill.venue_fill_id,
         "side": fill.side,
         "quantity": fill.quantity,
         "price": fill.price,
         "notional_minor": notional,
         "charges_minor": fees.total,
-        "heads": fees.as_dict(),
-        "realised_minor": applied.position.realised - held.realised,
-        "occurred_at": fill.occurred_at.isoformat(),
+        "heads": heads,
+        "realised_minor": book.position.realised - before.realised,
+        "occurred_at": at,
     }
-    position = {
-        "version": found["version"],
-        "quantity": applied.position.quantity,
-        "cost": applied.position.cost,
-        "realised": applied.position.realised,
-    }
-    last = order["filled_quantity"] + fill.quantity == order["quantity"]
-    release = None if last else order["hold_minor"] * fill.quantity // order["quantity"]
     event = {
-        "quantity": format_scaled(fill.quantity, instrument["qty_exp"]),
-        "price": format_trimmed(fill.price, instrument["price_exp"]),
+        "quantity": format_scaled(fill.quantity, order["qty_exp"]),
+        "price": format_trimmed(fill.price, order["price_exp"]),
         "charges": format_scaled(fees.total, money),
-        "currency": account["currency"],
+        "currency": order["currency"],
         "market_at": format_time(fill.occurred_at),
     }
-    cash = notional if fill.side is Side.SELL else -notional
-    return (
-        json.dumps(row),
-        order["filled_quantity"],
-        json.dumps(position),
-        account["currency"],
-        cash,
-        release,
-        json.dumps(event),
-    )
+    details = {
+        "order_id": order["id"],
+        "instrument_id": order["instrument"],
+        "side": fill.side,
+        "quantity": fill.quantity,
+        "price": fill.price,
+        "charges": fees.total,
+    }
+    last = order["filled"] + fill.quantity == order["total"]
+    written = {
+        "row": row,
+        "filled_before": order["filled"],
+        "status": OrderStatus.FILLED if last else OrderStatus.PARTIALLY_FILLED,
+        "event": event,
+        "fill": fill_id,
+        "account": order["account"],
+        "instrument": order["instrument"],
+        "currency": order["currency"],
+        "cash": notional if fill.side is Side.SELL else -notional,
+        "charges": fees.total,
+        "heads": heads,
+        "signed": fill.side.sign * fill.quantity,
+        "hold": order["id"] if order["hold"] > 0 else None,
+        "release": None if last else order["hold"] * fill.quantity // order["total"],
+        "at": at,
+        "details": details,
+    }
+    order["filled"] += fill.quantity
+    return written

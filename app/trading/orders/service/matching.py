@@ -8,6 +8,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from redis.exceptions import RedisError
 from app.infra.process import App
 from app.kernel.orders import Fill
 from app.platform.tenancy.service import tenant_ids
-from app.trading.orders.service.filling import record_fill
+from app.trading.orders.service.filling import record_fills
 from app.trading.orders.service.outcomes import expire
 from app.trading.paper.domain import Execution
 from app.trading.paper.service import Entry, advance, checkpoint, executions, parse, resting_in
@@ -66,35 +67,39 @@ async def match_entries(app: App, feed: str, entries: Sequence[Entry], *, after:
 
 
 async def _prices(app: App, feed: str, entries: Sequence[Entry], *, after: str) -> str:
-    """Prices and session ends: accounts in parallel, each account's executions in tape order."""
+    """Prices and session ends: tenants in parallel, each tenant's executions in tape order."""
     if not entries:
         return after
-    lanes: dict[tuple[UUID, UUID], list[Execution]] = defaultdict(list)
+    tenants: dict[UUID, list[Execution]] = defaultdict(list)
     for done in await executions(app.database.dispatch, app.stream, feed, parse(entries), after=after):
-        lanes[done.order.tenant_id, done.order.account_id].append(done)
-    await asyncio.gather(*(_record(app, tenant_id, lane) for (tenant_id, _), lane in lanes.items()))
+        tenants[done.order.tenant_id].append(done)
+    await asyncio.gather(*(_record(app, tenant_id, found) for tenant_id, found in tenants.items()))
     return entries[-1][0]
 
 
-async def _record(app: App, tenant_id: UUID, lane: Sequence[Execution]) -> None:
+async def _record(app: App, tenant_id: UUID, executed: Sequence[Execution]) -> None:
+    """Runs of fills together; an order that lapses between them by itself."""
     pool = app.database.pool
-    for done in lane:
-        order = done.order
-        if done.price is None:
-            if await pool.fetchval("select paper_withdraw($1, $2)", tenant_id, order.order_id):
-                await expire(pool, tenant_id, order.order_id, "the session ended", venue_at=done.at)
+    for is_fill, run in groupby(executed, key=lambda done: done.price is not None):
+        if is_fill:
+            await record_fills(pool, tenant_id, [_fill(done, done.price) for done in run if done.price is not None])
             continue
-        fill = Fill(
-            order_id=order.order_id,
-            venue_fill_id=done.stream_id,
-            instrument_id=order.instrument_id,
-            side=order.side,
-            quantity=done.quantity,
-            price=done.price,
-            charges_minor=0,
-            occurred_at=done.at,
-        )
-        await record_fill(pool, tenant_id, fill)
+        for done in run:
+            if await pool.fetchval("select paper_withdraw($1, $2)", tenant_id, done.order.order_id):
+                await expire(pool, tenant_id, done.order.order_id, "the session ended", venue_at=done.at)
+
+
+def _fill(done: Execution, price: int) -> Fill:
+    return Fill(
+        order_id=done.order.order_id,
+        venue_fill_id=done.stream_id,
+        instrument_id=done.order.instrument_id,
+        side=done.order.side,
+        quantity=done.quantity,
+        price=price,
+        charges_minor=0,
+        occurred_at=done.at,
+    )
 
 
 async def _action(app: App, feed: str, fields: Mapping[str, str]) -> None:

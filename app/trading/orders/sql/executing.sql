@@ -29,6 +29,52 @@ BEGIN
     RETURN jsonb_build_object('order', to_jsonb(o), 'account', to_jsonb(a), 'instrument', to_jsonb(i), 'begun', false);
 END $$;
 
+-- The turns of many orders at one broker, where nothing stands in the way of any: those that became `submitting`, as
+-- `orders_begin` answers them. The others are for `orders_begin` to look at, one by one.
+CREATE OR REPLACE FUNCTION orders_begin_all(p_tenant uuid, p_orders uuid[], p_fences bigint[], p_broker text)
+RETURNS SETOF jsonb LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('app.tenant_id', p_tenant::text, true);
+    PERFORM accounts_lock_all(ARRAY(SELECT o.account_id FROM orders o WHERE o.tenant_id = p_tenant AND o.id = ANY (p_orders)));
+    PERFORM risk_pass_gate();
+    IF risk_any_halt() OR tenancy_status() <> 'active' THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    WITH begun AS (
+        UPDATE orders o SET status = 'submitting', fence = t.fence, updated_at = clock_timestamp()
+        FROM unnest(p_orders, p_fences) AS t (id, fence)
+        WHERE o.tenant_id = p_tenant AND o.id = t.id AND o.status = 'accepted' AND o.broker = p_broker
+          AND EXISTS (SELECT 1 FROM accounts_for_order(o.account_id) a WHERE a.status = 'active')
+        RETURNING o.*
+    )
+    SELECT jsonb_build_object('order', to_jsonb(b), 'account', to_jsonb(a), 'instrument', to_jsonb(i))
+    FROM begun b CROSS JOIN LATERAL accounts_for_order(b.account_id) a
+    LEFT JOIN LATERAL instrument_for_order(b.instrument_id, market_clock(a.feed)) i ON true;
+END $$;
+
+-- The broker has these orders: they are open, unless they have moved on. Its names for them are kept in any case.
+CREATE OR REPLACE FUNCTION orders_opened_all(p_tenant uuid, p_orders uuid[], p_venue_order_ids text[], p_event jsonb)
+RETURNS void LANGUAGE plpgsql AS $$
+DECLARE v_orders uuid[]; v_accounts uuid[];
+BEGIN
+    PERFORM set_config('app.tenant_id', p_tenant::text, true);
+    PERFORM accounts_lock_all(ARRAY(SELECT o.account_id FROM orders o WHERE o.tenant_id = p_tenant AND o.id = ANY (p_orders)));
+    WITH opened AS (
+        UPDATE orders o SET status = 'open', venue_order_id = t.venue_order_id, updated_at = clock_timestamp(),
+            unknown_since = NULL
+        FROM unnest(p_orders, p_venue_order_ids) AS t (id, venue_order_id)
+        WHERE o.tenant_id = p_tenant AND o.id = t.id AND o.status IN ('submitting', 'unknown', 'lost')
+        RETURNING o.id, o.account_id
+    )
+    SELECT coalesce(array_agg(w.id), '{}'), array_agg(w.account_id) INTO v_orders, v_accounts FROM opened w;
+    UPDATE orders o SET venue_order_id = t.venue_order_id
+    FROM unnest(p_orders, p_venue_order_ids) AS t (id, venue_order_id)
+    WHERE o.tenant_id = p_tenant AND o.id = t.id AND o.venue_order_id IS NULL;
+    PERFORM events_append_all(array_fill('order.open'::text, ARRAY[cardinality(v_orders)]), v_orders, v_accounts,
+                              array_fill(p_event, ARRAY[cardinality(v_orders)]));
+END $$;
+
 -- An order with what a broker needs to be asked about it. Null: there is none.
 CREATE OR REPLACE FUNCTION orders_state(p_tenant uuid, p_order uuid) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE o orders; a record; i record;
@@ -123,68 +169,89 @@ BEGIN
     RETURN FOUND;
 END $$;
 
--- What the reducer and the charges need of an order that is being filled.
-CREATE OR REPLACE FUNCTION orders_fill_context(p_tenant uuid, p_order uuid) RETURNS jsonb LANGUAGE plpgsql AS $$
-DECLARE o orders; a record; i record; p record;
+-- What the reducer and the charges need of orders that are being filled.
+DROP FUNCTION IF EXISTS orders_fill_context(uuid, uuid);
+CREATE OR REPLACE FUNCTION orders_fill_contexts(p_tenant uuid, p_orders uuid[]) RETURNS SETOF jsonb LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true);
-    SELECT * INTO o FROM orders WHERE tenant_id = p_tenant AND id = p_order;
-    IF o.id IS NULL THEN
-        RETURN NULL;
-    END IF;
-    SELECT * INTO a FROM accounts_for_order(o.account_id);
-    SELECT * INTO i FROM instrument_for_order(o.instrument_id, NULL);
-    SELECT q.quantity, q.cost_minor, q.realised_minor, q.version INTO p FROM portfolio_position(
-        o.account_id, coalesce(o.deployment_id, o.account_id), o.instrument_id) q;
-    RETURN jsonb_build_object('order', to_jsonb(o), 'account', to_jsonb(a), 'instrument', to_jsonb(i), 'quantity',
-        p.quantity, 'cost', p.cost_minor, 'realised', p.realised_minor, 'version', p.version);
+    RETURN QUERY
+    SELECT jsonb_build_object(
+        'id', o.id, 'account', o.account_id, 'book', b.id, 'deployment_id', o.deployment_id, 'instrument', o.instrument_id,
+        'product', o.product, 'total', o.quantity, 'filled', o.filled_quantity, 'hold', o.hold_minor,
+        'currency', a.currency, 'charge_schedule', a.charge_schedule, 'price_exp', i.price_exp, 'qty_exp', i.qty_exp,
+        'quantity', p.quantity, 'cost', p.cost_minor, 'realised', p.realised_minor, 'version', p.version)
+    FROM orders o
+    CROSS JOIN LATERAL (SELECT coalesce(o.deployment_id, o.account_id) AS id) b
+    CROSS JOIN LATERAL accounts_for_order(o.account_id) a
+    CROSS JOIN LATERAL instrument_for_order(o.instrument_id, NULL) i
+    LEFT JOIN LATERAL portfolio_position(o.account_id, b.id, o.instrument_id) p ON true
+    WHERE o.tenant_id = p_tenant AND o.id = ANY (p_orders);
 END $$;
 
--- Records one fill: the fill, the order, the position and the ledger together. The account's row is locked first.
--- 'recorded'; 'replayed': it was before; 'conflict': order or position are not what was read; 'gone': the paper venue
--- had already let the order go.
-CREATE OR REPLACE FUNCTION orders_record_fill(p_tenant uuid, p_fill jsonb, p_filled_before bigint, p_position jsonb,
-                                              p_currency text, p_cash bigint, p_release bigint, p_event jsonb)
-RETURNS text LANGUAGE plpgsql AS $$
+-- Records fills of one tenant in the order given, with their orders, positions and the ledger: all of them or none. Of each
+-- fill: `row`, what is stored of it; `filled_before` and `status`, its order before and after it; `event`; and what
+-- `portfolio_owe` and `ledger_settle_fills` say. p_positions: what `portfolio_write` says. Accounts are locked first.
+-- Answers of each: 'recorded'; 'replayed': it was before; 'conflict': the order is not what was read; 'gone': the paper
+-- venue had already let the order go. Of several, all are recorded, or all are called conflicts.
+DROP FUNCTION IF EXISTS orders_record_fill(uuid, jsonb, bigint, jsonb, text, bigint, bigint, jsonb);
+CREATE OR REPLACE FUNCTION orders_record_fills(p_tenant uuid, p_fills jsonb, p_positions jsonb) RETURNS text[]
+LANGUAGE plpgsql AS $$
 DECLARE
-    f fills := jsonb_populate_record(NULL::fills, p_fill);
-    o orders;
-    v_status text;
-    v_book uuid;
+    v_many int := jsonb_array_length(p_fills);
+    v_at timestamptz;
+    v_said text[];
+    v_ended uuid[];
+    v_endings jsonb[];
 BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true);
-    PERFORM accounts_advance(f.account_id, NULL);
-    IF EXISTS (SELECT 1 FROM fills x WHERE x.tenant_id = p_tenant AND x.order_id = f.order_id
-               AND x.venue_fill_id = f.venue_fill_id) THEN
-        RETURN 'replayed';
+    PERFORM accounts_advance_these(ARRAY(SELECT DISTINCT (e->>'account')::uuid FROM jsonb_array_elements(p_fills) e));
+    SELECT array_agg(CASE WHEN s.known THEN 'replayed' WHEN s.filled IS DISTINCT FROM s.expected THEN 'conflict'
+                          ELSE 'recorded' END ORDER BY s.turn),
+           array_agg(s.order_id) FILTER (WHERE s.ends), array_agg(s.ending) FILTER (WHERE s.ends)
+    INTO v_said, v_ended, v_endings
+    FROM (
+        SELECT e.turn, o.id AS order_id, o.filled_quantity AS filled,
+               min((e.x->>'filled_before')::bigint) OVER (PARTITION BY o.id) AS expected,
+               o.broker = 'paper' AND e.x->>'status' = 'filled' AS ends,
+               jsonb_build_object('id', f.venue_fill_id, 'quantity', f.quantity, 'price', f.price, 'at', f.occurred_at)
+                   AS ending,
+               o.filled_quantity > 0 AND EXISTS (
+                   SELECT 1 FROM fills k WHERE k.tenant_id = p_tenant AND k.order_id = f.order_id
+                   AND k.venue_fill_id = f.venue_fill_id) AS known
+        FROM jsonb_array_elements(p_fills) WITH ORDINALITY AS e (x, turn)
+        CROSS JOIN LATERAL jsonb_populate_record(NULL::fills, e.x->'row') f
+        LEFT JOIN orders o ON o.tenant_id = p_tenant AND o.id = f.order_id
+    ) s;
+    IF 'replayed' = ANY (v_said) OR 'conflict' = ANY (v_said) THEN
+        RETURN CASE v_many WHEN 1 THEN v_said ELSE array_fill('conflict'::text, ARRAY[v_many]) END;
     END IF;
-    SELECT * INTO o FROM orders WHERE tenant_id = p_tenant AND id = f.order_id FOR NO KEY UPDATE;
-    IF o.filled_quantity <> p_filled_before THEN
-        RETURN 'conflict';
+    IF cardinality(v_ended) > 0 AND paper_fill_all(v_ended, v_endings) < cardinality(v_ended) THEN
+        IF v_many = 1 THEN
+            RETURN ARRAY['gone'];
+        END IF;
+        RAISE EXCEPTION 'the venue had let one of these orders go' USING ERRCODE = 'serialization_failure';
     END IF;
-    v_status := CASE WHEN o.filled_quantity + f.quantity = o.quantity THEN 'filled' ELSE 'partially_filled' END;
-    IF o.broker = 'paper' AND v_status = 'filled' AND NOT paper_end(o.id, 'filled', jsonb_build_object(
-            'id', f.venue_fill_id, 'quantity', f.quantity, 'price', f.price, 'at', f.occurred_at)) THEN
-        RETURN 'gone';
+    v_at := clock_timestamp();
+    INSERT INTO fills
+    SELECT f.* FROM jsonb_array_elements(p_fills) e
+    CROSS JOIN LATERAL jsonb_populate_record(NULL::fills, e->'row' || jsonb_build_object(
+        'tenant_id', p_tenant, 'recorded_at', v_at)) f;
+    UPDATE orders o SET filled_quantity = o.filled_quantity + s.quantity, updated_at = v_at,
+        filled_notional = o.filled_notional + s.notional,
+        status = CASE WHEN o.filled_quantity + s.quantity = o.quantity THEN 'filled' ELSE 'partially_filled' END
+    FROM (
+        SELECT (e->'row'->>'order_id')::uuid AS id, sum((e->'row'->>'quantity')::bigint)::bigint AS quantity,
+               sum((e->'row'->>'notional_minor')::bigint)::bigint AS notional
+        FROM jsonb_array_elements(p_fills) e GROUP BY 1
+    ) s WHERE o.tenant_id = p_tenant AND o.id = s.id;
+    IF NOT portfolio_write(p_positions) THEN
+        RAISE EXCEPTION 'a position changed' USING ERRCODE = 'serialization_failure';
     END IF;
-    f.tenant_id := p_tenant;
-    f.recorded_at := clock_timestamp();
-    INSERT INTO fills SELECT f.*;
-    UPDATE orders SET filled_quantity = filled_quantity + f.quantity, status = v_status,
-        filled_notional = filled_notional + f.notional_minor, updated_at = f.recorded_at
-    WHERE tenant_id = p_tenant AND id = o.id;
-    v_book := coalesce(o.deployment_id, o.account_id);
-    IF NOT portfolio_write(o.account_id, v_book, o.instrument_id, (p_position->>'version')::bigint,
-                           (p_position->>'quantity')::bigint, (p_position->>'cost')::bigint,
-                           (p_position->>'realised')::bigint) THEN
-        RAISE EXCEPTION 'the position changed' USING ERRCODE = 'serialization_failure';
-    END IF;
-    PERFORM portfolio_owe(o.account_id, o.instrument_id, p_cash, f.charges_minor,
-                          CASE f.side WHEN 'buy' THEN f.quantity ELSE -f.quantity END, f.occurred_at);
-    PERFORM ledger_settle_fill(f.id, o.account_id, p_currency, p_cash, f.heads,
-                               CASE WHEN o.hold_minor > 0 THEN o.id END, p_release, f.occurred_at,
-                               jsonb_build_object('order_id', o.id, 'instrument_id', o.instrument_id, 'side', f.side,
-                                   'quantity', f.quantity, 'price', f.price, 'charges', f.charges_minor));
-    PERFORM events_append('order.' || v_status, o.id, o.account_id, p_event, NULL, NULL, NULL);
-    RETURN 'recorded';
+    PERFORM portfolio_owe(p_fills);
+    PERFORM ledger_settle_fills(p_fills);
+    PERFORM events_append_all(array_agg('order.' || (e.x->>'status') ORDER BY e.turn),
+                              array_agg((e.x->'row'->>'order_id')::uuid ORDER BY e.turn),
+                              array_agg((e.x->>'account')::uuid ORDER BY e.turn), array_agg(e.x->'event' ORDER BY e.turn))
+    FROM jsonb_array_elements(p_fills) WITH ORDINALITY AS e (x, turn);
+    RETURN v_said;
 END $$;

@@ -1,15 +1,15 @@
--- The paper venue takes an order into its book, once: not again after it has left, nor after it was cancelled here.
-CREATE OR REPLACE FUNCTION paper_accept(p_tenant uuid, p_order jsonb) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE o paper_orders := jsonb_populate_record(NULL::paper_orders, p_order);
+-- The paper venue takes orders into its book, each once: not again after it has left, nor after it was cancelled here.
+DROP FUNCTION IF EXISTS paper_accept(uuid, jsonb);
+CREATE OR REPLACE FUNCTION paper_accept_all(p_tenant uuid, p_orders jsonb) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true);
-    PERFORM accounts_lock(o.account_id);
-    IF EXISTS (SELECT 1 FROM paper_ended WHERE tenant_id = p_tenant AND id = o.id) THEN
-        RETURN;
-    END IF;
-    o.tenant_id := p_tenant;
-    o.arrived_at := clock_timestamp();
-    INSERT INTO paper_orders SELECT o.* ON CONFLICT DO NOTHING;
+    PERFORM accounts_lock_all(ARRAY(SELECT DISTINCT (e->>'account_id')::uuid FROM jsonb_array_elements(p_orders) e));
+    INSERT INTO paper_orders
+    SELECT o.* FROM jsonb_array_elements(p_orders) e
+    CROSS JOIN LATERAL jsonb_populate_record(NULL::paper_orders, e || jsonb_build_object(
+        'tenant_id', p_tenant, 'arrived_at', clock_timestamp())) o
+    WHERE NOT EXISTS (SELECT 1 FROM paper_ended x WHERE x.tenant_id = p_tenant AND x.id = o.id)
+    ON CONFLICT DO NOTHING;
 END $$;
 
 -- Takes an order out of the book and keeps what became of it: p_fill says with what execution, if any. False when it
@@ -24,6 +24,20 @@ CREATE OR REPLACE FUNCTION paper_end(p_order uuid, p_status text, p_fill jsonb) 
         RETURNING 1
     )
     SELECT EXISTS (SELECT 1 FROM kept)
+$$;
+
+-- The same of orders that are filled whole, each by its p_fills: how many rested there.
+CREATE OR REPLACE FUNCTION paper_fill_all(p_orders uuid[], p_fills jsonb[]) RETURNS bigint LANGUAGE sql AS $$
+    WITH gone AS (
+        DELETE FROM paper_orders p USING unnest(p_orders, p_fills) AS e (id, fill)
+        WHERE p.tenant_id = current_setting('app.tenant_id')::uuid AND p.id = e.id
+        RETURNING p.tenant_id, p.id, p.account_id, p.instrument_id, p.side, p.remaining, e.fill
+    ), kept AS (
+        INSERT INTO paper_ended (tenant_id, id, account_id, instrument_id, side, quantity, status, fill)
+        SELECT g.tenant_id, g.id, g.account_id, g.instrument_id, g.side, g.remaining, 'filled', g.fill FROM gone g
+        RETURNING 1
+    )
+    SELECT count(*) FROM kept
 $$;
 
 -- An order lapses: its session is over, or its price means something else after a split.

@@ -45,25 +45,30 @@ CREATE OR REPLACE FUNCTION portfolio_equity(p_account uuid) RETURNS bigint LANGU
     SELECT v.equity FROM portfolio_valued(p_account) v
 $$;
 
--- Writes what the reducer made of a fill. False when the position is not the one that was read.
-CREATE OR REPLACE FUNCTION portfolio_write(p_account uuid, p_book uuid, p_instrument uuid, p_expected bigint,
-                                           p_quantity bigint, p_cost bigint, p_realised bigint)
-RETURNS boolean LANGUAGE plpgsql AS $$
-DECLARE v_tenant uuid := current_setting('app.tenant_id')::uuid;
-BEGIN
-    IF p_expected IS NULL THEN
+-- Writes what the reducer made of fills, each book's position once: `account`, `book`, `instrument`, the `version` that was
+-- read (null: there was none), `quantity`, `cost` and `realised`. False when a position is not the one that was read.
+DROP FUNCTION IF EXISTS portfolio_write(uuid, uuid, uuid, bigint, bigint, bigint, bigint);
+CREATE OR REPLACE FUNCTION portfolio_write(p_positions jsonb) RETURNS boolean LANGUAGE sql AS $$
+    WITH wanted AS (
+        SELECT * FROM jsonb_to_recordset(p_positions) AS w (
+            account uuid, book uuid, instrument uuid, version bigint, quantity bigint, cost bigint, realised bigint)
+    ), opened AS (
         INSERT INTO positions (tenant_id, id, account_id, book_id, instrument_id, quantity, cost_minor, realised_minor,
                                version)
-        VALUES (v_tenant, uuidv7(), p_account, p_book, p_instrument, p_quantity, p_cost, p_realised, 1)
-        ON CONFLICT DO NOTHING;
-    ELSE
-        UPDATE positions SET quantity = p_quantity, cost_minor = p_cost, realised_minor = p_realised,
-            version = version + 1, updated_at = now()
-        WHERE tenant_id = v_tenant AND account_id = p_account AND book_id = p_book AND instrument_id = p_instrument
-          AND version = p_expected;
-    END IF;
-    RETURN FOUND;
-END $$;
+        SELECT current_setting('app.tenant_id')::uuid, uuidv7(), w.account, w.book, w.instrument, w.quantity, w.cost,
+               w.realised, 1
+        FROM wanted w WHERE w.version IS NULL
+        ON CONFLICT DO NOTHING RETURNING 1
+    ), changed AS (
+        UPDATE positions p SET quantity = w.quantity, cost_minor = w.cost, realised_minor = w.realised,
+            version = p.version + 1, updated_at = now()
+        FROM wanted w
+        WHERE p.tenant_id = current_setting('app.tenant_id')::uuid AND p.account_id = w.account AND p.book_id = w.book
+          AND p.instrument_id = w.instrument AND p.version = w.version
+        RETURNING 1
+    )
+    SELECT (SELECT count(*) FROM opened) + (SELECT count(*) FROM changed) = (SELECT count(*) FROM wanted)
+$$;
 
 -- One position with its version, for the reducer.
 CREATE OR REPLACE FUNCTION portfolio_position(p_account uuid, p_book uuid, p_instrument uuid)

@@ -36,6 +36,13 @@ LANGUAGE sql STABLE AS $$
          ORDER BY h.mode, h.halted_at LIMIT 1))
 $$;
 
+-- Whether any halt of the tenant or the platform stands, whomever it concerns.
+CREATE OR REPLACE FUNCTION risk_any_halt() RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (SELECT 1 FROM risk_platform_halts h WHERE h.resumed_at IS NULL)
+        OR EXISTS (SELECT 1 FROM risk_halts h
+                   WHERE h.tenant_id = current_setting('app.tenant_id')::uuid AND h.resumed_at IS NULL)
+$$;
+
 -- Whoever begins to send an order holds this until it is noted; whoever halts the platform waits for all who do, and
 -- those who come later wait for him, then read what he wrote. Halts of a tenant take the accounts' turns instead.
 CREATE OR REPLACE FUNCTION risk_pass_gate() RETURNS void LANGUAGE sql AS $$
