@@ -3,7 +3,7 @@
 CREATE OR REPLACE FUNCTION ledger_cash(p_account uuid) RETURNS TABLE (posted bigint, held bigint)
 LANGUAGE sql STABLE AS $$
     SELECT a.posted + a.receivable - a.payable, a.pending_out FROM ledger_accounts a
-    WHERE a.tenant_id = ledger_tenant() AND a.account_id = p_account AND a.kind = 'client_cash'
+    WHERE a.tenant_id = current_setting('app.tenant_id')::uuid AND a.account_id = p_account AND a.kind = 'client_cash'
 $$;
 
 -- The units of an instrument that are settled in an account.

@@ -33,7 +33,7 @@ BEGIN
         RETURN jsonb_build_object('account', to_jsonb(a), 'instrument', NULL);
     END IF;
     SELECT * INTO l FROM market_last_price(a.feed, p_instrument);
-    SELECT * INTO s FROM market_session_at(p_instrument, v_at);
+    SELECT t.day, t.is_open INTO s FROM market_session_at(p_instrument, v_at) t;
     SELECT * INTO z FROM instrument_band_at(p_instrument, v_at);
     SELECT count(*) AS orders,
            coalesce(sum(o.quantity - o.filled_quantity) FILTER (WHERE o.instrument_id = p_instrument AND o.side = 'buy'), 0) AS buy,
@@ -45,7 +45,7 @@ BEGIN
     INTO w FROM orders o
     WHERE o.tenant_id = p_tenant AND o.account_id = p_account AND o.status IN
           ('accepted', 'submitting', 'unknown', 'open', 'partially_filled');
-    SELECT * INTO b FROM portfolio_book(p_account, p_book) p WHERE p.instrument_id = p_instrument;
+    SELECT * INTO b FROM portfolio_held_of(p_account, p_book, p_instrument);
     SELECT * INTO v FROM portfolio_valued(p_account);
     SELECT * INTO d FROM risk_day(p_account, s.day);
     v_limits := risk_limits_for(a.client_id, p_account, p_book);
@@ -57,8 +57,8 @@ BEGIN
         'band_lower', z.lower, 'band_upper', z.upper, 'venue_halted', coalesce(z.halted, false),
         'open_orders', w.orders, 'open_buy', w.buy, 'open_sell', w.sell, 'book_open_sell', w.book_sell,
         'highest_buy', w.highest_buy, 'lowest_sell', w.lowest_sell,
-        'book_quantity', coalesce(b.quantity, 0), 'position_quantity', portfolio_quantity(p_account, p_instrument),
-        'available', ledger_available(p_account), 'cash', v.cash, 'gross', v.gross, 'equity', v.equity,
+        'book_quantity', b.in_book, 'position_quantity', b.in_account,
+        'available', v.cash - v.held, 'cash', v.cash, 'gross', v.gross, 'equity', v.equity,
         'opening_equity', d.opening, 'high_equity', d.high, 'peak_equity', d.peak, 'limits', v_limits::text,
         'segment', CASE WHEN v_limits ? 'permissions' THEN instrument_segment(p_instrument) END,
         'rates', CASE WHEN v_limits ?| ARRAY['order_rate', 'order_to_trade'] THEN orders_rates(p_account) END,

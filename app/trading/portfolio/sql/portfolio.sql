@@ -12,6 +12,15 @@ LANGUAGE sql STABLE AS $$
     WHERE p.tenant_id = current_setting('app.tenant_id')::uuid AND p.account_id = p_account AND p.quantity <> 0
 $$;
 
+-- What a book, and its whole account, hold of one instrument.
+CREATE OR REPLACE FUNCTION portfolio_held_of(p_account uuid, p_book uuid, p_instrument uuid)
+RETURNS TABLE (in_book bigint, in_account bigint) LANGUAGE sql STABLE AS $$
+    SELECT coalesce(sum(p.quantity) FILTER (WHERE p.book_id = p_book), 0)::bigint, coalesce(sum(p.quantity), 0)::bigint
+    FROM positions p
+    WHERE p.tenant_id = current_setting('app.tenant_id')::uuid AND p.account_id = p_account
+      AND p.instrument_id = p_instrument
+$$;
+
 -- What the whole account holds of one instrument.
 CREATE OR REPLACE FUNCTION portfolio_quantity(p_account uuid, p_instrument uuid) RETURNS bigint LANGUAGE sql STABLE AS $$
     SELECT coalesce(sum(p.quantity), 0)::bigint FROM positions p
@@ -19,13 +28,16 @@ CREATE OR REPLACE FUNCTION portfolio_quantity(p_account uuid, p_instrument uuid)
       AND p.instrument_id = p_instrument
 $$;
 
--- The account's cash, the sizes of its positions at their last prices on its feed, and its equity, which is cash plus
--- positions; in minor units, each position rounded once, half away from zero. One whose instrument shows no price yet
--- counts at cost.
-CREATE OR REPLACE FUNCTION portfolio_valued(p_account uuid) RETURNS TABLE (cash bigint, gross bigint, equity bigint)
-LANGUAGE sql STABLE AS $$
-    SELECT c.posted, coalesce(v.gross, 0)::bigint, c.posted + coalesce(v.net, 0)::bigint
-    FROM (SELECT (SELECT a.posted FROM ledger_cash(p_account) a) AS posted) c
+-- The account's cash and what of it is held, the sizes of its positions at their last prices on its feed, and its equity,
+-- which is cash plus positions; in minor units, each position rounded once, half away from zero. One whose instrument shows
+-- no price yet counts at cost.
+DROP FUNCTION IF EXISTS portfolio_equity(uuid);
+DROP FUNCTION IF EXISTS portfolio_valued(uuid);
+CREATE OR REPLACE FUNCTION portfolio_valued(p_account uuid)
+RETURNS TABLE (cash bigint, held bigint, gross bigint, equity bigint) LANGUAGE sql STABLE AS $$
+    SELECT c.posted, c.held, coalesce(v.gross, 0)::bigint, c.posted + coalesce(v.net, 0)::bigint
+    FROM (SELECT 1) always
+    LEFT JOIN LATERAL (SELECT * FROM ledger_cash(p_account)) c ON true
     CROSS JOIN LATERAL (
         SELECT sum(one.value) AS net, sum(abs(one.value)) AS gross
         FROM accounts_for_order(p_account) a
