@@ -38,7 +38,32 @@ class Validity(StrEnum):
     GTC = "gtc"
 
 
+class OrderClass(StrEnum):
+    """How an order belongs with others. Nobody asks for `sliced`: what is above the freeze quantity becomes it."""
+
+    SINGLE = "single"
+    SLICED = "sliced"
+    ICEBERG = "iceberg"
+    BRACKET = "bracket"
+    OTO = "oto"
+    OCO = "oco"
+    COVER = "cover"
+
+
+class Leg(StrEnum):
+    """What an order is in its group. The `whole` is never sent: its slices are, and it sums them up."""
+
+    WHOLE = "whole"
+    SLICE = "slice"
+    ENTRY = "entry"
+    TARGET = "target"
+    STOP = "stop"
+
+
 class OrderStatus(StrEnum):
+    WAITING = "waiting"
+    """It waits in our book for its entry's fill; then it becomes accepted."""
+
     DENIED = "denied"
     ACCEPTED = "accepted"
     SUBMITTING = "submitting"

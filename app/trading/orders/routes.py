@@ -41,7 +41,8 @@ _Filter = Annotated[str | None, Query(max_length=64)]
 
 async def _shown(tx: Tx, order: Order) -> OrderOut:
     scale = (await scales_of(tx, [order.instrument_id]))[order.instrument_id]
-    return OrderOut.of(order, scale, await service.order_findings(tx, order.id))
+    children = [] if order.leg is None else await service.children_of(tx, order.id)
+    return OrderOut.of(order, scale, await service.order_findings(tx, order.id), children)
 
 
 @router.post(
@@ -84,6 +85,7 @@ async def list_orders(
     page: Paged,
     account_id: _Filter = None,
     deployment_id: _Filter = None,
+    parent_id: _Filter = None,
     status: OrderStatus | None = None,
 ) -> Page[OrderOut]:
     """Orders of your key's mode, newest first."""
@@ -92,6 +94,7 @@ async def list_orders(
         page.cursor("ord"),
         account_id=None if account_id is None else decode_id("acc", account_id, param="account_id"),
         deployment_id=None if deployment_id is None else decode_id("dep", deployment_id, param="deployment_id"),
+        parent_id=None if parent_id is None else decode_id("ord", parent_id, param="parent_id"),
         status=status,
     )
     scales = await scales_of(tx, [order.instrument_id for order in found.rows])

@@ -6,9 +6,10 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlmodel import Field
 
 from app.infra.columns import TenantRow, bigint, jsonb, tenant_foreign_key, utc, utc_now_column
-from app.kernel.orders import TERMINAL, OrderStatus, OrderType, Product, Side, Validity
+from app.kernel.orders import TERMINAL, Leg, OrderClass, OrderStatus, OrderType, Product, Side, Validity
 
 
 def _one_of(column: str, values: Iterable[str]) -> str:
@@ -25,6 +26,10 @@ class Order(TenantRow, table=True):
     `mode` is the account's by composite key, so a test order cannot belong to a live account. `market_at` is the
     market clock at the decision. `fence` is the lane's when the order was sent. `algo_id`: the exchange's name for the
     algorithm that placed it. `unknown_since`: of a status `unknown`.
+
+    Of a group: `parent_id` is the order that was asked for, `leg` what this one is in the group. Exits of one
+    `pair_id` trade `pair_quantity` together at most. `counted` is false where another order stands for the same
+    quantity: a whole's slices, a stop's target.
     """
 
     __tablename__ = "orders"
@@ -36,12 +41,20 @@ class Order(TenantRow, table=True):
         ),
         ForeignKeyConstraint(["instrument_id"], ["instruments.id"]),
         tenant_foreign_key(["deployment_id"], "deployments"),
+        tenant_foreign_key(["parent_id", "account_id"], "orders", references=["id", "account_id"]),
+        Index("orders_family_idx", "tenant_id", "parent_id", "id", postgresql_where=text("parent_id IS NOT NULL")),
+        Index("orders_pair_idx", "tenant_id", "pair_id", postgresql_where=text("pair_id IS NOT NULL")),
         Index("orders_account_idx", "tenant_id", "account_id", "id"),
         Index("orders_working_idx", "tenant_id", "account_id", "instrument_id", postgresql_where=text(_WORKING)),
         CheckConstraint(_one_of("status", OrderStatus), name="status"),
         CheckConstraint(_one_of("side", Side), name="side"),
         CheckConstraint(_one_of("order_type", OrderType), name="order_type"),
         CheckConstraint(_one_of("product", Product), name="product"),
+        CheckConstraint(_one_of("order_class", OrderClass), name="order_class"),
+        CheckConstraint(_one_of("leg", Leg), name="leg"),
+        CheckConstraint("(order_class = 'single') = (leg IS NULL)", name="grouped"),
+        CheckConstraint("parent_id IS NULL OR leg IN ('slice', 'target', 'stop')", name="child"),
+        CheckConstraint("(pair_id IS NULL) = (pair_quantity IS NULL)", name="pair"),
         CheckConstraint(_one_of("validity", Validity), name="validity"),
         CheckConstraint("quantity > 0 AND filled_quantity BETWEEN 0 AND quantity", name="quantity"),
         CheckConstraint("(order_type = 'limit') = (limit_price IS NOT NULL)", name="limit_price"),
@@ -49,7 +62,7 @@ class Order(TenantRow, table=True):
         {
             "info": {
                 "app": "SELECT, INSERT, UPDATE (status, venue_order_id, filled_quantity, filled_notional, "
-                "status_reason, fence, updated_at, unknown_since)"
+                "status_reason, fence, updated_at, unknown_since, quantity, pair_quantity, counted)"
             }
         },
     )
@@ -82,6 +95,12 @@ class Order(TenantRow, table=True):
     created_at: datetime = utc_now_column()
     updated_at: datetime = utc_now_column()
     unknown_since: datetime | None = utc(nullable=True)
+    order_class: str = Field(default="single", sa_column_kwargs={"server_default": "single"})
+    leg: str | None = None
+    parent_id: UUID | None = None
+    pair_id: UUID | None = None
+    pair_quantity: int | None = bigint(nullable=True)
+    counted: bool = Field(default=True, sa_column_kwargs={"server_default": text("true")})
 
 
 class FillRow(TenantRow, table=True):

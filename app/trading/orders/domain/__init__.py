@@ -12,13 +12,14 @@ from typing import Any
 from uuid import UUID
 
 from app.engine.fills import SlippageModel, slipped
-from app.engine.schedule import Charges, charges, schedule_named
+from app.engine.schedule import Charges, Head, charges, schedule_named
 from app.kernel.errors import DomainError, Kind, invalid
 from app.kernel.instrument import TradingRules
 from app.kernel.money import currency_exponent, format_scaled, notional_minor
-from app.kernel.orders import Mode, OrderStatus, OrderType, Product, Side, Validity
-from app.market.instruments.domain import check_price, check_quantity
+from app.kernel.orders import Mode, OrderClass, OrderStatus, OrderType, Product, Side, Validity
+from app.market.instruments.domain import check_price
 from app.trading.orders.domain.events import EVENTS
+from app.trading.orders.domain.grouping import check_slices, slices_of
 from app.trading.risk.domain import Exposure, Finding, Limits, Rule, check_algo_id, evaluate
 
 __all__ = [
@@ -32,12 +33,15 @@ __all__ = [
     "check_form",
     "decide",
     "estimate",
+    "holds",
+    "parts",
     "sources",
 ]
 
 S = OrderStatus
 _LATE = frozenset({S.OPEN, S.PARTIALLY_FILLED, S.FILLED})  # the broker has it after all: what it says is a fact
 TRANSITIONS: dict[OrderStatus, frozenset[OrderStatus]] = {
+    S.WAITING: frozenset({S.ACCEPTED, S.CANCELLED}),
     S.ACCEPTED: frozenset({S.SUBMITTING, S.CANCELLED}),
     S.SUBMITTING: frozenset(
         {
@@ -89,6 +93,8 @@ class PlaceOrder:
     deployment_id: UUID | None = None
     reason: str | None = None
     algo_id: str | None = None
+    order_class: OrderClass = OrderClass.SINGLE
+    slices: int | None = None
 
     @property
     def book_id(self) -> UUID:
@@ -111,6 +117,8 @@ class PlaceOrder:
         )
         if self.algo_id is not None:  # only then, or orders of an earlier release would be others
             asked += (self.algo_id,)
+        if self.order_class is not OrderClass.SINGLE:
+            asked += (self.order_class, self.slices)
         return hashlib.sha256("\x1f".join(map(str, asked)).encode()).hexdigest()
 
 
@@ -208,8 +216,8 @@ def check_form(command: PlaceOrder, context: Context, *, mode: Mode | None) -> N
         raise invalid(
             "not_tradable", f"{instrument['symbol']} has no trading rules at this time.", param="instrument_id"
         )
-    rules = TradingRules(instrument["tick"], instrument["lot"], instrument["freeze_quantity"])
-    check_quantity(command.quantity, rules, qty_exp=instrument["qty_exp"])
+    rules = trading_rules(context)
+    check_slices(command.order_class, command.quantity, command.slices, rules, qty_exp=instrument["qty_exp"])
     if command.limit_price is not None:
         check_price(command.limit_price, rules, price_exp=instrument["price_exp"])
 
@@ -282,18 +290,50 @@ def _worst_price(command: PlaceOrder, context: Context, price: int) -> int:
 
 
 def _cost(command: PlaceOrder, context: Context, price: int) -> tuple[int, Charges]:
-    """Notional and charges of the whole order at `price`."""
-    notional = _notional(command.quantity, price, context)
+    """Notional and charges of the whole order at `price`: each of its slices is charged as an order of its own."""
+    costs = [_cost_of(quantity, command, context, price) for quantity in parts(command, context)]
+    if len(costs) == 1:
+        return costs[0]
+    heads: dict[str, int] = {}
+    for _, fees in costs:
+        for head in fees.heads:
+            heads[head.name] = heads.get(head.name, 0) + head.minor
+    return sum(notional for notional, _ in costs), Charges(tuple(Head(*head) for head in heads.items()))
+
+
+def _cost_of(quantity: int, command: PlaceOrder, context: Context, price: int) -> tuple[int, Charges]:
+    notional = _notional(quantity, price, context)
     fees = charges(
         schedule_named(context.account["charge_schedule"]),
         notional=notional,
-        quantity=command.quantity,
+        quantity=quantity,
         side=command.side,
         product=command.product,
         on=context.session_day or date.max,
         qty_exp=context.instrument["qty_exp"],
     )
     return notional, fees
+
+
+def trading_rules(context: Context) -> TradingRules:
+    """The instrument's, at the decision."""
+    found = context.instrument
+    return TradingRules(found["tick"], found["lot"], found["freeze_quantity"])
+
+
+def parts(command: PlaceOrder, context: Context) -> tuple[int, ...]:
+    """The quantities that the order is sent in: one, or those of its slices."""
+    return slices_of(command.order_class, command.quantity, command.slices, trading_rules(context))
+
+
+def holds(command: PlaceOrder, context: Context) -> tuple[int, ...]:
+    """What each of `parts` holds of an order that was accepted; they sum to the decision's hold."""
+    price = command.limit_price or context.last_price
+    if command.side is Side.SELL or price is None:
+        return (0,) * len(parts(command, context))
+    worst = _worst_price(command, context, price)
+    costs = (_cost_of(quantity, command, context, worst) for quantity in parts(command, context))
+    return tuple(notional + fees.total for notional, fees in costs)
 
 
 def estimate(command: PlaceOrder, context: Context) -> Estimate:

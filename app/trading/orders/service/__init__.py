@@ -9,7 +9,7 @@ from app.trading.orders.service.executing import Desk, handlers, open_desk
 from app.trading.orders.service.halting import TenantOrders, halt_everything, resume_everything
 from app.trading.orders.service.leaving import Which, cancel_all, exit_all
 from app.trading.orders.service.placing import PlacedOrder, Preview, place_order, preview_order, request_cancel
-from app.trading.orders.service.reading import get_order, list_fills, list_orders, order_findings
+from app.trading.orders.service.reading import children_of, get_order, list_fills, list_orders, order_findings
 from app.trading.orders.service.supposing import MAX_ORDERS, Supposed, suppose_orders
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "TenantOrders",
     "Which",
     "cancel_all",
+    "children_of",
     "exit_all",
     "get_order",
     "halt_everything",

@@ -25,6 +25,7 @@ from app.trading.brokers.ports import (
     Unknown,
 )
 from app.trading.orders.service.adopting import adopt
+from app.trading.orders.service.grouping import cancel_family
 from app.trading.orders.service.leaving import exit_position
 from app.trading.orders.service.outcomes import BUSY, ask, broker_order, move, read_state, record
 from app.trading.orders.service.resolving import LOGIN_SECONDS, pause, resolve
@@ -84,6 +85,7 @@ def handlers(desk: Desk) -> dict[str, Handler]:
 
     return {
         "order.submit": Handler(submit_order),
+        "order.protect": Handler(submit_order, never_dies=True),
         "order.cancel": Handler(cancel_order, never_dies=True),
         "position.exit": Handler(leave_position, never_dies=True),
         "order.resolve": Handler(resolve_order, never_dies=True),
@@ -125,12 +127,12 @@ async def _send(desk: Desk, name: str, order: BrokerOrder, began: datetime) -> O
 async def cancel(desk: Desk, item: Item) -> None:
     """Take an order back, wherever it is, and see it end. One that is filled meanwhile stays filled. Raises `Retry`
     until it has ended: a cancel is never lost, and an order that appears later than its cancel is taken back then."""
-    order_id = UUID(item.payload["order_id"])
+    order_id, reason = UUID(item.payload["order_id"]), item.payload.get("reason", "requested")
     state = await read_state(desk.pool, item.tenant_id, order_id)
-    if state is None:
+    if state is None or await cancel_family(desk.pool, item.tenant_id, state["order"]):
         return
     order, now = broker_order(item.tenant_id, state), desk.clock()
-    if await move(desk.pool, order, OrderStatus.CANCELLED, frm=["accepted"], reason="requested", received_at=now):
+    if await move(desk.pool, order, OrderStatus.CANCELLED, frm=["waiting", "accepted"], reason=reason, received_at=now):
         return
     state = await read_state(desk.pool, item.tenant_id, order_id)  # its turn may have come meanwhile
     assert state is not None  # orders are never deleted
@@ -147,16 +149,16 @@ async def cancel(desk: Desk, item: Item) -> None:
         )
     elif status not in (OrderStatus.OPEN, OrderStatus.PARTIALLY_FILLED, OrderStatus.UNKNOWN):
         return
-    await _take_back(desk, desk.broker(state), order, item.attempts)
+    await _take_back(desk, desk.broker(state), order, item.attempts, reason)
 
 
-async def _take_back(desk: Desk, broker: Broker, order: BrokerOrder, attempts: int) -> None:
+async def _take_back(desk: Desk, broker: Broker, order: BrokerOrder, attempts: int, reason: str) -> None:
     """Ask the broker to cancel, then what the order has become. Only an order that has ended there is done."""
     outcome = await ask(broker.cancel(order), order.order_id)
     found = await ask(broker.find(order), order.order_id)
     match found:
         case Report():
-            done = await adopt(desk.pool, order, found, received_at=desk.clock(), reason="requested")
+            done = await adopt(desk.pool, order, found, received_at=desk.clock(), reason=reason)
             if done and found.status.ended:
                 return
             refused = f": {outcome.reason}" if isinstance(outcome, Rejected) else ""

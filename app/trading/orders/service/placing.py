@@ -16,6 +16,7 @@ from app.kernel.ids import broker_tag, encode_id, uuid7
 from app.kernel.instrument import InstrumentScale
 from app.kernel.orders import OrderStatus
 from app.trading.orders.domain import Context, Decision, Estimate, PlaceOrder, check_form, decide, estimate
+from app.trading.orders.service.grouping import children_of, grouped
 from app.trading.orders.service.reading import get_order
 from app.trading.orders.tables import Order
 from app.trading.risk.domain import Finding
@@ -25,6 +26,7 @@ _CONTEXT = "select orders_context($1, $2, $3, $4, $5, $6, $7)"
 _WRITE = (
     "select orders_write($1, $2, $3::jsonb, $4::jsonb, $5, $6, $7, $8::jsonb, $9, $10, $11, $12, $13, $14, $15::jsonb)"
 )
+_WRITE_GROUP = _WRITE.replace("orders_write(", "orders_write_group(").replace("$15::jsonb", "$15::jsonb, $16::jsonb")
 ATTEMPTS = 8
 """How often a decision is made again because another order or a fill of the account came between."""
 
@@ -76,7 +78,8 @@ async def place_order(tx: Tx, command: PlaceOrder, *, now: datetime, claim: Clai
         check_form(command, context, mode=tx.principal.mode if tx.principal else None)
         decision = decide(command, context, rules())
         order = _order(order_id, command, context, decision)
-        written_at = await _write(tx, order, context, decision, claim)
+        children = children_of(order, command, context) if decision.status is OrderStatus.ACCEPTED else []
+        written_at = await _write(tx, order, children, context, decision, claim)
         if written_at is None:
             continue
         if decision.status is OrderStatus.ACCEPTED:
@@ -168,6 +171,7 @@ def _order(order_id: UUID, command: PlaceOrder, context: Context, decision: Deci
         "algo_id": command.algo_id,
         "broker_tag": broker_tag(order_id),
         "market_at": context.market_at,
+        **grouped(command, context),
     }
 
 
@@ -179,14 +183,19 @@ def _scale(instrument_id: UUID, context: Context) -> InstrumentScale:
 
 
 async def _write(
-    tx: Tx, order: dict[str, Any], context: Context, decision: Decision, claim: Claim | None
+    tx: Tx,
+    order: dict[str, Any],
+    children: list[dict[str, Any]],
+    context: Context,
+    decision: Decision,
+    claim: Claim | None,
 ) -> datetime | None:
     """When it was written; None when the account changed meanwhile."""
     who = tx.principal
     event = {"client_order_id": order["client_order_id"], "reasons": [reason.as_dict() for reason in decision.reasons]}
     try:
         written_at: datetime | None = await tx.fetchval(
-            _WRITE,
+            _WRITE_GROUP if children else _WRITE,
             tx.tenant_id,
             context.account["version"],
             json.dumps(order, default=str),
@@ -202,6 +211,7 @@ async def _write(
             who.home_tenant_id if who else None,
             who.grant_id if who else None,
             json.dumps(claim.as_dict()) if claim else None,
+            *([json.dumps(children, default=str)] if children else []),
         )
     except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError):
         return None

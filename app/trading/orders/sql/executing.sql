@@ -19,7 +19,10 @@ BEGIN
         UPDATE orders SET status = 'cancelled', status_reason = 'halted', updated_at = clock_timestamp()
         WHERE tenant_id = p_tenant AND id = p_order RETURNING * INTO o;
         PERFORM ledger_void(o.id);
-        PERFORM events_append('order.cancelled', o.id, o.account_id, '{"reason": "halted"}', NULL, NULL, NULL);
+        PERFORM events_append('order.cancelled', o.id, o.account_id, orders_told('{"reason": "halted"}', o.parent_id), NULL, NULL, NULL);
+        IF o.order_class <> 'single' THEN
+            PERFORM orders_children_of_move(o.id, o.status);
+        END IF;
     ELSIF o.status = 'accepted' THEN
         UPDATE orders SET status = 'submitting', fence = p_fence, updated_at = clock_timestamp()
         WHERE tenant_id = p_tenant AND id = p_order;
@@ -49,10 +52,11 @@ END $$;
 CREATE OR REPLACE FUNCTION orders_transition(p_tenant uuid, p_order uuid, p_from text[], p_to text,
                                              p_venue_order_id text, p_reason text, p_event jsonb)
 RETURNS text LANGUAGE plpgsql AS $$
-DECLARE v_account uuid; v_hold bigint; v_told text;
+DECLARE v_account uuid; v_hold bigint; v_class text; v_parent uuid; v_told text;
 BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true);
-    SELECT o.account_id, o.hold_minor INTO v_account, v_hold FROM orders o WHERE o.tenant_id = p_tenant AND o.id = p_order;
+    SELECT o.account_id, o.hold_minor, o.order_class, o.parent_id INTO v_account, v_hold, v_class, v_parent
+    FROM orders o WHERE o.tenant_id = p_tenant AND o.id = p_order;
     IF v_account IS NULL OR accounts_advance(v_account, NULL) IS NULL THEN
         RETURN NULL;
     END IF;
@@ -71,7 +75,10 @@ BEGIN
         PERFORM work_append('execution', 'order.resolve', p_order, jsonb_build_object('order_id', p_order), 1);
     END IF;
     v_told := CASE p_to WHEN 'accepted' THEN 'deferred' WHEN 'partially_filled' THEN 'open' ELSE p_to END;
-    PERFORM events_append('order.' || v_told, p_order, v_account, p_event, NULL, NULL, NULL);
+    PERFORM events_append('order.' || v_told, p_order, v_account, orders_told(p_event, v_parent), NULL, NULL, NULL);
+    IF v_class <> 'single' THEN
+        PERFORM orders_children_of_move(p_order, p_to);
+    END IF;
     RETURN p_to;
 END $$;
 
@@ -85,7 +92,7 @@ BEGIN
     RETURN QUERY
     SELECT o.id, o.broker_tag, o.venue_order_id, o.status, o.filled_quantity, i.qty_exp, o.updated_at
     FROM orders o CROSS JOIN LATERAL instrument_for_order(o.instrument_id, NULL) i
-    WHERE o.tenant_id = p_tenant AND o.account_id = p_account
+    WHERE o.tenant_id = p_tenant AND o.account_id = p_account AND o.leg IS DISTINCT FROM 'whole'
       AND o.status IN ('submitting', 'unknown', 'open', 'partially_filled');
     IF cardinality(p_tags) > 0 THEN
         RETURN QUERY
@@ -185,6 +192,9 @@ BEGIN
                                CASE WHEN o.hold_minor > 0 THEN o.id END, p_release, f.occurred_at,
                                jsonb_build_object('order_id', o.id, 'instrument_id', o.instrument_id, 'side', f.side,
                                    'quantity', f.quantity, 'price', f.price, 'charges', f.charges_minor));
-    PERFORM events_append('order.' || v_status, o.id, o.account_id, p_event, NULL, NULL, NULL);
+    PERFORM events_append('order.' || v_status, o.id, o.account_id, orders_told(p_event, o.parent_id), NULL, NULL, NULL);
+    IF o.order_class <> 'single' THEN
+        PERFORM orders_children_of_fill(o.id, f.quantity, p_event);
+    END IF;
     RETURN 'recorded';
 END $$;

@@ -43,7 +43,7 @@ BEGIN
            max(coalesce(o.limit_price, 9223372036854775807)) FILTER (WHERE o.instrument_id = p_instrument AND o.side = 'buy') AS highest_buy,
            min(coalesce(o.limit_price, 0)) FILTER (WHERE o.instrument_id = p_instrument AND o.side = 'sell') AS lowest_sell
     INTO w FROM orders o
-    WHERE o.tenant_id = p_tenant AND o.account_id = p_account AND o.status IN
+    WHERE o.tenant_id = p_tenant AND o.account_id = p_account AND o.counted AND o.status IN
           ('accepted', 'submitting', 'unknown', 'open', 'partially_filled');
     SELECT * INTO b FROM portfolio_book(p_account, p_book) p WHERE p.instrument_id = p_instrument;
     SELECT * INTO v FROM portfolio_valued(p_account);
@@ -81,6 +81,7 @@ CREATE OR REPLACE FUNCTION orders_rates(p_account uuid) RETURNS jsonb LANGUAGE s
                           AND f.id >= orders_first_id(date_trunc('day', clock_timestamp(), 'UTC'))))
     FROM orders o
     WHERE o.tenant_id = current_setting('app.tenant_id')::uuid AND o.account_id = p_account AND o.status <> 'denied'
+      AND o.leg IS DISTINCT FROM 'whole'
       AND o.id >= orders_first_id(date_trunc('day', clock_timestamp(), 'UTC'))
 $$;
 
@@ -119,7 +120,7 @@ BEGIN
     IF p_session_day IS NOT NULL THEN
         PERFORM risk_note_equity(o.account_id, p_session_day, p_equity, p_peak);
     END IF;
-    IF o.status = 'accepted' THEN
+    IF o.status = 'accepted' AND o.leg IS DISTINCT FROM 'whole' THEN
         IF o.hold_minor > 0 THEN
             PERFORM ledger_hold(o.id, o.account_id, o.hold_minor);
         END IF;
@@ -134,7 +135,8 @@ END $$;
 -- unknown. A decision that is repeated for its bar must see the book as it was the first time.
 CREATE OR REPLACE FUNCTION orders_working(p_account uuid, p_book uuid, p_before timestamptz)
 RETURNS TABLE (instrument_id uuid, side text, remaining bigint, unknown boolean) LANGUAGE sql STABLE AS $$
-    SELECT o.instrument_id, o.side, sum(o.quantity - o.filled_quantity)::bigint, bool_or(o.status = 'unknown')
+    SELECT o.instrument_id, o.side, sum(CASE WHEN o.counted THEN o.quantity - o.filled_quantity ELSE 0 END)::bigint,
+           bool_or(o.status = 'unknown')
     FROM orders o
     WHERE o.tenant_id = current_setting('app.tenant_id')::uuid AND o.account_id = p_account
       AND coalesce(o.deployment_id, o.account_id) = p_book AND (o.market_at IS NULL OR o.market_at < p_before)
@@ -146,7 +148,7 @@ $$;
 CREATE OR REPLACE FUNCTION orders_held_since(p_account uuid, p_book uuid, p_at timestamptz) RETURNS bigint
 LANGUAGE sql STABLE AS $$
     SELECT coalesce(sum(o.hold_minor), 0)::bigint FROM orders o
-    WHERE o.tenant_id = current_setting('app.tenant_id')::uuid AND o.account_id = p_account
+    WHERE o.tenant_id = current_setting('app.tenant_id')::uuid AND o.account_id = p_account AND o.counted
       AND coalesce(o.deployment_id, o.account_id) = p_book AND o.market_at >= p_at
       AND o.status IN ('accepted', 'submitting', 'unknown', 'open', 'partially_filled')
 $$;

@@ -84,7 +84,7 @@ def context(*, account: dict[str, Any] | None = None, instrument: dict[str, Any]
         ({}, {"instrument": {"tick": None}}, None, "not_tradable", "instrument_id"),
         ({"limit_price": 200_050}, {}, None, "off_tick", "limit_price"),
         ({"quantity": 15}, {"instrument": {"lot": 10}}, None, "off_lot", "quantity"),
-        ({}, {"instrument": {"freeze_quantity": 9}}, None, "above_freeze", "quantity"),
+        ({"quantity": 91}, {"instrument": {"freeze_quantity": 9}}, None, "above_freeze", "quantity"),
     ],
 )
 def test_what_is_wrong_by_form_names_its_field(

@@ -1,0 +1,61 @@
+"""Decides what rows an order is stored as that is not sent as one, and how an exit is brought down at its broker."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from app.kernel.ids import broker_tag, encode_id
+from app.kernel.orders import Leg, OrderClass
+from app.trading.orders.domain import Context, PlaceOrder, holds, parts
+
+_CANCEL_FAMILY = "select orders_cancel_family($1, $2)"
+
+_ALONE: dict[str, Any] = {
+    "order_class": OrderClass.SINGLE,
+    "leg": None,
+    "parent_id": None,
+    "pair_id": None,
+    "pair_quantity": None,
+    "counted": True,
+}
+
+
+def grouped(command: PlaceOrder, context: Context) -> dict[str, Any]:
+    """The columns that say what the order itself is in its group."""
+    if len(parts(command, context)) == 1:
+        return _ALONE
+    sliced = OrderClass.SLICED if command.order_class is OrderClass.SINGLE else command.order_class
+    return _ALONE | {"order_class": sliced, "leg": Leg.WHOLE, "counted": False}
+
+
+def children_of(order: Mapping[str, Any], command: PlaceOrder, context: Context) -> list[dict[str, Any]]:
+    """The rows of an accepted order's children; their ids follow the parent's, and so sort in their own order."""
+    if order.get("leg") is not Leg.WHOLE:
+        return []
+    slices = zip(parts(command, context), holds(command, context), strict=True)
+    return [
+        _child(order, place, f"{Leg.SLICE}.{place}", leg=Leg.SLICE, quantity=quantity, hold_minor=hold)
+        for place, (quantity, hold) in enumerate(slices, start=1)
+    ]
+
+
+def _child(parent: Mapping[str, Any], place: int, name: str, **columns: Any) -> dict[str, Any]:
+    child_id = UUID(int=parent["id"].int + place)
+    return {
+        **parent,
+        "id": child_id,
+        "parent_id": parent["id"],
+        "client_order_id": f"{encode_id('ord', parent['id'])}.{name}",
+        "broker_tag": broker_tag(child_id),
+        "counted": True,
+        **columns,
+    }
+
+
+async def cancel_family(pool: asyncpg.Pool, tenant_id: UUID, order: Mapping[str, Any]) -> bool:
+    """Ask for what the order stands for to be taken back. True when that is all there is: no broker has a whole."""
+    if order["leg"] in (Leg.WHOLE, Leg.TARGET) and order["parent_id"] is None:
+        await pool.execute(_CANCEL_FAMILY, tenant_id, UUID(order["id"]))
+    return bool(order["leg"] == Leg.WHOLE)
