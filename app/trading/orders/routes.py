@@ -4,15 +4,22 @@ from datetime import datetime
 from typing import Annotated
 from uuid import uuid4
 
-from fastapi import Depends, Query, Response
+from fastapi import Depends, Query, Request, Response
 
 from app.infra.database import Tx
+from app.infra.idempotency.keys import Claim
 from app.infra.telemetry import count_order
+from app.kernel.errors import DomainError
 from app.kernel.ids import decode_id
 from app.kernel.orders import OrderStatus
 from app.market.instruments.service import scale_of, scales_of
 from app.trading.orders import service
+from app.trading.orders.domain import PlaceOrder
 from app.trading.orders.schemas import (
+    BulkCancel,
+    BulkOrders,
+    BulkOut,
+    BulkResult,
     CancelAll,
     CreateOrder,
     ExitAll,
@@ -24,8 +31,9 @@ from app.trading.orders.schemas import (
     WhatIfOut,
 )
 from app.trading.orders.tables import Order
-from app.web.auth import requires
+from app.web.auth import charge_more, requires
 from app.web.context import now
+from app.web.errors import Problem, domain_problem
 from app.web.idempotency import REPLAYED, RequestClaim, idempotent
 from app.web.limits import costs
 from app.web.pagination import Page, Paged
@@ -34,7 +42,8 @@ from app.web.transaction import DryRun, OpenTx
 
 router = ApiRouter(tags=["Orders"])
 _CANCEL = [Depends(requires("orders:write", exits=True))]
-_PLACE = [*_CANCEL, Depends(costs("orders"))]  # whether an order enters is decided with the order itself
+_ORDER = costs("orders")
+_PLACE = [*_CANCEL, Depends(_ORDER)]  # whether an order enters is decided with the order itself
 _Now = Annotated[datetime, Depends(now)]
 _Filter = Annotated[str | None, Query(max_length=64)]
 
@@ -64,19 +73,67 @@ async def place(
     """Decide on an order and store it: `accepted`, or `denied` with what each rule said. 200 with `Idempotent-Replayed`
     and the order as it is now when the same `Idempotency-Key` or `client_order_id` had placed the same order before.
     A dry run answers 200 with the decision and the cost."""
-    scale = await scale_of(tx, decode_id("ins", body.instrument_id, param="instrument_id"))
-    client_order_id = body.client_order_id or (f"idk_{claim.id.hex}" if claim else uuid4().hex)
-    command = body.command(scale, client_order_id)
+    command = await _command(tx, body, f"idk_{claim.id.hex}" if claim else uuid4().hex)
     if dry_run:
         preview = OrderPreviewOut.of(await service.preview_order(tx, command))
         return Response(preview.model_dump_json(), media_type="application/json")
-    placed = await service.place_order(tx, command, now=at, claim=claim)
-    if placed.order is None or placed.scale is None:
+    shown, replayed = await _place(tx, command, at, claim)
+    if replayed:
         response.status_code = 200
         response.headers[REPLAYED] = "true"
-        return await _shown(tx, await service.get_order(tx, placed.id))
+    return shown
+
+
+async def _command(tx: Tx, body: CreateOrder, client_order_id: str) -> PlaceOrder:
+    scale = await scale_of(tx, decode_id("ins", body.instrument_id, param="instrument_id"))
+    return body.command(scale, body.client_order_id or client_order_id)
+
+
+async def _place(tx: Tx, command: PlaceOrder, at: datetime, claim: Claim | None) -> tuple[OrderOut, bool]:
+    """The order, and whether it had been placed before."""
+    placed = await service.place_order(tx, command, now=at, claim=claim)
+    if placed.order is None or placed.scale is None:
+        return await _shown(tx, await service.get_order(tx, placed.id)), True
     count_order(placed.status)
-    return OrderOut.of(placed.order, placed.scale, [finding.as_dict() for finding in placed.findings])
+    children = [] if placed.order.leg is None else await service.children_of(tx, placed.id)
+    findings = [finding.as_dict() for finding in placed.findings]
+    return OrderOut.of(placed.order, placed.scale, findings, children), False
+
+
+@router.post("/v1/orders/bulk", summary="Place several orders", dependencies=[*_PLACE, idempotent])
+async def place_bulk(body: BulkOrders, tx: OpenTx, at: _Now, request: Request, claim: RequestClaim) -> BulkOut:
+    """Place up to 20 orders, one after the other; each is decided by itself, so that one that is refused or denied
+    stops no other. They are charged as so many calls. Send an `Idempotency-Key`: the same request then repeats the
+    answer, and even after a failure in the middle no order is placed twice."""
+    await charge_more(request, _ORDER, len(body.orders) - 1)
+    results = []
+    for index, one in enumerate(body.orders):
+        name = f"idk_{claim.id.hex}_{index}" if claim else uuid4().hex
+        try:
+            shown, replayed = await _place(tx, await _command(tx, one, name), at, None)
+        except DomainError as error:
+            results.append(_refused(request, index, error))
+        else:
+            results.append(BulkResult(index=index, status=200 if replayed else 201, order=shown, error=None))
+    return BulkOut(data=results)
+
+
+@router.post("/v1/orders/bulk_cancel", summary="Cancel several orders", dependencies=[*_CANCEL, idempotent])
+async def cancel_bulk(body: BulkCancel, tx: OpenTx, at: _Now, request: Request) -> BulkOut:
+    """Ask for up to 20 orders to be taken back. One that has ended or does not exist stops no other."""
+    results = []
+    for index, order_id in enumerate(body.order_ids):
+        try:
+            order = await service.request_cancel(tx, decode_id("ord", order_id, param="order_ids"), now=at)
+            results.append(BulkResult(index=index, status=202, order=await _shown(tx, order), error=None))
+        except DomainError as error:
+            results.append(_refused(request, index, error))
+    return BulkOut(data=results)
+
+
+def _refused(request: Request, index: int, error: DomainError) -> BulkResult:
+    said = Problem.model_validate_json(bytes(domain_problem(request, error).body))
+    return BulkResult(index=index, status=said.status, order=None, error=said)
 
 
 @router.get("/v1/orders", summary="List orders", dependencies=[Depends(requires("orders:read"))])

@@ -12,10 +12,11 @@ from pydantic.config import JsonDict
 from app.kernel.ids import decode_id, encode_id
 from app.kernel.instrument import InstrumentScale
 from app.kernel.money import currency_exponent, format_scaled, format_trimmed, parse_scaled
-from app.kernel.orders import OrderStatus, OrderType, Product, Side, Validity
+from app.kernel.orders import Leg, OrderClass, OrderStatus, OrderType, Product, Side, Validity
 from app.trading.orders.domain import PlaceOrder
 from app.trading.orders.service import MAX_ORDERS, Preview, Supposed, Which
 from app.trading.orders.tables import FillRow, Order
+from app.web.errors import Problem
 from app.web.models import ApiModel, PositiveDecimal
 
 _ORDER: JsonDict = {
@@ -68,6 +69,41 @@ class CreateOrder(ApiModel):
             client_order_id=client_order_id,
             algo_id=self.algo_id,
         )
+
+
+MAX_BULK = 20
+
+
+class BulkOrders(ApiModel):
+    """What `POST /v1/orders/bulk` takes: orders as `POST /v1/orders` takes them, of any accounts of the key's mode."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"orders": [_ORDER]}]})
+
+    orders: list[CreateOrder] = Field(min_length=1, max_length=MAX_BULK, description="Placed in this order.")
+
+
+class BulkCancel(ApiModel):
+    """What `POST /v1/orders/bulk_cancel` takes."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"order_ids": ["ord_01kpx4t8yhe6rb2y6x3v1m9d0c"]}]})
+
+    order_ids: list[_Id] = Field(min_length=1, max_length=MAX_BULK, description="The orders to take back.")
+
+
+class BulkResult(ApiModel):
+    """What became of one of them: what its own request would have answered."""
+
+    index: int = Field(description="Its place in the request, from 0.")
+    status: int = Field(description="The HTTP status that a request of its own would have had.")
+    order: "OrderOut | None" = Field(description="The order; null where there is an error.")
+    error: Problem | None = Field(description="Why there is no order; null where there is one.")
+
+
+class BulkOut(ApiModel):
+    """One result for each, in the order of the request."""
+
+    data: list[BulkResult] = Field(description="The results.")
+    has_more: bool = Field(default=False, description="Always false: all of them are here.")
 
 
 _EXIT: JsonDict = {"account_id": "acc_01kpx4t8yhe6rb2y6x3v1m9d0c"}
@@ -250,6 +286,10 @@ class OrderOut(ApiModel):
                     "held": "2104.60",
                     "intent_reason": None,
                     "algo_id": None,
+                    "order_class": "single",
+                    "leg": None,
+                    "parent_id": None,
+                    "children": [],
                     "market_at": "2003-06-02T20:00:00Z",
                     "created_at": "2026-01-30T12:00:00Z",
                     "updated_at": "2026-01-30T12:00:00Z",
@@ -279,6 +319,10 @@ class OrderOut(ApiModel):
     held: str = Field(description="What the order reserved of the account's cash when it was accepted.")
     intent_reason: str | None = Field(description="Why a strategy placed it.")
     algo_id: str | None = Field(description="The exchange's id of the algorithm that placed it.")
+    order_class: OrderClass = Field(description="How it belongs with others; `sliced`: above the freeze quantity.")
+    leg: Leg | None = Field(description="What it is among them; a `whole` is not sent itself, its slices are.")
+    parent_id: str | None = Field(description="The order whose slice or exit it is.")
+    children: list["OrderOut"] | None = Field(description="Its slices or exits; null in lists.")
     market_at: datetime | None = Field(description="The market clock at the decision.")
     created_at: datetime
     updated_at: datetime
@@ -286,7 +330,11 @@ class OrderOut(ApiModel):
 
     @classmethod
     def of(
-        cls, order: Order | SimpleNamespace, scale: InstrumentScale, findings: list[dict[str, Any]] | None = None
+        cls,
+        order: Order | SimpleNamespace,
+        scale: InstrumentScale,
+        findings: list[dict[str, Any]] | None = None,
+        children: Sequence[Order] | None = None,
     ) -> "OrderOut":
         limit = order.limit_price
         return cls(
@@ -310,6 +358,10 @@ class OrderOut(ApiModel):
             held=format_scaled(order.hold_minor, currency_exponent(scale.currency)),
             intent_reason=order.intent_reason,
             algo_id=order.algo_id,
+            order_class=OrderClass(order.order_class),
+            leg=None if order.leg is None else Leg(order.leg),
+            parent_id=None if order.parent_id is None else encode_id("ord", order.parent_id),
+            children=None if children is None else [cls.of(child, scale) for child in children],
             market_at=order.market_at,
             created_at=order.created_at,
             updated_at=order.updated_at,

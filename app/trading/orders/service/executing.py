@@ -28,6 +28,7 @@ from app.trading.orders.service.adopting import adopt
 from app.trading.orders.service.grouping import cancel_family
 from app.trading.orders.service.leaving import exit_position
 from app.trading.orders.service.outcomes import BUSY, ask, broker_order, move, read_state, record
+from app.trading.orders.service.reducing import reduce_exit
 from app.trading.orders.service.resolving import LOGIN_SECONDS, pause, resolve
 
 REMEMBERED = timedelta(days=1)
@@ -80,6 +81,9 @@ def handlers(desk: Desk) -> dict[str, Handler]:
     async def leave_position(item: Item) -> None:
         await exit_position(desk.database, item, now=desk.clock())
 
+    async def reduce_order(item: Item) -> None:
+        await reduce(desk, item)
+
     async def resolve_order(item: Item) -> None:
         await resolve_unknown(desk, item)
 
@@ -87,6 +91,7 @@ def handlers(desk: Desk) -> dict[str, Handler]:
         "order.submit": Handler(submit_order),
         "order.protect": Handler(submit_order, never_dies=True),
         "order.cancel": Handler(cancel_order, never_dies=True),
+        "order.reduce": Handler(reduce_order, never_dies=True),
         "position.exit": Handler(leave_position, never_dies=True),
         "order.resolve": Handler(resolve_order, never_dies=True),
     }
@@ -170,6 +175,18 @@ async def _take_back(desk: Desk, broker: Broker, order: BrokerOrder, attempts: i
         case Throttled(seconds):
             raise Retry(max(seconds, pause(attempts)), "the broker answers no more questions just now")
     raise Retry(pause(attempts), f"the broker did not answer the cancel: {found.reason}")
+
+
+async def reduce(desk: Desk, item: Item) -> None:
+    """Bring an exit at a broker down to what its pair has left. Raises `Retry` until that is certain."""
+    state = await read_state(desk.pool, item.tenant_id, UUID(item.payload["order_id"]))
+    assert state is not None  # orders are never deleted
+    broker = desk.broker(state)
+
+    async def take_back(order: BrokerOrder, reason: str) -> None:
+        await _take_back(desk, broker, order, item.attempts, reason)
+
+    await reduce_exit(desk.pool, broker, item, clock=desk.clock, take_back=take_back)
 
 
 async def resolve_unknown(desk: Desk, item: Item) -> None:

@@ -334,8 +334,19 @@ BEGIN
     PERFORM orders_pair_settle(o.pair_id);
 END $$;
 
--- An exit that could not be reduced was taken back: another covers what is left of the pair. Once for each.
-CREATE OR REPLACE FUNCTION orders_replace_exit(p_tenant uuid, p_order uuid) RETURNS void LANGUAGE plpgsql AS $$
+-- The pair of an exit is brought down to what may still be traded.
+CREATE OR REPLACE FUNCTION orders_settle_pair(p_tenant uuid, p_order uuid) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE o orders;
+BEGIN
+    PERFORM set_config('app.tenant_id', p_tenant::text, true);
+    SELECT * INTO o FROM orders WHERE tenant_id = p_tenant AND id = p_order;
+    PERFORM accounts_advance(o.account_id, NULL);
+    PERFORM orders_pair_settle(o.pair_id);
+END $$;
+
+-- An exit that could not be reduced was taken back for p_reason: another covers what is left of the pair. Once for each.
+CREATE OR REPLACE FUNCTION orders_replace_exit(p_tenant uuid, p_order uuid, p_reason text) RETURNS void
+LANGUAGE plpgsql AS $$
 DECLARE o orders; v_left bigint;
 BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true);
@@ -343,7 +354,7 @@ BEGIN
     PERFORM accounts_advance(o.account_id, NULL);
     SELECT * INTO o FROM orders WHERE tenant_id = p_tenant AND id = p_order;
     v_left := orders_pair_left(o.pair_id);
-    IF orders_is_over(o.status) AND v_left > 0 AND NOT EXISTS (
+    IF o.status = 'cancelled' AND o.status_reason = p_reason AND v_left > 0 AND NOT EXISTS (
             SELECT 1 FROM orders x WHERE x.tenant_id = p_tenant AND x.pair_id = o.pair_id AND x.leg = o.leg
             AND x.created_at > o.created_at) THEN
         IF o.parent_id IS NULL THEN
