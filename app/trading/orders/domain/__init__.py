@@ -3,32 +3,32 @@
 Also the one table of allowed transitions of an order's life.
 """
 
-import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import date, datetime
-from typing import Any
-from uuid import UUID
+from datetime import date
 
 from app.engine.fills import SlippageModel, slipped
 from app.engine.schedule import Charges, Head, charges, schedule_named
 from app.kernel.errors import DomainError, Kind, invalid
 from app.kernel.instrument import TradingRules
 from app.kernel.money import currency_exponent, format_scaled, notional_minor
-from app.kernel.orders import Mode, OrderClass, OrderStatus, OrderType, Product, Side, Validity
+from app.kernel.orders import Mode, OrderStatus, OrderType, Product, Side
 from app.market.instruments.domain import check_price
+from app.trading.orders.domain.asked import Context, Decision, Estimate, Exit, PlaceOrder
 from app.trading.orders.domain.events import EVENTS
+from app.trading.orders.domain.exits import ENTERS, check_exits
 from app.trading.orders.domain.grouping import check_slices, slices_of
-from app.trading.risk.domain import Exposure, Finding, Limits, Rule, check_algo_id, evaluate
+from app.trading.risk.domain import Exposure, Finding, Rule, check_algo_id, evaluate
 
 __all__ = [
+    "ENTERS",
     "EVENTS",
     "MARKET_BUFFER_BPS",
     "TRANSITIONS",
     "Context",
     "Decision",
     "Estimate",
+    "Exit",
     "PlaceOrder",
     "check_form",
     "decide",
@@ -77,111 +77,6 @@ def sources(target: OrderStatus) -> list[str]:
     return [status.value for status, following in TRANSITIONS.items() if target in following]
 
 
-@dataclass(frozen=True, slots=True)
-class PlaceOrder:
-    """What the caller asks. Quantity and limit price are integers at the instrument's exponents."""
-
-    account_id: UUID
-    instrument_id: UUID
-    side: Side
-    order_type: OrderType
-    quantity: int
-    limit_price: int | None
-    product: Product
-    validity: Validity
-    client_order_id: str
-    deployment_id: UUID | None = None
-    reason: str | None = None
-    algo_id: str | None = None
-    order_class: OrderClass = OrderClass.SINGLE
-    slices: int | None = None
-
-    @property
-    def book_id(self) -> UUID:
-        return self.deployment_id or self.account_id
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of what was asked: the same client order id must ask the same."""
-        asked: tuple[object, ...] = (
-            self.account_id,
-            self.instrument_id,
-            self.side,
-            self.order_type,
-            self.quantity,
-            self.limit_price,
-            self.product,
-            self.validity,
-            self.client_order_id,
-            self.deployment_id,
-        )
-        if self.algo_id is not None:  # only then, or orders of an earlier release would be others
-            asked += (self.algo_id,)
-        if self.order_class is not OrderClass.SINGLE:
-            asked += (self.order_class, self.slices)
-        return hashlib.sha256("\x1f".join(map(str, asked)).encode()).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What `orders_context` read, parsed: the account's, the instrument's and the market's state at one version."""
-
-    account: Mapping[str, Any]
-    instrument: Mapping[str, Any]
-    tenant_status: str
-    halted: Mapping[str, str] | None
-    market_at: datetime | None
-    session_day: date | None
-    session_open: bool
-    last_price: int | None
-    price_age_s: int | None
-    band_lower: int | None
-    band_upper: int | None
-    venue_halted: bool
-    segment: str | None
-    open_orders: int
-    open_buy: int
-    open_sell: int
-    book_open_sell: int
-    highest_buy: int | None
-    lowest_sell: int | None
-    book_quantity: int
-    position_quantity: int
-    available: int | None
-    cash: int | None
-    gross: int
-    equity: int | None
-    opening_equity: int | None
-    high_equity: int | None
-    peak_equity: int | None
-    limits: Limits
-    rates: Mapping[str, int]
-    recent: tuple[tuple[str, int, int | None, int], ...] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """`findings` has every rule's figures. An approved order holds `hold_minor` of the account's cash."""
-
-    status: OrderStatus
-    hold_minor: int
-    findings: list[Finding]
-
-    @property
-    def reasons(self) -> list[Finding]:
-        return [finding for finding in self.findings if finding.verdict == "deny"]
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """What an order would cost at `price`: its limit, or for a market order the last price with slippage and buffer.
-    All None or empty while the feed shows no price."""
-
-    price: int | None
-    notional_minor: int | None
-    charges: Charges
-
-
 def check_form(command: PlaceOrder, context: Context, *, mode: Mode | None) -> None:
     """What is wrong whatever the time: raises, and nothing is written."""
     if not _CLIENT_ORDER_ID.fullmatch(command.client_order_id):
@@ -217,6 +112,7 @@ def check_form(command: PlaceOrder, context: Context, *, mode: Mode | None) -> N
             "not_tradable", f"{instrument['symbol']} has no trading rules at this time.", param="instrument_id"
         )
     rules = trading_rules(context)
+    check_exits(command, context, rules)
     check_slices(command.order_class, command.quantity, command.slices, rules, qty_exp=instrument["qty_exp"])
     if command.limit_price is not None:
         check_price(command.limit_price, rules, price_exp=instrument["price_exp"])

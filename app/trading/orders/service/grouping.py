@@ -7,8 +7,8 @@ from uuid import UUID
 import asyncpg
 
 from app.kernel.ids import broker_tag, encode_id
-from app.kernel.orders import Leg, OrderClass
-from app.trading.orders.domain import Context, PlaceOrder, holds, parts
+from app.kernel.orders import Leg, OrderClass, OrderStatus, Side
+from app.trading.orders.domain import ENTERS, Context, PlaceOrder, holds, parts
 
 _CANCEL_FAMILY = "select orders_cancel_family($1, $2)"
 
@@ -22,8 +22,13 @@ _ALONE: dict[str, Any] = {
 }
 
 
-def grouped(command: PlaceOrder, context: Context) -> dict[str, Any]:
+def grouped(order_id: UUID, command: PlaceOrder, context: Context) -> dict[str, Any]:
     """The columns that say what the order itself is in its group."""
+    if command.order_class in ENTERS:
+        return _ALONE | {"order_class": command.order_class, "leg": Leg.ENTRY}
+    if command.order_class is OrderClass.OCO:
+        pair = {"pair_id": order_id, "pair_quantity": command.quantity}
+        return _ALONE | {"order_class": OrderClass.OCO, "leg": Leg.TARGET, **pair}
     if len(parts(command, context)) == 1:
         return _ALONE
     sliced = OrderClass.SLICED if command.order_class is OrderClass.SINGLE else command.order_class
@@ -32,12 +37,39 @@ def grouped(command: PlaceOrder, context: Context) -> dict[str, Any]:
 
 def children_of(order: Mapping[str, Any], command: PlaceOrder, context: Context) -> list[dict[str, Any]]:
     """The rows of an accepted order's children; their ids follow the parent's, and so sort in their own order."""
-    if order.get("leg") is not Leg.WHOLE:
+    if order["leg"] is None:
         return []
+    if order["leg"] is not Leg.WHOLE:
+        return _exits(order, command)
     slices = zip(parts(command, context), holds(command, context), strict=True)
     return [
         _child(order, place, f"{Leg.SLICE}.{place}", leg=Leg.SLICE, quantity=quantity, hold_minor=hold)
         for place, (quantity, hold) in enumerate(slices, start=1)
+    ]
+
+
+def _exits(order: Mapping[str, Any], command: PlaceOrder) -> list[dict[str, Any]]:
+    """They wait for the entry's fills; the stop of a position that is there already goes at once. Of a pair the target
+    is counted."""
+    pair_id = order["pair_id"] or UUID(int=order["id"].int + 1)
+    counted = command.exits[0].leg
+    return [
+        _child(
+            order,
+            place,
+            f"{way.leg}.1",
+            leg=way.leg,
+            side=Side.SELL,
+            order_type=way.order_type,
+            limit_price=way.limit_price,
+            trigger_price=way.trigger_price,
+            hold_minor=0,
+            status=OrderStatus.WAITING if command.order_class in ENTERS else OrderStatus.ACCEPTED,
+            pair_id=pair_id,
+            pair_quantity=command.quantity,
+            counted=command.order_class in ENTERS and way.leg is counted,
+        )
+        for place, way in enumerate(command.exits, start=1)
     ]
 
 

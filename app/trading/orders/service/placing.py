@@ -14,7 +14,7 @@ from app.infra.idempotency.keys import Claim, reused
 from app.kernel.errors import DomainError, Kind, conflict, invalid, not_found
 from app.kernel.ids import broker_tag, encode_id, uuid7
 from app.kernel.instrument import InstrumentScale
-from app.kernel.orders import OrderStatus
+from app.kernel.orders import Leg, OrderClass, OrderStatus
 from app.trading.orders.domain import Context, Decision, Estimate, PlaceOrder, check_form, decide, estimate
 from app.trading.orders.service.grouping import children_of, grouped
 from app.trading.orders.service.reading import get_order
@@ -171,7 +171,7 @@ def _order(order_id: UUID, command: PlaceOrder, context: Context, decision: Deci
         "algo_id": command.algo_id,
         "broker_tag": broker_tag(order_id),
         "market_at": context.market_at,
-        **grouped(command, context),
+        **grouped(order_id, command, context),
     }
 
 
@@ -286,5 +286,10 @@ async def request_cancel(tx: Tx, order_id: UUID, *, now: datetime) -> Order:
     order = await get_order(tx, order_id)
     if order.status in ("denied", "filled", "cancelled", "rejected", "expired", "lost"):
         raise conflict("order_not_cancellable", f"The order is {order.status}; only a working order can be cancelled.")
+    if order.order_class == OrderClass.COVER and order.leg == Leg.STOP:
+        raise conflict(
+            "compulsory_stop",
+            "The stop of a cover order stays as long as the position; POST /v1/positions/exit_all closes both.",
+        )
     tx.work("execution", "order.cancel", order.account_id, {"order_id": str(order_id)}, priority=0)
     return order

@@ -28,9 +28,10 @@ CREATE OR REPLACE FUNCTION orders_is_over(p_status text) RETURNS boolean LANGUAG
     SELECT p_status IN ('denied', 'filled', 'cancelled', 'rejected', 'expired', 'lost')
 $$;
 
--- Writes a child. Its risk decision is its parent's: the group was decided as a whole. p_sent: it goes at once.
-CREATE OR REPLACE FUNCTION orders_add_child(c orders, p_sent boolean, p_kind text, p_priority int) RETURNS void
-LANGUAGE plpgsql AS $$
+-- Writes a child. Its risk decision is its parent's: the group was decided as a whole. p_sent: it goes at once, or waits
+-- for what p_waiting says.
+CREATE OR REPLACE FUNCTION orders_add_child(c orders, p_sent boolean, p_waiting jsonb, p_kind text, p_priority int)
+RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM risk_record(c.id, c.account_id, 'approved', jsonb_build_array(jsonb_build_object(
         'rule', 'group', 'verdict', 'pass', 'limit', 'decided with its parent',
@@ -39,7 +40,9 @@ BEGIN
     IF c.hold_minor > 0 THEN
         PERFORM ledger_hold(c.id, c.account_id, c.hold_minor);
     END IF;
-    IF p_sent THEN
+    IF p_sent AND jsonb_typeof(p_waiting) = 'object' THEN
+        PERFORM orders_wait(c, p_waiting);
+    ELSIF p_sent THEN
         PERFORM work_append('execution', p_kind, c.account_id, jsonb_build_object('order_id', c.id), p_priority);
     END IF;
     PERFORM events_append('order.' || c.status, c.id, c.account_id, orders_told(
@@ -63,7 +66,8 @@ BEGIN
         c.tenant_id := p_tenant;
         c.created_at := v_at;
         c.updated_at := v_at;
-        PERFORM orders_add_child(c, c.status = 'accepted' AND (v_first OR c.order_class <> 'iceberg'), 'order.submit', 1);
+        PERFORM orders_add_child(c, c.status = 'accepted' AND (v_first OR c.order_class <> 'iceberg'),
+                                 p_order->'waiting', 'order.submit', 1);
         v_first := false;
     END LOOP;
     RETURN v_at;
@@ -122,6 +126,7 @@ BEGIN
     IF o.id IS NULL THEN
         RETURN;
     END IF;
+    DELETE FROM waiting_orders WHERE tenant_id = o.tenant_id AND id = o.id;
     IF o.hold_minor > 0 THEN
         PERFORM ledger_void(o.id);
     END IF;
@@ -169,7 +174,7 @@ BEGIN
     c.unknown_since := NULL;
     c.created_at := clock_timestamp();
     c.updated_at := c.created_at;
-    PERFORM orders_add_child(c, true, 'order.protect', 0);
+    PERFORM orders_add_child(c, true, NULL, 'order.protect', 0);
 END $$;
 
 -- p_quantity more of the entry o was filled: its exits cover that much more, from this transaction on. Exits that wait
@@ -189,9 +194,9 @@ BEGIN
                FILTER (WHERE x.status <> 'cancelled' OR x.status_reason IS DISTINCT FROM 'requested')
     INTO v_waiting, v_unseen FROM orders x WHERE x.tenant_id = o.tenant_id AND x.pair_id = v_pair;
     IF v_unseen THEN
-        FOR c IN UPDATE orders x SET status = 'accepted', updated_at = clock_timestamp(),
-                     quantity = CASE WHEN v_waiting THEN p_quantity ELSE x.quantity + p_quantity END,
-                     pair_quantity = CASE WHEN v_waiting THEN p_quantity ELSE x.pair_quantity + p_quantity END
+        UPDATE orders x SET pair_quantity = CASE WHEN v_waiting THEN p_quantity ELSE x.pair_quantity + p_quantity END
+        WHERE x.tenant_id = o.tenant_id AND x.pair_id = v_pair;
+        FOR c IN UPDATE orders x SET status = 'accepted', updated_at = clock_timestamp(), quantity = x.pair_quantity
                  WHERE x.tenant_id = o.tenant_id AND x.pair_id = v_pair AND x.status IN ('waiting', 'accepted')
                  RETURNING x.* LOOP
             IF v_waiting THEN
@@ -364,3 +369,13 @@ BEGIN
         PERFORM orders_pair_count(o.pair_id);
     END IF;
 END $$;
+
+-- Asks for the working exits of one position to be taken back. The caller has set the tenant.
+CREATE OR REPLACE FUNCTION orders_cancel_exits(p_account uuid, p_book uuid, p_instrument uuid) RETURNS void
+LANGUAGE sql AS $$
+    SELECT work_append('execution', 'order.cancel', o.account_id, jsonb_build_object('order_id', o.id), 0)
+    FROM orders o
+    WHERE o.tenant_id = current_setting('app.tenant_id')::uuid AND o.account_id = p_account
+      AND coalesce(o.deployment_id, o.account_id) = p_book AND o.instrument_id = p_instrument AND o.leg IN ('target', 'stop')
+      AND o.status IN ('accepted', 'submitting', 'unknown', 'open', 'partially_filled')
+$$;
