@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0018"
-down_revision = "0016"
+down_revision = "0017"
 
 _STATUSES = (
     "'waiting', 'denied', 'accepted', 'submitting', 'unknown', 'open', 'partially_filled', 'filled', 'cancelled', "
@@ -41,7 +41,7 @@ def upgrade() -> None:
     _check("status", f"status IN ({_STATUSES})", replace=True)
     for name, condition in _CHECKS.items():
         _check(name, condition)
-    op.execute("GRANT UPDATE (quantity, pair_quantity, counted) ON orders TO mandi_app")
+    op.execute("GRANT UPDATE (pair_quantity, counted) ON orders TO mandi_app")
 
 
 def _check(name: str, condition: str, *, replace: bool = False) -> None:

@@ -18,8 +18,6 @@ from app.trading.orders.domain import PlaceOrder
 from app.trading.orders.schemas import (
     BulkCancel,
     BulkOrders,
-    BulkOut,
-    BulkResult,
     CancelAll,
     CreateOrder,
     ExitAll,
@@ -32,8 +30,8 @@ from app.trading.orders.schemas import (
 )
 from app.trading.orders.tables import Order
 from app.web.auth import charge_more, requires
+from app.web.bulk import Bulk, BulkResult, refused
 from app.web.context import now
-from app.web.errors import Problem, domain_problem
 from app.web.idempotency import REPLAYED, RequestClaim, idempotent
 from app.web.limits import costs
 from app.web.pagination import Page, Paged
@@ -101,7 +99,7 @@ async def _place(tx: Tx, command: PlaceOrder, at: datetime, claim: Claim | None)
 
 
 @router.post("/v1/orders/bulk", summary="Place several orders", dependencies=[*_PLACE, idempotent])
-async def place_bulk(body: BulkOrders, tx: OpenTx, at: _Now, request: Request, claim: RequestClaim) -> BulkOut:
+async def place_bulk(body: BulkOrders, tx: OpenTx, at: _Now, request: Request, claim: RequestClaim) -> Bulk[OrderOut]:
     """Place up to 20 orders, one after the other; each is decided by itself, so that one that is refused or denied
     stops no other. They are charged as so many calls. Send an `Idempotency-Key`: the same request then repeats the
     answer, and even after a failure in the middle no order is placed twice."""
@@ -112,28 +110,23 @@ async def place_bulk(body: BulkOrders, tx: OpenTx, at: _Now, request: Request, c
         try:
             shown, replayed = await _place(tx, await _command(tx, one, name), at, None)
         except DomainError as error:
-            results.append(_refused(request, index, error))
+            results.append(refused(request, index, error))
         else:
-            results.append(BulkResult(index=index, status=200 if replayed else 201, order=shown, error=None))
-    return BulkOut(data=results)
+            results.append(BulkResult[OrderOut](index=index, status=200 if replayed else 201, result=shown, error=None))
+    return Bulk[OrderOut](data=results)
 
 
 @router.post("/v1/orders/bulk_cancel", summary="Cancel several orders", dependencies=[*_CANCEL, idempotent])
-async def cancel_bulk(body: BulkCancel, tx: OpenTx, at: _Now, request: Request) -> BulkOut:
+async def cancel_bulk(body: BulkCancel, tx: OpenTx, at: _Now, request: Request) -> Bulk[OrderOut]:
     """Ask for up to 20 orders to be taken back. One that has ended or does not exist stops no other."""
     results = []
     for index, order_id in enumerate(body.order_ids):
         try:
             order = await service.request_cancel(tx, decode_id("ord", order_id, param="order_ids"), now=at)
-            results.append(BulkResult(index=index, status=202, order=await _shown(tx, order), error=None))
+            results.append(BulkResult[OrderOut](index=index, status=202, result=await _shown(tx, order), error=None))
         except DomainError as error:
-            results.append(_refused(request, index, error))
-    return BulkOut(data=results)
-
-
-def _refused(request: Request, index: int, error: DomainError) -> BulkResult:
-    said = Problem.model_validate_json(bytes(domain_problem(request, error).body))
-    return BulkResult(index=index, status=said.status, order=None, error=said)
+            results.append(refused(request, index, error))
+    return Bulk[OrderOut](data=results)
 
 
 @router.get("/v1/orders", summary="List orders", dependencies=[Depends(requires("orders:read"))])

@@ -6,18 +6,19 @@ from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, WithJsonSchema
 from pydantic.config import JsonDict
 
 from app.kernel.ids import decode_id, encode_id
 from app.kernel.instrument import InstrumentScale
-from app.kernel.money import currency_exponent, format_scaled, format_trimmed, parse_scaled
-from app.kernel.orders import Leg, OrderClass, OrderStatus, OrderType, Product, Side, Validity
+from app.kernel.money import currency_exponent, format_scaled, format_trimmed
+from app.kernel.orders import OrderStatus, Side
 from app.trading.orders.domain import PlaceOrder
-from app.trading.orders.service import MAX_ORDERS, Preview, Supposed, Which
+from app.trading.orders.service import MAX_ORDERS, Preview, Supposed, Which, kinds, own_parameters
 from app.trading.orders.tables import FillRow, Order
-from app.web.errors import Problem
-from app.web.models import ApiModel, PositiveDecimal
+from app.trading.orders.types._groups import GroupTerms, GroupTermsOut
+from app.web.bulk import MAX_BULK
+from app.web.models import ApiModel
 
 _ORDER: JsonDict = {
     "account_id": "acc_01kpx4t8yhe6rb2y6x3v1m9d0c",
@@ -29,21 +30,29 @@ _ORDER: JsonDict = {
     "client_order_id": "my-order-1",
 }
 _Id = Annotated[str, Field(max_length=64)]
+_KINDS = kinds()
+_Kind = Annotated[
+    str,
+    Field(description=" ".join(f"`{name}`: {kind.title}" for name, kind in _KINDS.items())),
+    WithJsonSchema({"type": "string", "enum": list(_KINDS)}),
+]
+_OWN = {name: kind.Parameters.model_json_schema() for name, kind in _KINDS.items() if kind.Parameters}
+_Parameters = Annotated[
+    dict[str, Any] | None,
+    Field(description="What one order type alone takes."),
+    WithJsonSchema({"anyOf": [*_OWN.values(), {"type": "null"}]}),
+]
 
 
-class CreateOrder(ApiModel):
+class CreateOrder(GroupTerms):
     """What `POST /v1/orders` takes."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_ORDER]})
 
     account_id: _Id
     instrument_id: _Id
-    side: Side
-    order_type: OrderType
-    quantity: PositiveDecimal = Field(description="Units; a multiple of the instrument's lot.")
-    limit_price: PositiveDecimal | None = Field(default=None, description="For limit orders: a multiple of the tick.")
-    product: Product = Product.DELIVERY
-    validity: Validity = Field(default=Validity.DAY, description="`day` ends with the session, `gtc` when cancelled.")
+    order_type: _Kind
+    parameters: _Parameters = None
     client_order_id: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:-]+$")] | None = Field(
         default=None,
         description="Yours, unique per account for ever: the same id never trades twice. By default it is made of "
@@ -55,23 +64,15 @@ class CreateOrder(ApiModel):
     )
 
     def command(self, scale: InstrumentScale, client_order_id: str) -> PlaceOrder:
-        """Raises `invalid_id`, `too_precise`, `out_of_range`."""
-        limit = self.limit_price
+        """Raises `invalid_id`, `too_precise`, `out_of_range`, `invalid_parameters`."""
         return PlaceOrder(
             account_id=decode_id("acc", self.account_id, param="account_id"),
             instrument_id=scale.instrument_id,
-            side=self.side,
-            order_type=self.order_type,
-            quantity=parse_scaled(self.quantity, scale.qty_exp, param="quantity"),
-            limit_price=None if limit is None else parse_scaled(limit, scale.price_exp, param="limit_price"),
-            product=self.product,
-            validity=self.validity,
             client_order_id=client_order_id,
             algo_id=self.algo_id,
+            parameters=own_parameters(self.order_type, self.parameters),
+            **self.scaled(scale),
         )
-
-
-MAX_BULK = 20
 
 
 class BulkOrders(ApiModel):
@@ -88,22 +89,6 @@ class BulkCancel(ApiModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"order_ids": ["ord_01kpx4t8yhe6rb2y6x3v1m9d0c"]}]})
 
     order_ids: list[_Id] = Field(min_length=1, max_length=MAX_BULK, description="The orders to take back.")
-
-
-class BulkResult(ApiModel):
-    """What became of one of them: what its own request would have answered."""
-
-    index: int = Field(description="Its place in the request, from 0.")
-    status: int = Field(description="The HTTP status that a request of its own would have had.")
-    order: "OrderOut | None" = Field(description="The order; null where there is an error.")
-    error: Problem | None = Field(description="Why there is no order; null where there is one.")
-
-
-class BulkOut(ApiModel):
-    """One result for each, in the order of the request."""
-
-    data: list[BulkResult] = Field(description="The results.")
-    has_more: bool = Field(default=False, description="Always false: all of them are here.")
 
 
 _EXIT: JsonDict = {"account_id": "acc_01kpx4t8yhe6rb2y6x3v1m9d0c"}
@@ -265,7 +250,7 @@ class WhatIfOut(ApiModel):
         return cls(data=[SupposedOrderOut.of_supposed(one) for one in supposed])
 
 
-class OrderOut(ApiModel):
+class OrderOut(GroupTermsOut):
     """One order. Its life is told by events of type `order.<status>`."""
 
     model_config = ConfigDict(
@@ -276,8 +261,16 @@ class OrderOut(ApiModel):
                     "id": "ord_01kpx4t8yhe6rb2y6x3v1m9d0c",
                     "deployment_id": None,
                     "symbol": "AAPL",
+                    "trigger_price": None,
+                    "market_protection": None,
+                    "protected_price": None,
+                    "disclosed_quantity": None,
                     "product": "delivery",
                     "validity": "day",
+                    "validity_minutes": None,
+                    "expires_at": None,
+                    "after_market": False,
+                    "parameters": None,
                     "mode": "test",
                     "status": "accepted",
                     "status_reason": None,
@@ -305,12 +298,7 @@ class OrderOut(ApiModel):
     instrument_id: str
     symbol: str
     client_order_id: str
-    side: Side
-    order_type: OrderType
-    product: Product
-    validity: Validity
-    quantity: str
-    limit_price: str | None
+    order_type: _Kind
     mode: str
     status: OrderStatus
     status_reason: str | None = Field(description="Why it was denied, rejected, cancelled or expired.")
@@ -319,9 +307,6 @@ class OrderOut(ApiModel):
     held: str = Field(description="What the order reserved of the account's cash when it was accepted.")
     intent_reason: str | None = Field(description="Why a strategy placed it.")
     algo_id: str | None = Field(description="The exchange's id of the algorithm that placed it.")
-    order_class: OrderClass = Field(description="How it belongs with others; `sliced`: above the freeze quantity.")
-    leg: Leg | None = Field(description="What it is among them; a `whole` is not sent itself, its slices are.")
-    parent_id: str | None = Field(description="The order whose slice or exit it is.")
     children: list["OrderOut"] | None = Field(description="Its slices or exits; null in lists.")
     market_at: datetime | None = Field(description="The market clock at the decision.")
     created_at: datetime
@@ -336,20 +321,14 @@ class OrderOut(ApiModel):
         findings: list[dict[str, Any]] | None = None,
         children: Sequence[Order] | None = None,
     ) -> "OrderOut":
-        limit = order.limit_price
         return cls(
+            **GroupTermsOut.shown(order, scale),
             id=encode_id("ord", order.id),
             account_id=encode_id("acc", order.account_id),
             deployment_id=encode_id("dep", order.deployment_id) if order.deployment_id else None,
             instrument_id=encode_id("ins", order.instrument_id),
             symbol=scale.symbol,
             client_order_id=order.client_order_id,
-            side=Side(order.side),
-            order_type=OrderType(order.order_type),
-            product=Product(order.product),
-            validity=Validity(order.validity),
-            quantity=format_scaled(order.quantity, scale.qty_exp),
-            limit_price=None if limit is None else format_trimmed(limit, scale.price_exp),
             mode=order.mode,
             status=OrderStatus(order.status),
             status_reason=order.status_reason,
@@ -358,9 +337,6 @@ class OrderOut(ApiModel):
             held=format_scaled(order.hold_minor, currency_exponent(scale.currency)),
             intent_reason=order.intent_reason,
             algo_id=order.algo_id,
-            order_class=OrderClass(order.order_class),
-            leg=None if order.leg is None else Leg(order.leg),
-            parent_id=None if order.parent_id is None else encode_id("ord", order.parent_id),
             children=None if children is None else [cls.of(child, scale) for child in children],
             market_at=order.market_at,
             created_at=order.created_at,

@@ -30,7 +30,7 @@ async def test_one_bad_order_stops_no_other(api: httpx.AsyncClient, tenant: Tena
     assert answer.status_code == 200, answer.text
     results = answer.json()["data"]
     assert [(one["index"], one["status"]) for one in results] == [(0, 201), (1, 422), (2, 404), (3, 201), (4, 201)]
-    assert [one["order"] and one["order"]["status"] for one in results] == [
+    assert [one["result"] and one["result"]["status"] for one in results] == [
         "accepted",
         None,
         None,
@@ -44,7 +44,7 @@ async def test_one_bad_order_stops_no_other(api: httpx.AsyncClient, tenant: Tena
         None,
         None,
     ]
-    assert results[4]["order"]["client_order_id"] == "last"
+    assert results[4]["result"]["client_order_id"] == "last"
     assert len(await listed(api, tenant)) == 3
 
 
@@ -70,7 +70,7 @@ async def test_what_was_placed_before_a_failure_in_the_middle_is_not_placed_agai
     await app.database.dispatch.fetchval("select idempotency_prune($1, 1000)", datetime(2100, 1, 1, tzinfo=UTC))
     again = (await bulk(api, tenant, good, good, good, key=key)).json()["data"]
     assert [one["status"] for one in again] == [200, 200, 201]
-    assert [one["order"]["id"] for one in again[:2]] == [one["order"]["id"] for one in first]
+    assert [one["result"]["id"] for one in again[:2]] == [one["result"]["id"] for one in first]
     assert len(await listed(api, tenant)) == 3
 
 
@@ -96,7 +96,7 @@ async def test_several_orders_are_cancelled_and_each_says_how_it_went(
     api: httpx.AsyncClient, app: App, tenant: TenantWithKey
 ) -> None:
     good = await _body(api, tenant)
-    placed = [one["order"]["id"] for one in (await bulk(api, tenant, good, good | {"side": "sell"})).json()["data"]]
+    placed = [one["result"]["id"] for one in (await bulk(api, tenant, good, good | {"side": "sell"})).json()["data"]]
     stranger = await make_tenant(app.database, now=datetime.now(UTC))
     asked = {"order_ids": [*placed, encode_id("ord", uuid7()), "nonsense"]}
     answer = await api.post("/v1/orders/bulk_cancel", headers=tenant.headers, json=asked)

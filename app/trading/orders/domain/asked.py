@@ -1,6 +1,7 @@
 """What an order asks for, the state in which it is decided, and what a decision says."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -8,8 +9,18 @@ from typing import Any
 from uuid import UUID
 
 from app.engine.schedule import Charges
-from app.kernel.orders import Leg, OrderClass, OrderStatus, OrderType, Product, Side, Validity
+from app.kernel.orders import Leg, OrderClass, OrderStatus, Product, Side, Validity
 from app.trading.risk.domain import Finding, Limits
+
+_LATER = (
+    "trigger_price",
+    "market_protection_bps",
+    "disclosed_quantity",
+    "validity_minutes",
+    "after_market",
+    "parameters",
+)
+"""Fields that count in a fingerprint only when they say something, or orders of an earlier release would be others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +41,15 @@ class Exit:
 
 @dataclass(frozen=True, slots=True)
 class PlaceOrder:
-    """What the caller asks. Quantity and limit price are integers at the instrument's exponents."""
+    """What the caller asks. Quantities and prices are integers at the instrument's exponents.
+
+    `order_type` names a plug-in of `orders/types`; `parameters` are its own, as its model dumps them to JSON.
+    """
 
     account_id: UUID
     instrument_id: UUID
     side: Side
-    order_type: OrderType
+    order_type: str
     quantity: int
     limit_price: int | None
     product: Product
@@ -44,6 +58,12 @@ class PlaceOrder:
     deployment_id: UUID | None = None
     reason: str | None = None
     algo_id: str | None = None
+    trigger_price: int | None = None
+    market_protection_bps: int | None = None
+    disclosed_quantity: int | None = None
+    validity_minutes: int | None = None
+    after_market: bool = False
+    parameters: Mapping[str, Any] | None = None
     order_class: OrderClass = OrderClass.SINGLE
     slices: int | None = None
     exits: tuple[Exit, ...] = ()
@@ -71,6 +91,9 @@ class PlaceOrder:
             asked += (self.algo_id,)
         if self.order_class is not OrderClass.SINGLE:
             asked += (self.order_class, self.slices, self.exits)
+        more = {name: value for name in _LATER if (value := getattr(self, name)) is not None and value is not False}
+        if more:
+            asked += (json.dumps(more, sort_keys=True),)
         return hashlib.sha256("\x1f".join(map(str, asked)).encode()).hexdigest()
 
 
@@ -126,7 +149,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What an order would cost at `price`: its limit, or for a market order the last price with slippage and buffer.
+    """What an order would cost at `price`, the worst that is to be expected of its type.
     All None or empty while the feed shows no price."""
 
     price: int | None

@@ -1,6 +1,7 @@
 """Decides what rows an order is stored as that is not sent as one, and how an exit is brought down at its broker."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -8,7 +9,8 @@ import asyncpg
 
 from app.kernel.ids import broker_tag, encode_id
 from app.kernel.orders import Leg, OrderClass, OrderStatus, Side
-from app.trading.orders.domain import ENTERS, Context, PlaceOrder, holds, parts
+from app.trading.orders.domain import ENTERS, Context, Exit, PlaceOrder, holds, parts
+from app.trading.orders.service.kinds import kinds
 
 _CANCEL_FAMILY = "select orders_cancel_family($1, $2)"
 
@@ -40,15 +42,15 @@ def children_of(order: Mapping[str, Any], command: PlaceOrder, context: Context)
     if order["leg"] is None:
         return []
     if order["leg"] is not Leg.WHOLE:
-        return _exits(order, command)
-    slices = zip(parts(command, context), holds(command, context), strict=True)
+        return _exits(order, command, context)
+    slices = zip(parts(command, context), holds(command, context, kinds()), strict=True)
     return [
         _child(order, place, f"{Leg.SLICE}.{place}", leg=Leg.SLICE, quantity=quantity, hold_minor=hold)
         for place, (quantity, hold) in enumerate(slices, start=1)
     ]
 
 
-def _exits(order: Mapping[str, Any], command: PlaceOrder) -> list[dict[str, Any]]:
+def _exits(order: Mapping[str, Any], command: PlaceOrder, context: Context) -> list[dict[str, Any]]:
     """They wait for the entry's fills; the stop of a position that is there already goes at once. Of a pair the target
     is counted."""
     pair_id = order["pair_id"] or UUID(int=order["id"].int + 1)
@@ -59,18 +61,32 @@ def _exits(order: Mapping[str, Any], command: PlaceOrder) -> list[dict[str, Any]
             place,
             f"{way.leg}.1",
             leg=way.leg,
-            side=Side.SELL,
-            order_type=way.order_type,
-            limit_price=way.limit_price,
-            trigger_price=way.trigger_price,
             hold_minor=0,
             status=OrderStatus.WAITING if command.order_class in ENTERS else OrderStatus.ACCEPTED,
             pair_id=pair_id,
             pair_quantity=command.quantity,
             counted=command.order_class in ENTERS and way.leg is counted,
+            **_terms(way, command, context),
         )
         for place, way in enumerate(command.exits, start=1)
     ]
+
+
+def _terms(way: Exit, command: PlaceOrder, context: Context) -> dict[str, Any]:
+    """How an exit trades: what its order type makes of its prices, for as long as the order itself."""
+    terms: dict[str, Any] = {
+        "side": Side.SELL,
+        "order_type": way.order_type,
+        "limit_price": way.limit_price,
+        "trigger_price": way.trigger_price,
+        "disclosed_quantity": None,
+        "parameters": None,
+    }
+    asked, kind = replace(command, **terms, market_protection_bps=None), kinds()[way.order_type]
+    return terms | {
+        "market_protection_bps": kind.protection_bps(asked, context),
+        "protected_price": kind.protected_price(asked, context),
+    }
 
 
 def _child(parent: Mapping[str, Any], place: int, name: str, **columns: Any) -> dict[str, Any]:
