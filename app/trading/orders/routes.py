@@ -21,7 +21,6 @@ from app.trading.orders.schemas import (
     CancelAll,
     CreateOrder,
     ExitAll,
-    FillOut,
     LeavingOut,
     OrderOut,
     OrderPreviewOut,
@@ -29,6 +28,7 @@ from app.trading.orders.schemas import (
     WhatIfOut,
 )
 from app.trading.orders.tables import Order
+from app.trading.orders.types._fills import FillOut
 from app.web.auth import charge_more, requires
 from app.web.bulk import Bulk, BulkResult, refused
 from app.web.context import now
