@@ -52,5 +52,7 @@ async def work_of(venue: Venue, order_id: UUID) -> list[tuple[str, int]]:
 
 async def held(venue: Venue) -> int:
     """Units of the instrument that the account holds."""
-    rows = await venue.rows("select coalesce(sum(quantity), 0)::bigint as held from positions")
+    rows = await venue.rows(
+        "select coalesce(sum(quantity), 0)::bigint as held from positions where account_id = :id", id=venue.account_id
+    )
     return int(rows[0]["held"])

@@ -56,6 +56,7 @@ from tests.integration.trading.conftest import AT, PRICE, Venue
 from tests.integration.trading.conftest import venue as venue
 from tests.integration.trading.scripted import Scripted, item, report
 from tests.integration.trading.test_corporate_actions import action, happens
+from tests.integration.trading.test_live_exits import raced
 
 pytestmark = pytest.mark.asyncio
 TYPES = {one.name: one for one in declared()}
@@ -278,6 +279,7 @@ async def _at_the_broker(venue: Venue) -> None:
     script = Scripted([[strange, report(hidden.id, VenueStatus.OPEN)]])
     account = BrokerAccount(venue.tenant_id, venue.account_id)
     assert await read_book(venue.desk(script), Book(account, script), differences=True) is None
+    await raced(venue)
 
 
 async def _halts(flows: Flows, owner: Person) -> None:

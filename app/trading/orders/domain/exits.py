@@ -81,21 +81,25 @@ def _check_order(command: PlaceOrder) -> None:
 def _check_sides(command: PlaceOrder, last: int | None, *, price_exp: int) -> None:
     """A target lies above, a stop below: of what is paid, or of the market where the position is there already."""
     known = [price for price in (command.limit_price, last) if price is not None]
-    enters = command.order_class in ENTERS
-    if not enters and last is not None and command.limit_price is not None and command.limit_price <= last:
-        raise _wrong_side("target_on_the_wrong_side", "limit_price", "above", last, price_exp)
+    target = command.limit_price if command.order_class is OrderClass.OCO else None
+    if target is not None and last is not None and target <= last:
+        raise _low_target("limit_price", last, price_exp)
     for way in command.exits:
         if way.leg is Leg.TARGET and known and way.limit_price is not None and way.limit_price <= known[0]:
-            raise _wrong_side("target_on_the_wrong_side", "take_profit.limit_price", "above", known[0], price_exp)
+            raise _low_target("take_profit.limit_price", known[0], price_exp)
         if way.trigger_price is None:
             continue
         if known and way.trigger_price >= min(known):
-            raise _wrong_side("stop_on_the_wrong_side", "stop_loss.trigger_price", "below", min(known), price_exp)
+            raise _high_stop("stop_loss.trigger_price", "below", min(known), price_exp)
         if way.limit_price is not None and way.limit_price > way.trigger_price:
-            raise _wrong_side(
-                "stop_on_the_wrong_side", "stop_loss.limit_price", "at or below", way.trigger_price, price_exp
-            )
+            raise _high_stop("stop_loss.limit_price", "at most", way.trigger_price, price_exp)
 
 
-def _wrong_side(code: str, field: str, where: str, price: int, price_exp: int) -> DomainError:
-    return invalid(code, f"{field} must be {where} {format_trimmed(price, price_exp)}.", param=field)
+def _low_target(field: str, price: int, price_exp: int) -> DomainError:
+    message = f"{field} must be above {format_trimmed(price, price_exp)}."
+    return invalid("target_on_the_wrong_side", message, param=field)
+
+
+def _high_stop(field: str, where: str, price: int, price_exp: int) -> DomainError:
+    message = f"{field} must be {where} {format_trimmed(price, price_exp)}."
+    return invalid("stop_on_the_wrong_side", message, param=field)

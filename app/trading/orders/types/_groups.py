@@ -1,6 +1,6 @@
 """What an order takes over the API that brings others along: its class, its exits, its slices."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -35,7 +35,9 @@ class StopLoss(ApiModel):
 class GroupTerms(OrderTerms):
     """How an order shall trade, and what goes with it."""
 
-    order_class: OrderClass = Field(default=OrderClass.SINGLE, description=_CLASS)
+    order_class: Literal["single", "bracket", "oto", "cover", "oco", "iceberg"] = Field(
+        default="single", description=_CLASS
+    )
     take_profit: TakeProfit | None = Field(default=None, description="Of a `bracket` or an `oto`.")
     stop_loss: StopLoss | None = Field(default=None, description="Of a `bracket`, an `oto`, a `cover` or an `oco`.")
     slices: WholeNumber | None = Field(default=None, description="Of an `iceberg`: 2 to 50.")
@@ -49,7 +51,7 @@ class GroupTerms(OrderTerms):
                     for name, value in way.model_dump(exclude_none=True).items()
                 }
                 exits.append(Exit(leg, **{"limit_price": None} | prices))
-        group = {"order_class": self.order_class, "slices": self.slices, "exits": tuple(exits)}
+        group = {"order_class": OrderClass(self.order_class), "slices": self.slices, "exits": tuple(exits)}
         return super().scaled(scale) | group
 
 
