@@ -75,10 +75,10 @@ class Leg(StrEnum):
 
 
 class OrderStatus(StrEnum):
+    DENIED = "denied"
     WAITING = "waiting"
     """It waits in our book for its entry's fill; then it becomes accepted."""
 
-    DENIED = "denied"
     ACCEPTED = "accepted"
     SUBMITTING = "submitting"
     UNKNOWN = "unknown"

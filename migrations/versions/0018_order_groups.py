@@ -7,7 +7,7 @@ revision = "0018"
 down_revision = "0017"
 
 _STATUSES = (
-    "'waiting', 'denied', 'accepted', 'submitting', 'unknown', 'open', 'partially_filled', 'filled', 'cancelled', "
+    "'denied', 'waiting', 'accepted', 'submitting', 'unknown', 'open', 'partially_filled', 'filled', 'cancelled', "
     "'rejected', 'expired', 'lost'"
 )
 _CHECKS = {

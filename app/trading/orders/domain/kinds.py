@@ -24,6 +24,12 @@ BPS = 10_000
 PLAIN_VALIDITIES = frozenset({Validity.DAY, Validity.GTC, Validity.TTL})
 """Of whatever rests at the venue."""
 
+STOP_VALIDITIES = PLAIN_VALIDITIES | {Validity.GTT}
+
+_BANDS = ((100, 200), (500, 100))
+_WIDEST_PRICE_BPS = 50
+"""Below a price of 100: 2 per cent; below 500: 1 per cent; from there on half a per cent."""
+
 _REFUSED = {
     "limit_price": "invalid_limit_price",
     "trigger_price": "invalid_trigger_price",
@@ -63,6 +69,8 @@ class OrderKind:
     needs: ClassVar[frozenset[str]] = frozenset()
     takes: ClassVar[frozenset[str]] = frozenset()
     validities: ClassVar[frozenset[Validity]] = PLAIN_VALIDITIES
+    sent_at_once: ClassVar[bool] = True
+    """False: it always waits with us first."""
 
     def check(self, command: PlaceOrder, context: Context) -> None:
         """What is wrong whatever the time, beyond the fields: raises, and nothing is written."""
@@ -96,6 +104,35 @@ class OrderKind:
         raise NotImplementedError
 
 
+class AtMarket(OrderKind):
+    """What trades at the market once its time has come; `reference` is the price that it is expected near."""
+
+    takes: ClassVar[frozenset[str]] = frozenset({"market_protection"})
+
+    def price(self, command: PlaceOrder, context: Context) -> int | None:
+        return self.reference(command, context)
+
+    def reference(self, command: PlaceOrder, context: Context) -> int | None:
+        return context.last_price
+
+    def worst_price(self, command: PlaceOrder, context: Context, price: int) -> int:
+        bound = self.protected_price(command, context)
+        return expected(price, command, context) if bound is None else bound
+
+    def protection_bps(self, command: PlaceOrder, context: Context) -> int | None:
+        """What was asked for, else what the account's broker wants: the paper venue nothing, an exchange's brokers the
+        band that Zerodha applies to equities by itself (Kite Connect, `market_protection` -1)."""
+        reference = self.reference(command, context)
+        if command.market_protection_bps is not None or context.account["broker"] == "paper" or reference is None:
+            return command.market_protection_bps
+        unit = 10 ** context.instrument["price_exp"]
+        return next((bps for below, bps in _BANDS if reference < below * unit), _WIDEST_PRICE_BPS)
+
+    def protected_price(self, command: PlaceOrder, context: Context) -> int | None:
+        reference, bps = self.reference(command, context), self.protection_bps(command, context)
+        return None if reference is None or bps is None else protected(reference, bps, command, context)
+
+
 Kinds = Mapping[str, OrderKind]
 
 
@@ -126,11 +163,15 @@ def check_fields(command: PlaceOrder, kind: OrderKind, rules: TradingRules, *, p
             f"A {command.validity} order {wants} validity_minutes.",
             param="validity_minutes",
         )
-    if command.after_market and command.validity not in (Validity.DAY, Validity.GTC):
+    if command.after_market and (command.validity not in (Validity.DAY, Validity.GTC) or not kind.sent_at_once):
         raise invalid(
             "invalid_after_market",
-            f"An order with validity {command.validity} cannot be placed for the next session.",
+            f"A {kind.name} order with validity {command.validity} cannot be placed for the next session.",
             param="after_market",
+        )
+    if command.market_protection_bps is not None and command.market_protection_bps > BPS:
+        raise invalid(
+            "invalid_market_protection", "market_protection is at most 100 per cent.", param="market_protection"
         )
     for name in ("limit_price", "trigger_price"):
         price = getattr(command, name)
@@ -151,6 +192,20 @@ def check_stop_side(command: PlaceOrder, context: Context) -> None:
         f"{format_trimmed(last, context.instrument['price_exp'])}.",
         param="trigger_price",
     )
+
+
+def waits_for_trigger(command: PlaceOrder) -> Waits | None:
+    """A stop that waits with us over sessions, instead of resting at a venue for one."""
+    if command.validity is not Validity.GTT or command.trigger_price is None:
+        return None
+    return Waits(command.trigger_price)
+
+
+def trailed(price: int, side: Side, *, trail_by: int | None, trail_bps: int | None, tick: int) -> int:
+    """The trigger at its distance from `price`, on the tick away from the market; at least one tick."""
+    away = trail_by if trail_by is not None else divide(price * (trail_bps or 0), BPS, Rounding.HALF_UP)
+    rounding = Rounding.CEILING if side is Side.BUY else Rounding.FLOOR
+    return max(divide(price + side.sign * away, tick, rounding), 1) * tick
 
 
 def expected(price: int, command: PlaceOrder, context: Context) -> int:

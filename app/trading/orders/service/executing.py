@@ -27,7 +27,7 @@ from app.trading.brokers.ports import (
 from app.trading.orders.service.adopting import adopt
 from app.trading.orders.service.grouping import cancel_family
 from app.trading.orders.service.leaving import exit_position
-from app.trading.orders.service.outcomes import BUSY, ask, broker_order, move, read_state, record
+from app.trading.orders.service.outcomes import BUSY, ask, broker_order, move, read_state, record, refusal
 from app.trading.orders.service.reducing import reduce_exit
 from app.trading.orders.service.resolving import LOGIN_SECONDS, pause, resolve
 
@@ -126,6 +126,8 @@ async def _send(desk: Desk, name: str, order: BrokerOrder, began: datetime) -> O
         return Rejected(f"the broker {name} is not connected here")
     if desk.clock() - began > desk.send_within:
         return Unknown("its turn was over before it was sent")
+    if refused := refusal(broker.capabilities, order):
+        return refused
     return await ask(broker.submit(order), order.order_id)
 
 

@@ -27,3 +27,16 @@ BEGIN
     PERFORM work_append('execution', 'order.submit', v_account, jsonb_build_object('order_id', p_order), 1);
     RETURN true;
 END $$;
+
+-- The trigger of an order that trails the market is at p_trigger, after the entry p_seen_to.
+CREATE OR REPLACE FUNCTION orders_trail(p_tenant uuid, p_order uuid, p_trigger bigint, p_seen_to text) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('app.tenant_id', p_tenant::text, true);
+    UPDATE orders SET trigger_price = p_trigger, updated_at = clock_timestamp()
+    WHERE tenant_id = p_tenant AND id = p_order AND status = 'accepted';
+    IF FOUND THEN
+        UPDATE waiting_orders SET trigger_price = p_trigger, seen_to = p_seen_to
+        WHERE tenant_id = p_tenant AND id = p_order;
+    END IF;
+END $$;
