@@ -4,7 +4,7 @@ Whoever acts for a tenant below his own says so with the header `Mandi-Act-As`, 
 """
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from uuid import UUID
 
@@ -74,6 +74,15 @@ async def authenticated(request: Request) -> Principal:
     caller = principal.calling(source_ip=client[0] if client else None, request_id=request_id_of(request))
     state[_STATE] = caller
     return caller
+
+
+async def charge_more(request: Request, cost: Costs, times: int) -> None:
+    """Charge a call that stands for several for those beyond the first, before any of them is done. Raises what
+    `Limiter` says."""
+    if times:
+        gateway = gateway_of(request)
+        more = replace(cost, weight=cost.weight * times)
+        await gateway.limiter.charge(request, await authenticated(request), more, now=gateway.clock())
 
 
 async def identified(gateway: Gateway, credential: str, act_as: str | None, *, origin: str | None) -> Principal:

@@ -26,7 +26,10 @@ class BrokerAccount:
 class BrokerOrder:
     """An order as a broker sees it. `tag` is our id there; prices and quantities at the instrument's exponents.
 
-    `venue_order_id` is the broker's name for it, once it told us one.
+    `venue_order_id` is the broker's name for it, once it told us one. A stop trades once `trigger_price` is touched.
+    No fill is worse than `protected_price`, `market_protection_bps` from the market or from the trigger. A TTL order
+    lives `validity_minutes`, to `expires_at` by the market's clock. A broker with `Capabilities.native_iceberg` shows
+    the market no more than `disclosed_quantity`; any other shows it all.
     """
 
     tenant_id: UUID
@@ -48,6 +51,12 @@ class BrokerOrder:
     tick: int
     slippage_bps: int
     venue_order_id: str | None = None
+    trigger_price: int | None = None
+    market_protection_bps: int | None = None
+    protected_price: int | None = None
+    disclosed_quantity: int | None = None
+    validity_minutes: int | None = None
+    expires_at: datetime | None = None
 
     @property
     def account(self) -> BrokerAccount:
@@ -56,10 +65,18 @@ class BrokerOrder:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What of a resting order shall be otherwise; None stays. `quantity` is the whole order's, fills included."""
+    """What of a resting order shall be otherwise; None stays. `quantity` is the whole order's, fills included.
+
+    `protected_price` follows a stop's trigger price; `expires_at` comes with the validity TTL, as `validity_minutes`.
+    """
 
     quantity: int | None = None
     limit_price: int | None = None
+    trigger_price: int | None = None
+    validity: Validity | None = None
+    protected_price: int | None = None
+    validity_minutes: int | None = None
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +148,7 @@ class Report:
     """An order as the broker holds it now. `filled` may run ahead of `fills`: then the rest of them is still to come.
 
     `tag` is None on an order that was not sent by us. `reason` is the broker's text on what ended it.
+    Prices and validity are what it has now, where it says so of an order that still works.
     """
 
     tag: str | None
@@ -143,6 +161,9 @@ class Report:
     fills: tuple[VenueFill, ...]
     at: datetime | None = None
     reason: str | None = None
+    limit_price: str | None = None
+    trigger_price: str | None = None
+    validity: Validity | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +203,9 @@ class Capabilities:
 @runtime_checkable
 class TakesMany(Protocol):
     """A `Broker` to which many orders are no more trouble than one: it answers all at once, and none late."""
+
+    @property
+    def capabilities(self) -> Capabilities: ...
 
     async def submit_all(self, orders: Sequence[BrokerOrder]) -> Sequence[Outcome]:
         """Send orders of one tenant: their answers in the same order. Raises when nothing can be said of any."""

@@ -4,19 +4,23 @@ from datetime import datetime
 from typing import Annotated
 from uuid import uuid4
 
-from fastapi import Depends, Query, Response
+from fastapi import Depends, Query, Request, Response
 
 from app.infra.database import Tx
+from app.infra.idempotency.keys import Claim
 from app.infra.telemetry import count_order
+from app.kernel.errors import DomainError
 from app.kernel.ids import decode_id
 from app.kernel.orders import OrderStatus
 from app.market.instruments.service import scale_of, scales_of
 from app.trading.orders import service
+from app.trading.orders.domain import PlaceOrder
 from app.trading.orders.schemas import (
+    BulkCancel,
+    BulkOrders,
     CancelAll,
     CreateOrder,
     ExitAll,
-    FillOut,
     LeavingOut,
     OrderOut,
     OrderPreviewOut,
@@ -24,7 +28,9 @@ from app.trading.orders.schemas import (
     WhatIfOut,
 )
 from app.trading.orders.tables import Order
-from app.web.auth import requires
+from app.trading.orders.types._fills import FillOut
+from app.web.auth import charge_more, requires
+from app.web.bulk import Bulk, BulkResult, refused
 from app.web.context import now
 from app.web.idempotency import REPLAYED, RequestClaim, idempotent
 from app.web.limits import costs
@@ -34,14 +40,16 @@ from app.web.transaction import DryRun, OpenTx
 
 router = ApiRouter(tags=["Orders"])
 _CANCEL = [Depends(requires("orders:write", exits=True))]
-_PLACE = [*_CANCEL, Depends(costs("orders"))]  # whether an order enters is decided with the order itself
+_ORDER = costs("orders")
+_PLACE = [*_CANCEL, Depends(_ORDER)]  # whether an order enters is decided with the order itself
 _Now = Annotated[datetime, Depends(now)]
 _Filter = Annotated[str | None, Query(max_length=64)]
 
 
 async def _shown(tx: Tx, order: Order) -> OrderOut:
     scale = (await scales_of(tx, [order.instrument_id]))[order.instrument_id]
-    return OrderOut.of(order, scale, await service.order_findings(tx, order.id))
+    children = [] if order.leg is None else await service.children_of(tx, order.id)
+    return OrderOut.of(order, scale, await service.order_findings(tx, order.id), children)
 
 
 @router.post(
@@ -63,19 +71,62 @@ async def place(
     """Decide on an order and store it: `accepted`, or `denied` with what each rule said. 200 with `Idempotent-Replayed`
     and the order as it is now when the same `Idempotency-Key` or `client_order_id` had placed the same order before.
     A dry run answers 200 with the decision and the cost."""
-    scale = await scale_of(tx, decode_id("ins", body.instrument_id, param="instrument_id"))
-    client_order_id = body.client_order_id or (f"idk_{claim.id.hex}" if claim else uuid4().hex)
-    command = body.command(scale, client_order_id)
+    command = await _command(tx, body, f"idk_{claim.id.hex}" if claim else uuid4().hex)
     if dry_run:
         preview = OrderPreviewOut.of(await service.preview_order(tx, command))
         return Response(preview.model_dump_json(), media_type="application/json")
-    placed = await service.place_order(tx, command, now=at, claim=claim)
-    if placed.order is None or placed.scale is None:
+    shown, replayed = await _place(tx, command, at, claim)
+    if replayed:
         response.status_code = 200
         response.headers[REPLAYED] = "true"
-        return await _shown(tx, await service.get_order(tx, placed.id))
+    return shown
+
+
+async def _command(tx: Tx, body: CreateOrder, client_order_id: str) -> PlaceOrder:
+    scale = await scale_of(tx, decode_id("ins", body.instrument_id, param="instrument_id"))
+    return body.command(scale, body.client_order_id or client_order_id)
+
+
+async def _place(tx: Tx, command: PlaceOrder, at: datetime, claim: Claim | None) -> tuple[OrderOut, bool]:
+    """The order, and whether it had been placed before."""
+    placed = await service.place_order(tx, command, now=at, claim=claim)
+    if placed.order is None or placed.scale is None:
+        return await _shown(tx, await service.get_order(tx, placed.id)), True
     count_order(placed.status)
-    return OrderOut.of(placed.order, placed.scale, [finding.as_dict() for finding in placed.findings])
+    children = [] if placed.order.leg is None else await service.children_of(tx, placed.id)
+    findings = [finding.as_dict() for finding in placed.findings]
+    return OrderOut.of(placed.order, placed.scale, findings, children), False
+
+
+@router.post("/v1/orders/bulk", summary="Place several orders", dependencies=[*_PLACE, idempotent])
+async def place_bulk(body: BulkOrders, tx: OpenTx, at: _Now, request: Request, claim: RequestClaim) -> Bulk[OrderOut]:
+    """Place up to 20 orders, one after the other; each is decided by itself, so that one that is refused or denied
+    stops no other. They are charged as so many calls. Send an `Idempotency-Key`: the same request then repeats the
+    answer, and even after a failure in the middle no order is placed twice."""
+    await charge_more(request, _ORDER, len(body.orders) - 1)
+    results = []
+    for index, one in enumerate(body.orders):
+        name = f"idk_{claim.id.hex}_{index}" if claim else uuid4().hex
+        try:
+            shown, replayed = await _place(tx, await _command(tx, one, name), at, None)
+        except DomainError as error:
+            results.append(refused(request, index, error))
+        else:
+            results.append(BulkResult[OrderOut](index=index, status=200 if replayed else 201, result=shown, error=None))
+    return Bulk[OrderOut](data=results)
+
+
+@router.post("/v1/orders/bulk_cancel", summary="Cancel several orders", dependencies=[*_CANCEL, idempotent])
+async def cancel_bulk(body: BulkCancel, tx: OpenTx, at: _Now, request: Request) -> Bulk[OrderOut]:
+    """Ask for up to 20 orders to be taken back. One that has ended or does not exist stops no other."""
+    results = []
+    for index, order_id in enumerate(body.order_ids):
+        try:
+            order = await service.request_cancel(tx, decode_id("ord", order_id, param="order_ids"), now=at)
+            results.append(BulkResult[OrderOut](index=index, status=202, result=await _shown(tx, order), error=None))
+        except DomainError as error:
+            results.append(refused(request, index, error))
+    return Bulk[OrderOut](data=results)
 
 
 @router.get("/v1/orders", summary="List orders", dependencies=[Depends(requires("orders:read"))])
@@ -84,6 +135,7 @@ async def list_orders(
     page: Paged,
     account_id: _Filter = None,
     deployment_id: _Filter = None,
+    parent_id: _Filter = None,
     status: OrderStatus | None = None,
 ) -> Page[OrderOut]:
     """Orders of your key's mode, newest first."""
@@ -92,6 +144,7 @@ async def list_orders(
         page.cursor("ord"),
         account_id=None if account_id is None else decode_id("acc", account_id, param="account_id"),
         deployment_id=None if deployment_id is None else decode_id("dep", deployment_id, param="deployment_id"),
+        parent_id=None if parent_id is None else decode_id("ord", parent_id, param="parent_id"),
         status=status,
     )
     scales = await scales_of(tx, [order.instrument_id for order in found.rows])

@@ -6,17 +6,19 @@ from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, WithJsonSchema
 from pydantic.config import JsonDict
 
 from app.kernel.ids import decode_id, encode_id
 from app.kernel.instrument import InstrumentScale
-from app.kernel.money import currency_exponent, format_scaled, format_trimmed, parse_scaled
-from app.kernel.orders import OrderStatus, OrderType, Product, Side, Validity
+from app.kernel.money import currency_exponent, format_scaled, format_trimmed
+from app.kernel.orders import OrderStatus, Side
 from app.trading.orders.domain import PlaceOrder
-from app.trading.orders.service import MAX_ORDERS, Preview, Supposed, Which
-from app.trading.orders.tables import FillRow, Order
-from app.web.models import ApiModel, PositiveDecimal
+from app.trading.orders.service import MAX_ORDERS, Preview, Supposed, Which, kinds, own_parameters
+from app.trading.orders.tables import Order
+from app.trading.orders.types._groups import GroupTerms, GroupTermsOut
+from app.web.bulk import MAX_BULK
+from app.web.models import ApiModel
 
 _ORDER: JsonDict = {
     "account_id": "acc_01kpx4t8yhe6rb2y6x3v1m9d0c",
@@ -28,21 +30,29 @@ _ORDER: JsonDict = {
     "client_order_id": "my-order-1",
 }
 _Id = Annotated[str, Field(max_length=64)]
+_KINDS = kinds()
+_Kind = Annotated[
+    str,
+    Field(description=" ".join(f"`{name}`: {kind.title}" for name, kind in _KINDS.items())),
+    WithJsonSchema({"type": "string", "enum": list(_KINDS)}),
+]
+_OWN = {name: kind.Parameters.model_json_schema() for name, kind in _KINDS.items() if kind.Parameters}
+_Parameters = Annotated[
+    dict[str, Any] | None,
+    Field(description="What one order type alone takes."),
+    WithJsonSchema({"anyOf": [*_OWN.values(), {"type": "null"}]}),
+]
 
 
-class CreateOrder(ApiModel):
+class CreateOrder(GroupTerms):
     """What `POST /v1/orders` takes."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_ORDER]})
 
     account_id: _Id
     instrument_id: _Id
-    side: Side
-    order_type: OrderType
-    quantity: PositiveDecimal = Field(description="Units; a multiple of the instrument's lot.")
-    limit_price: PositiveDecimal | None = Field(default=None, description="For limit orders: a multiple of the tick.")
-    product: Product = Product.DELIVERY
-    validity: Validity = Field(default=Validity.DAY, description="`day` ends with the session, `gtc` when cancelled.")
+    order_type: _Kind
+    parameters: _Parameters = None
     client_order_id: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:-]+$")] | None = Field(
         default=None,
         description="Yours, unique per account for ever: the same id never trades twice. By default it is made of "
@@ -54,20 +64,31 @@ class CreateOrder(ApiModel):
     )
 
     def command(self, scale: InstrumentScale, client_order_id: str) -> PlaceOrder:
-        """Raises `invalid_id`, `too_precise`, `out_of_range`."""
-        limit = self.limit_price
+        """Raises `invalid_id`, `too_precise`, `out_of_range`, `invalid_parameters`."""
         return PlaceOrder(
             account_id=decode_id("acc", self.account_id, param="account_id"),
             instrument_id=scale.instrument_id,
-            side=self.side,
-            order_type=self.order_type,
-            quantity=parse_scaled(self.quantity, scale.qty_exp, param="quantity"),
-            limit_price=None if limit is None else parse_scaled(limit, scale.price_exp, param="limit_price"),
-            product=self.product,
-            validity=self.validity,
             client_order_id=client_order_id,
             algo_id=self.algo_id,
+            parameters=own_parameters(self.order_type, self.parameters),
+            **self.scaled(scale),
         )
+
+
+class BulkOrders(ApiModel):
+    """What `POST /v1/orders/bulk` takes: orders as `POST /v1/orders` takes them, of any accounts of the key's mode."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"orders": [_ORDER]}]})
+
+    orders: list[CreateOrder] = Field(min_length=1, max_length=MAX_BULK, description="Placed in this order.")
+
+
+class BulkCancel(ApiModel):
+    """What `POST /v1/orders/bulk_cancel` takes."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"order_ids": ["ord_01kpx4t8yhe6rb2y6x3v1m9d0c"]}]})
+
+    order_ids: list[_Id] = Field(min_length=1, max_length=MAX_BULK, description="The orders to take back.")
 
 
 _EXIT: JsonDict = {"account_id": "acc_01kpx4t8yhe6rb2y6x3v1m9d0c"}
@@ -229,7 +250,7 @@ class WhatIfOut(ApiModel):
         return cls(data=[SupposedOrderOut.of_supposed(one) for one in supposed])
 
 
-class OrderOut(ApiModel):
+class OrderOut(GroupTermsOut):
     """One order. Its life is told by events of type `order.<status>`."""
 
     model_config = ConfigDict(
@@ -240,8 +261,16 @@ class OrderOut(ApiModel):
                     "id": "ord_01kpx4t8yhe6rb2y6x3v1m9d0c",
                     "deployment_id": None,
                     "symbol": "AAPL",
+                    "trigger_price": None,
+                    "market_protection": None,
+                    "protected_price": None,
+                    "disclosed_quantity": None,
                     "product": "delivery",
                     "validity": "day",
+                    "validity_minutes": None,
+                    "expires_at": None,
+                    "after_market": False,
+                    "parameters": None,
                     "mode": "test",
                     "status": "accepted",
                     "status_reason": None,
@@ -250,6 +279,10 @@ class OrderOut(ApiModel):
                     "held": "2104.60",
                     "intent_reason": None,
                     "algo_id": None,
+                    "order_class": "single",
+                    "leg": None,
+                    "parent_id": None,
+                    "children": [],
                     "market_at": "2003-06-02T20:00:00Z",
                     "created_at": "2026-01-30T12:00:00Z",
                     "updated_at": "2026-01-30T12:00:00Z",
@@ -265,12 +298,7 @@ class OrderOut(ApiModel):
     instrument_id: str
     symbol: str
     client_order_id: str
-    side: Side
-    order_type: OrderType
-    product: Product
-    validity: Validity
-    quantity: str
-    limit_price: str | None
+    order_type: _Kind
     mode: str
     status: OrderStatus
     status_reason: str | None = Field(description="Why it was denied, rejected, cancelled or expired.")
@@ -279,6 +307,7 @@ class OrderOut(ApiModel):
     held: str = Field(description="What the order reserved of the account's cash when it was accepted.")
     intent_reason: str | None = Field(description="Why a strategy placed it.")
     algo_id: str | None = Field(description="The exchange's id of the algorithm that placed it.")
+    children: list["OrderOut"] | None = Field(description="Its slices or exits; null in lists.")
     market_at: datetime | None = Field(description="The market clock at the decision.")
     created_at: datetime
     updated_at: datetime
@@ -286,22 +315,20 @@ class OrderOut(ApiModel):
 
     @classmethod
     def of(
-        cls, order: Order | SimpleNamespace, scale: InstrumentScale, findings: list[dict[str, Any]] | None = None
+        cls,
+        order: Order | SimpleNamespace,
+        scale: InstrumentScale,
+        findings: list[dict[str, Any]] | None = None,
+        children: Sequence[Order] | None = None,
     ) -> "OrderOut":
-        limit = order.limit_price
         return cls(
+            **GroupTermsOut.shown(order, scale),
             id=encode_id("ord", order.id),
             account_id=encode_id("acc", order.account_id),
             deployment_id=encode_id("dep", order.deployment_id) if order.deployment_id else None,
             instrument_id=encode_id("ins", order.instrument_id),
             symbol=scale.symbol,
             client_order_id=order.client_order_id,
-            side=Side(order.side),
-            order_type=OrderType(order.order_type),
-            product=Product(order.product),
-            validity=Validity(order.validity),
-            quantity=format_scaled(order.quantity, scale.qty_exp),
-            limit_price=None if limit is None else format_trimmed(limit, scale.price_exp),
             mode=order.mode,
             status=OrderStatus(order.status),
             status_reason=order.status_reason,
@@ -310,6 +337,7 @@ class OrderOut(ApiModel):
             held=format_scaled(order.hold_minor, currency_exponent(scale.currency)),
             intent_reason=order.intent_reason,
             algo_id=order.algo_id,
+            children=None if children is None else [cls.of(child, scale) for child in children],
             market_at=order.market_at,
             created_at=order.created_at,
             updated_at=order.updated_at,
@@ -323,71 +351,3 @@ def _average(order: Order | SimpleNamespace, scale: InstrumentScale) -> str | No
     shift = scale.price_exp + scale.qty_exp - currency_exponent(scale.currency)
     price = (2 * order.filled_notional * 10**shift + order.filled_quantity) // (2 * order.filled_quantity)
     return format_trimmed(price, scale.price_exp)
-
-
-class FillOut(ApiModel):
-    """One execution with its charges, head by head."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": "fil_01kpx4t8yhe6rb2y6x3v1m9d0c",
-                    "order_id": "ord_01kpx4t8yhe6rb2y6x3v1m9d0c",
-                    "account_id": "acc_01kpx4t8yhe6rb2y6x3v1m9d0c",
-                    "deployment_id": None,
-                    "instrument_id": "ins_01kpx4t8yhe6rb2y6x3v1m9d0c",
-                    "symbol": "AAPL",
-                    "side": "buy",
-                    "quantity": "10",
-                    "price": "210.35",
-                    "notional": "2103.50",
-                    "charges": "1.00",
-                    "charge_heads": {"commission": "1.00"},
-                    "realised": "0.00",
-                    "currency": "USD",
-                    "occurred_at": "2003-06-03T13:30:00Z",
-                    "recorded_at": "2026-01-30T12:00:00Z",
-                }
-            ]
-        }
-    )
-
-    id: str
-    order_id: str
-    account_id: str
-    deployment_id: str | None
-    instrument_id: str
-    symbol: str
-    side: Side
-    quantity: str
-    price: str
-    notional: str
-    charges: str
-    charge_heads: dict[str, str]
-    realised: str = Field(description="Profit of what it closed, before charges.")
-    currency: str
-    occurred_at: datetime = Field(description="Market time.")
-    recorded_at: datetime
-
-    @classmethod
-    def of(cls, fill: FillRow, scale: InstrumentScale) -> "FillOut":
-        money = currency_exponent(scale.currency)
-        return cls(
-            id=encode_id("fil", fill.id),
-            order_id=encode_id("ord", fill.order_id),
-            account_id=encode_id("acc", fill.account_id),
-            deployment_id=encode_id("dep", fill.deployment_id) if fill.deployment_id else None,
-            instrument_id=encode_id("ins", fill.instrument_id),
-            symbol=scale.symbol,
-            side=Side(fill.side),
-            quantity=format_scaled(fill.quantity, scale.qty_exp),
-            price=format_trimmed(fill.price, scale.price_exp),
-            notional=format_scaled(fill.notional_minor, money),
-            charges=format_scaled(fill.charges_minor, money),
-            charge_heads={head: format_scaled(minor, money) for head, minor in fill.heads.items()},
-            realised=format_scaled(fill.realised_minor, money),
-            currency=scale.currency,
-            occurred_at=fill.occurred_at,
-            recorded_at=fill.recorded_at,
-        )

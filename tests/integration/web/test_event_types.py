@@ -56,6 +56,7 @@ from tests.integration.trading.conftest import AT, PRICE, Venue
 from tests.integration.trading.conftest import venue as venue
 from tests.integration.trading.scripted import Scripted, item, report
 from tests.integration.trading.test_corporate_actions import action, happens
+from tests.integration.trading.test_live_exits import raced
 
 pytestmark = pytest.mark.asyncio
 TYPES = {one.name: one for one in declared()}
@@ -70,9 +71,7 @@ class Flows:
     http: httpx.AsyncClient
     tenants: list[UUID] = field(default_factory=list)
 
-    async def call(
-        self, who: dict[str, str], method: str, path: str, body: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    async def call(self, who: dict[str, str], method: str, path: str, body: object = None) -> dict[str, Any]:
         """A request that succeeds."""
         answer = await self.http.request(method, f"/v1{path}", headers=who, json=body)
         assert answer.is_success, f"{method} {path}: {answer.text}"
@@ -274,10 +273,11 @@ async def _at_the_broker(venue: Venue) -> None:
     script = Scripted([Unknown("no answer"), NotFound()])
     await submit(venue.desk(script), item(venue, hidden.id))
     await resolve_unknown(replace(venue.desk(script), deadline=timedelta(0)), item(venue, hidden.id))
-    strange = replace(report(hidden.id, VenueStatus.OPEN), tag=None, venue_order_id="S1")
-    script = Scripted([[strange, report(hidden.id, VenueStatus.OPEN)]])
+    there = report(hidden.id, VenueStatus.OPEN)
+    script = Scripted([[replace(there, tag=None, venue_order_id="S1"), there]])
     account = BrokerAccount(venue.tenant_id, venue.account_id)
     assert await read_book(venue.desk(script), Book(account, script), differences=True) is None
+    await raced(venue)
 
 
 async def _halts(flows: Flows, owner: Person) -> None:

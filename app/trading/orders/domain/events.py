@@ -17,12 +17,16 @@ class DenialReason(EventPayload):
     message: str = Field(description="What is wrong, and what to do.")
 
 
-class OrderDecided(EventPayload):
+class OfGroup(EventPayload):
+    parent_id: str | None = Field(default=None, description="The order whose slice or exit it is.")
+
+
+class OrderDecided(OfGroup):
     client_order_id: str = Field(description="The id that its caller gave the order.")
     reasons: list[DenialReason] = Field(description="The rules that denied it; none for an accepted order.")
 
 
-class Heard(EventPayload):
+class Heard(OfGroup):
     """When something happened at the broker, and when we heard of it."""
 
     venue_at: Moment | None = Field(default=None, description="When it happened, by the broker's clock, if it said.")
@@ -56,8 +60,10 @@ class ForeignOrder(EventPayload):
     venue_at: Moment | None = Field(default=None, description="The broker's time of it, if it said.")
 
 
-class OrderFilled(EventPayload):
+class OrderFilled(OfGroup):
     """One fill. The order itself says how much of it is filled by now."""
+
+    slice_id: str | None = Field(default=None, description="Of an order that is sent in slices: the slice that traded.")
 
     quantity: DecimalText = Field(description="How much this fill traded.")
     price: DecimalText = Field(description="At what price.")
@@ -66,8 +72,16 @@ class OrderFilled(EventPayload):
     market_at: Moment = Field(description="When the market traded it, by its own clock.")
 
 
+class GroupOverfilled(EventPayload):
+    """What the broker traded is a fact: the position is what it is. See to it."""
+
+    exit_id: str = Field(description="The exit whose fill went beyond what was left.")
+    quantity: DecimalText = Field(description="How much both have traded beyond it by now.")
+
+
 EVENTS = (
     EventType("order.accepted", "ord", "An order was placed and accepted; it will be sent.", OrderDecided),
+    EventType("order.waiting", "ord", "An exit was stored; it is accepted when its entry is filled.", OrderDecided),
     EventType("order.denied", "ord", "An order was denied by the state or a rule; it ends here.", OrderDecided),
     EventType("order.deferred", "ord", "The broker takes no more orders just now; it will be sent again.", OrderEnded),
     EventType("order.open", "ord", "The broker has the order.", Heard),
@@ -78,6 +92,12 @@ EVENTS = (
     EventType("order.expired", "ord", "The order's time ended at the venue.", OrderEnded),
     EventType("order.unknown", "ord", "The broker did not answer; it is being asked about the order.", OrderEnded),
     EventType("order.lost", "ord", "The broker does not show the order; it is not sent again.", OrderEnded),
+    EventType(
+        "order.group_overfilled",
+        "ord",
+        "Both exits traded before the broker took one back: more was sold than the entry bought.",
+        GroupOverfilled,
+    ),
     EventType("order.reconciled", "ord", "The broker's word differed from ours and was taken.", OrderReconciled),
     EventType("account.foreign_order_seen", "acc", "The broker has an order that is not ours.", ForeignOrder),
 )

@@ -7,9 +7,10 @@ Beside it `halting` (the kill switch), `leaving` (all orders, all positions) and
 from app.trading.orders.domain import PlaceOrder
 from app.trading.orders.service.executing import Desk, handlers, open_desk
 from app.trading.orders.service.halting import TenantOrders, halt_everything, resume_everything
+from app.trading.orders.service.kinds import kinds, own_parameters
 from app.trading.orders.service.leaving import Which, cancel_all, exit_all
 from app.trading.orders.service.placing import PlacedOrder, Preview, place_order, preview_order, request_cancel
-from app.trading.orders.service.reading import get_order, list_fills, list_orders, order_findings
+from app.trading.orders.service.reading import children_of, get_order, list_fills, list_orders, order_findings
 from app.trading.orders.service.supposing import MAX_ORDERS, Supposed, suppose_orders
 
 __all__ = [
@@ -22,14 +23,17 @@ __all__ = [
     "TenantOrders",
     "Which",
     "cancel_all",
+    "children_of",
     "exit_all",
     "get_order",
     "halt_everything",
     "handlers",
+    "kinds",
     "list_fills",
     "list_orders",
     "open_desk",
     "order_findings",
+    "own_parameters",
     "place_order",
     "preview_order",
     "request_cancel",

@@ -30,8 +30,10 @@ from app.trading.brokers.ports import (
     Unknown,
 )
 from app.trading.orders.service.adopting import adopt
+from app.trading.orders.service.grouping import cancel_family
 from app.trading.orders.service.leaving import exit_position
-from app.trading.orders.service.outcomes import BUSY, ask, broker_order, move, read_state, record
+from app.trading.orders.service.outcomes import BUSY, ask, broker_order, move, read_state, record, refusal
+from app.trading.orders.service.reducing import reduce_exit
 from app.trading.orders.service.resolving import LOGIN_SECONDS, pause, resolve
 
 REMEMBERED = timedelta(days=1)
@@ -89,12 +91,17 @@ def handlers(desk: Desk) -> dict[str, Handler]:
     async def leave_position(item: Item) -> None:
         await exit_position(desk.database, item, now=desk.clock())
 
+    async def reduce_order(item: Item) -> None:
+        await reduce(desk, item)
+
     async def resolve_order(item: Item) -> None:
         await resolve_unknown(desk, item)
 
     return {
         "order.submit": Handler(submit_order, together=submit_orders),
+        "order.protect": Handler(submit_order, never_dies=True),
         "order.cancel": Handler(cancel_order, never_dies=True),
+        "order.reduce": Handler(reduce_order, never_dies=True),
         "position.exit": Handler(leave_position, never_dies=True),
         "order.resolve": Handler(resolve_order, never_dies=True),
     }
@@ -140,17 +147,22 @@ async def _send_all(desk: Desk, name: str, broker: TakesMany, items: Sequence[It
     tenant_id, began = items[0].tenant_id, desk.clock()
     asked = {UUID(item.payload["order_id"]): item for item in items}
     rows = await desk.pool.fetch(_BEGIN_ALL, tenant_id, list(asked), [item.fence for item in items], name)
-    orders = [broker_order(tenant_id, json.loads(row[0])) for row in rows]
-    if not orders or desk.clock() - began > desk.send_within:
+    begun = [broker_order(tenant_id, json.loads(row[0])) for row in rows]
+    refused = {order.order_id: said for order in begun if (said := refusal(broker.capabilities, order))}
+    orders = [order for order in begun if order.order_id not in refused]
+    if desk.clock() - began > desk.send_within:
         return set()
-    answers = await ask(broker.submit_all(orders), tenant_id)
+    for order in begun:
+        if said := refused.get(order.order_id):
+            await record(desk.pool, order, said, received_at=desk.clock())
+    answers = await ask(broker.submit_all(orders), tenant_id) if orders else []
     if isinstance(answers, Unknown):
-        return set()
+        return {asked[order_id].id for order_id in refused}
     taken = {order.order_id: said for order, said in zip(orders, answers, strict=True) if isinstance(said, Accepted)}
     event = json.dumps({"received_at": format_time(desk.clock())})
     names = [said.venue_order_id for said in taken.values()]
     await desk.pool.execute(_OPENED_ALL, tenant_id, list(taken), names, event)
-    return {asked[order_id].id for order_id in taken}
+    return {asked[order_id].id for order_id in (*taken, *refused)}
 
 
 async def _send(desk: Desk, name: str, order: BrokerOrder, began: datetime) -> Outcome:
@@ -159,18 +171,20 @@ async def _send(desk: Desk, name: str, order: BrokerOrder, began: datetime) -> O
         return Rejected(f"the broker {name} is not connected here")
     if desk.clock() - began > desk.send_within:
         return Unknown("its turn was over before it was sent")
+    if refused := refusal(broker.capabilities, order):
+        return refused
     return await ask(broker.submit(order), order.order_id)
 
 
 async def cancel(desk: Desk, item: Item) -> None:
     """Take an order back, wherever it is, and see it end. One that is filled meanwhile stays filled. Raises `Retry`
     until it has ended: a cancel is never lost, and an order that appears later than its cancel is taken back then."""
-    order_id = UUID(item.payload["order_id"])
+    order_id, reason = UUID(item.payload["order_id"]), item.payload.get("reason", "requested")
     state = await read_state(desk.pool, item.tenant_id, order_id)
-    if state is None:
+    if state is None or await cancel_family(desk.pool, item.tenant_id, state["order"]):
         return
     order, now = broker_order(item.tenant_id, state), desk.clock()
-    if await move(desk.pool, order, OrderStatus.CANCELLED, frm=["accepted"], reason="requested", received_at=now):
+    if await move(desk.pool, order, OrderStatus.CANCELLED, frm=["waiting", "accepted"], reason=reason, received_at=now):
         return
     state = await read_state(desk.pool, item.tenant_id, order_id)  # its turn may have come meanwhile
     assert state is not None  # orders are never deleted
@@ -187,16 +201,16 @@ async def cancel(desk: Desk, item: Item) -> None:
         )
     elif status not in (OrderStatus.OPEN, OrderStatus.PARTIALLY_FILLED, OrderStatus.UNKNOWN):
         return
-    await _take_back(desk, desk.broker(state), order, item.attempts)
+    await _take_back(desk, desk.broker(state), order, item.attempts, reason)
 
 
-async def _take_back(desk: Desk, broker: Broker, order: BrokerOrder, attempts: int) -> None:
+async def _take_back(desk: Desk, broker: Broker, order: BrokerOrder, attempts: int, reason: str) -> None:
     """Ask the broker to cancel, then what the order has become. Only an order that has ended there is done."""
     outcome = await ask(broker.cancel(order), order.order_id)
     found = await ask(broker.find(order), order.order_id)
     match found:
         case Report():
-            done = await adopt(desk.pool, order, found, received_at=desk.clock(), reason="requested")
+            done = await adopt(desk.pool, order, found, received_at=desk.clock(), reason=reason)
             if done and found.status.ended:
                 return
             refused = f": {outcome.reason}" if isinstance(outcome, Rejected) else ""
@@ -208,6 +222,18 @@ async def _take_back(desk: Desk, broker: Broker, order: BrokerOrder, attempts: i
         case Throttled(seconds):
             raise Retry(max(seconds, pause(attempts)), "the broker answers no more questions just now")
     raise Retry(pause(attempts), f"the broker did not answer the cancel: {found.reason}")
+
+
+async def reduce(desk: Desk, item: Item) -> None:
+    """Bring an exit at a broker down to what its pair has left. Raises `Retry` until that is certain."""
+    state = await read_state(desk.pool, item.tenant_id, UUID(item.payload["order_id"]))
+    assert state is not None  # orders are never deleted
+    broker = desk.broker(state)
+
+    async def take_back(order: BrokerOrder, reason: str) -> None:
+        await _take_back(desk, broker, order, item.attempts, reason)
+
+    await reduce_exit(desk.pool, broker, item, clock=desk.clock, take_back=take_back)
 
 
 async def resolve_unknown(desk: Desk, item: Item) -> None:

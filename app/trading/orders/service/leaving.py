@@ -26,6 +26,7 @@ PATIENCE = 10
 
 _CANCEL_ALL = text("select order_id from orders_cancel_all(:mode, :account, :instrument, :side)")
 _EXIT_ALL = text("select book_id, instrument_id from orders_exit_all(:account, :instrument, :request)")
+_CANCEL_EXITS = text("select orders_cancel_exits(:account, :book, :instrument)")
 _CONTEXT = text("select * from orders_exit_context(:account, :book, :instrument)")
 
 
@@ -87,31 +88,38 @@ async def exit_all(tx: Tx, which: Which, *, now: datetime) -> tuple[list[UUID], 
 
 async def exit_position(database: Database, item: Item, *, now: datetime) -> None:
     """Close what one book holds of one instrument, as far as it is free. Raises until the order was accepted."""
+    asked = {name: UUID(item.payload[f"{name}_id"]) for name in ("account", "book", "instrument")}
+    placed = None
+    async with database.tx(item.tenant_id) as tx:
+        found = (await tx.execute(_CONTEXT, asked)).one()
+        waits = found.waiting and item.attempts <= PATIENCE
+        side = Side.SELL if found.quantity > 0 else Side.BUY
+        free = abs(found.quantity) - (found.selling if side is Side.SELL else found.buying)
+        if waits:
+            await tx.execute(_CANCEL_EXITS, asked)  # those of an entry that was filled before its cancel came
+            tx.wake("execution")
+        elif free > 0:
+            placed = await place_order(tx, _closing(item, side, free), now=now)
+    if waits:
+        raise Retry(WAIT_SECONDS, "orders of this position are still being taken back")
+    if placed is not None and placed.status is OrderStatus.DENIED:
+        raise RuntimeError(f"the exit was denied: {', '.join(reason.rule for reason in placed.reasons)}")
+
+
+def _closing(item: Item, side: Side, quantity: int) -> PlaceOrder:
     account_id, book_id, instrument_id = (
         UUID(item.payload[f"{name}_id"]) for name in ("account", "book", "instrument")
     )
-    async with database.tx(item.tenant_id) as tx:
-        asked = {"account": account_id, "book": book_id, "instrument": instrument_id}
-        found = (await tx.execute(_CONTEXT, asked)).one()
-        if found.waiting and item.attempts <= PATIENCE:
-            raise Retry(WAIT_SECONDS, "orders of this position are still being taken back")
-        side = Side.SELL if found.quantity > 0 else Side.BUY
-        free = abs(found.quantity) - (found.selling if side is Side.SELL else found.buying)
-        if free <= 0:
-            return
-        command = PlaceOrder(
-            account_id=account_id,
-            instrument_id=instrument_id,
-            side=side,
-            order_type=OrderType.MARKET,
-            quantity=free,
-            limit_price=None,
-            product=Product.DELIVERY,
-            validity=Validity.GTC,
-            client_order_id=f"exit_{item.payload['request']}_{instrument_id.hex[-12:]}_{item.attempts}",
-            deployment_id=None if book_id == account_id else book_id,
-            reason="exit_all",
-        )
-        placed = await place_order(tx, command, now=now)
-    if placed.status is OrderStatus.DENIED:
-        raise RuntimeError(f"the exit was denied: {', '.join(reason.rule for reason in placed.reasons)}")
+    return PlaceOrder(
+        account_id=account_id,
+        instrument_id=instrument_id,
+        side=side,
+        order_type=OrderType.MARKET,
+        quantity=quantity,
+        limit_price=None,
+        product=Product.DELIVERY,
+        validity=Validity.GTC,
+        client_order_id=f"exit_{item.payload['request']}_{instrument_id.hex[-12:]}_{item.attempts}",
+        deployment_id=None if book_id == account_id else book_id,
+        reason="exit_all",
+    )

@@ -19,7 +19,8 @@ from app.infra.process import App
 from app.kernel.orders import Fill
 from app.platform.tenancy.service import tenant_ids
 from app.trading.orders.service.filling import record_fills
-from app.trading.orders.service.outcomes import expire
+from app.trading.orders.service.outcomes import expire, let_go
+from app.trading.orders.service.waiting import lapse_waiting, show_waiting
 from app.trading.paper.domain import Execution
 from app.trading.paper.service import Entry, advance, checkpoint, executions, parse, resting_in
 from app.trading.portfolio.service import pay_dividends, split_positions
@@ -71,22 +72,23 @@ async def _prices(app: App, feed: str, entries: Sequence[Entry], *, after: str) 
     if not entries:
         return after
     tenants: dict[UUID, list[Execution]] = defaultdict(list)
-    for done in await executions(app.database.dispatch, app.stream, feed, parse(entries), after=after):
+    tape = parse(entries)
+    await show_waiting(app, feed, tape)
+    for done in await executions(app.database.dispatch, app.stream, feed, tape, after=after):
         tenants[done.order.tenant_id].append(done)
     await asyncio.gather(*(_record(app, tenant_id, found) for tenant_id, found in tenants.items()))
     return entries[-1][0]
 
 
 async def _record(app: App, tenant_id: UUID, executed: Sequence[Execution]) -> None:
-    """Runs of fills together; an order that lapses between them by itself."""
+    """Runs of fills together; what happens between them, such as a lapse, by itself."""
     pool = app.database.pool
     for is_fill, run in groupby(executed, key=lambda done: done.price is not None):
         if is_fill:
             await record_fills(pool, tenant_id, [_fill(done, done.price) for done in run if done.price is not None])
             continue
         for done in run:
-            if await pool.fetchval("select paper_withdraw($1, $2)", tenant_id, done.order.order_id):
-                await expire(pool, tenant_id, done.order.order_id, "the session ended", venue_at=done.at)
+            await let_go(pool, done)
 
 
 def _fill(done: Execution, price: int) -> Fill:
@@ -115,6 +117,7 @@ async def _action(app: App, feed: str, fields: Mapping[str, str]) -> None:
         for tenant_id, order_id in await resting_in(app.database.dispatch, feed, what["instrument_id"]):
             if await app.database.pool.fetchval("select paper_withdraw($1, $2)", tenant_id, order_id):
                 await expire(app.database.pool, tenant_id, order_id, "corporate action", venue_at=what["at"])
+        await lapse_waiting(app, feed, what["instrument_id"], at=what["at"])
     for tenant_id in await tenant_ids(app.database):
         async with app.database.tx(tenant_id) as tx:
             if fields["kind"] == "dividend":

@@ -14,6 +14,7 @@ from app.kernel.times import format_time
 from app.trading.brokers.ports import (
     Accepted,
     BrokerOrder,
+    Capabilities,
     Outcome,
     Rejected,
     SessionExpired,
@@ -21,6 +22,8 @@ from app.trading.brokers.ports import (
     Unknown,
 )
 from app.trading.orders.domain import sources
+from app.trading.orders.service.kinds import kinds
+from app.trading.paper.domain import Execution, Happening
 
 log = structlog.get_logger(__name__)
 _TRANSITION = "select orders_transition($1, $2, $3, $4, $5, $6, $7::jsonb)"
@@ -40,6 +43,16 @@ async def ask(call: Awaitable[Answer], subject: UUID) -> Answer | Unknown:
     except Exception as error:
         log.error("broker.call_failed", subject=str(subject), exc_info=error)
         return Unknown(f"the broker did not answer: {type(error).__name__}")  # what it said is for us, in the log
+
+
+def refusal(can: Capabilities, order: BrokerOrder) -> Rejected | None:
+    """Why the broker is not even asked. A market order that may live for ever ends at once anyway."""
+    if order.order_type not in can.order_types:
+        return Rejected(f"the broker takes no {order.order_type} orders")
+    endless = order.order_type is OrderType.MARKET and order.validity is Validity.GTC
+    if order.validity not in can.validities and not endless:
+        return Rejected(f"the broker takes no orders with validity {order.validity}")
+    return None
 
 
 async def record(pool: asyncpg.Pool, order: BrokerOrder, outcome: Outcome, *, received_at: datetime) -> None:
@@ -63,9 +76,25 @@ async def record(pool: asyncpg.Pool, order: BrokerOrder, outcome: Outcome, *, re
 
 async def expire(pool: asyncpg.Pool, tenant_id: UUID, order_id: UUID, reason: str, *, venue_at: datetime) -> None:
     """The paper venue let the order lapse."""
+    await _end(pool, tenant_id, order_id, OrderStatus.EXPIRED, reason, venue_at)
+
+
+async def let_go(pool: asyncpg.Pool, done: Execution) -> None:
+    """What the tape did to a resting order that it did not fill: it ends at the paper venue, and so it ends here; or
+    it was set off, and rests on."""
+    order = done.order
+    if done.happening is Happening.TRIGGERED:
+        await pool.execute("select paper_trigger($1, $2, $3)", order.tenant_id, order.order_id, done.stream_id)
+    elif await pool.fetchval("select paper_let_go($1, $2, $3)", order.tenant_id, order.order_id, done.happening):
+        await _end(pool, order.tenant_id, order.order_id, OrderStatus(done.happening), done.reason, done.at)
+
+
+async def _end(
+    pool: asyncpg.Pool, tenant_id: UUID, order_id: UUID, to: OrderStatus, reason: str, venue_at: datetime
+) -> None:
     event = json.dumps({"reason": reason, "venue_at": format_time(venue_at)})
     allowed = ["submitting", "unknown", "open", "partially_filled"]
-    await pool.fetchval(_TRANSITION, tenant_id, order_id, allowed, OrderStatus.EXPIRED, None, reason, event)
+    await pool.fetchval(_TRANSITION, tenant_id, order_id, allowed, to, None, reason, event)
 
 
 async def move(
@@ -98,6 +127,8 @@ async def read_state(pool: asyncpg.Pool, tenant_id: UUID, order_id: UUID) -> dic
 def broker_order(tenant_id: UUID, state: Mapping[str, Any]) -> BrokerOrder:
     """The broker's view of an order that `orders_begin` or `orders_state` answered."""
     order, account, instrument = state["order"], state["account"], state["instrument"]
+    sent = kinds()[order["order_type"]].at_venue(order)
+    expires_at = order["expires_at"]
     return BrokerOrder(
         tenant_id=tenant_id,
         order_id=UUID(order["id"]),
@@ -110,12 +141,18 @@ def broker_order(tenant_id: UUID, state: Mapping[str, Any]) -> BrokerOrder:
         price_exp=instrument["price_exp"],
         qty_exp=instrument["qty_exp"],
         side=Side(order["side"]),
-        order_type=OrderType(order["order_type"]),
+        order_type=sent.order_type,
         product=Product(order["product"]),
-        validity=Validity(order["validity"]),
+        validity=sent.validity,
         quantity=order["quantity"],
-        limit_price=order["limit_price"],
+        limit_price=sent.limit_price,
         tick=instrument["tick"],
         slippage_bps=account["slippage_bps"],
         venue_order_id=order["venue_order_id"],
+        trigger_price=sent.trigger_price,
+        market_protection_bps=order["market_protection_bps"],
+        protected_price=order["protected_price"],
+        disclosed_quantity=order["disclosed_quantity"],
+        validity_minutes=order["validity_minutes"],
+        expires_at=None if expires_at is None else datetime.fromisoformat(expires_at),
     )

@@ -1,8 +1,8 @@
 """Place an order: gather in one call, decide in Python, write in one call; optimistic on the account's version."""
 
 import json
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -14,8 +14,20 @@ from app.infra.idempotency.keys import Claim, reused
 from app.kernel.errors import DomainError, Kind, conflict, invalid, not_found
 from app.kernel.ids import broker_tag, encode_id, uuid7
 from app.kernel.instrument import InstrumentScale
-from app.kernel.orders import OrderStatus
-from app.trading.orders.domain import Context, Decision, Estimate, PlaceOrder, check_form, decide, estimate
+from app.kernel.orders import Leg, OrderClass, OrderStatus
+from app.trading.orders.domain import (
+    Context,
+    Decision,
+    Estimate,
+    PlaceOrder,
+    Waits,
+    check_form,
+    decide,
+    estimate,
+    kind_of,
+)
+from app.trading.orders.service.grouping import children_of, grouped
+from app.trading.orders.service.kinds import kinds
 from app.trading.orders.service.reading import get_order
 from app.trading.orders.tables import Order
 from app.trading.risk.domain import Finding
@@ -25,6 +37,7 @@ _CONTEXT = "select orders_context($1, $2, $3, $4, $5, $6, $7)"
 _WRITE = (
     "select orders_write($1, $2, $3::jsonb, $4::jsonb, $5, $6, $7, $8::jsonb, $9, $10, $11, $12, $13, $14, $15::jsonb)"
 )
+_WRITE_GROUP = _WRITE.replace("orders_write(", "orders_write_group(").replace("$15::jsonb", "$15::jsonb, $16::jsonb")
 ATTEMPTS = 8
 """How often a decision is made again because another order or a fill of the account came between."""
 
@@ -73,13 +86,16 @@ async def place_order(tx: Tx, command: PlaceOrder, *, now: datetime, claim: Clai
         if known := found.get("known"):
             return _replay(known, command)
         context = _context(found)
-        check_form(command, context, mode=tx.principal.mode if tx.principal else None)
-        decision = decide(command, context, rules())
-        order = _order(order_id, command, context, decision)
-        written_at = await _write(tx, order, context, decision, claim)
+        check_form(command, context, kinds(), mode=tx.principal.mode if tx.principal else None)
+        decision = decide(command, context, kinds(), rules())
+        order = _order(order_id, command, context, decision, now=now)
+        children = []
+        if decision.status is OrderStatus.ACCEPTED:
+            children = children_of(order, command, context)
+        written_at = await _write(tx, order, children, context, decision, claim)
         if written_at is None:
             continue
-        if decision.status is OrderStatus.ACCEPTED:
+        if decision.status is OrderStatus.ACCEPTED and order["waiting"] is None:
             tx.wake("execution")
         row = SimpleNamespace(**order, venue_order_id=None, created_at=written_at, updated_at=written_at)
         scale = _scale(command.instrument_id, context)
@@ -108,10 +124,10 @@ async def gathered(tx: Tx, command: PlaceOrder) -> Context:
 
 def previewed(tx: Tx, command: PlaceOrder, context: Context) -> Preview:
     """The decision on `context` and the cost. Raises what is wrong by form."""
-    check_form(command, context, mode=tx.principal.mode if tx.principal else None)
+    check_form(command, context, kinds(), mode=tx.principal.mode if tx.principal else None)
     return Preview(
-        decide(command, context, rules()),
-        estimate(command, context),
+        decide(command, context, kinds(), rules()),
+        estimate(command, context, kinds()),
         _scale(command.instrument_id, context),
         available_minor=context.available or 0,
         market_at=context.market_at,
@@ -141,8 +157,13 @@ async def _gather(tx: Tx, command: PlaceOrder, claim: Claim | None) -> dict[str,
     return found
 
 
-def _order(order_id: UUID, command: PlaceOrder, context: Context, decision: Decision) -> dict[str, Any]:
-    """The columns of the new row, but for the tenant and the times."""
+def _order(
+    order_id: UUID, command: PlaceOrder, context: Context, decision: Decision, *, now: datetime
+) -> dict[str, Any]:
+    """The columns of the new row, but for the tenant and the times; `waiting`: what it waits for before it is sent."""
+    kind = kind_of(command, kinds())
+    waits = kind.waits(command, context)
+    lives = timedelta(minutes=command.validity_minutes) if command.validity_minutes is not None else None
     return {
         "id": order_id,
         "account_id": command.account_id,
@@ -168,7 +189,29 @@ def _order(order_id: UUID, command: PlaceOrder, context: Context, decision: Deci
         "algo_id": command.algo_id,
         "broker_tag": broker_tag(order_id),
         "market_at": context.market_at,
+        **grouped(order_id, command, context),
+        "trigger_price": waits.trigger_price if waits else command.trigger_price,
+        "market_protection_bps": kind.protection_bps(command, context),
+        "protected_price": kind.protected_price(command, context),
+        "disclosed_quantity": command.disclosed_quantity,
+        "validity_minutes": command.validity_minutes,
+        "expires_at": None if lives is None else (context.market_at or now) + lives,
+        "after_market": command.after_market,
+        "parameters": command.parameters,
+        "pending_change": None,
+        "waiting": _waiting(command, context, waits),
     }
+
+
+def _waiting(command: PlaceOrder, context: Context, waits: Waits | None) -> dict[str, Any] | None:
+    """The row that stands for the order until it is sent; None: it is sent at once."""
+    if command.after_market:
+        found: dict[str, Any] = {"waits_for": "open"}
+    elif waits:
+        found = {"waits_for": "price"} | asdict(waits)
+    else:
+        return None
+    return found | {"venue": context.instrument["venue"], "tick": context.instrument["tick"]}
 
 
 def _scale(instrument_id: UUID, context: Context) -> InstrumentScale:
@@ -179,14 +222,19 @@ def _scale(instrument_id: UUID, context: Context) -> InstrumentScale:
 
 
 async def _write(
-    tx: Tx, order: dict[str, Any], context: Context, decision: Decision, claim: Claim | None
+    tx: Tx,
+    order: dict[str, Any],
+    children: list[dict[str, Any]],
+    context: Context,
+    decision: Decision,
+    claim: Claim | None,
 ) -> datetime | None:
     """When it was written; None when the account changed meanwhile."""
     who = tx.principal
     event = {"client_order_id": order["client_order_id"], "reasons": [reason.as_dict() for reason in decision.reasons]}
     try:
         written_at: datetime | None = await tx.fetchval(
-            _WRITE,
+            _WRITE_GROUP if children else _WRITE,
             tx.tenant_id,
             context.account["version"],
             json.dumps(order, default=str),
@@ -202,6 +250,7 @@ async def _write(
             who.home_tenant_id if who else None,
             who.grant_id if who else None,
             json.dumps(claim.as_dict()) if claim else None,
+            *([json.dumps(children, default=str)] if children else []),
         )
     except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError):
         return None
@@ -276,5 +325,10 @@ async def request_cancel(tx: Tx, order_id: UUID, *, now: datetime) -> Order:
     order = await get_order(tx, order_id)
     if order.status in ("denied", "filled", "cancelled", "rejected", "expired", "lost"):
         raise conflict("order_not_cancellable", f"The order is {order.status}; only a working order can be cancelled.")
+    if order.order_class == OrderClass.COVER and order.leg == Leg.STOP:
+        raise conflict(
+            "compulsory_stop",
+            "The stop of a cover order stays as long as the position; POST /v1/positions/exit_all closes both.",
+        )
     tx.work("execution", "order.cancel", order.account_id, {"order_id": str(order_id)}, priority=0)
     return order

@@ -35,6 +35,7 @@ async def list_orders(
     *,
     account_id: UUID | None = None,
     deployment_id: UUID | None = None,
+    parent_id: UUID | None = None,
     status: str | None = None,
 ) -> Slice[Order]:
     """Newest first, of the key's mode."""
@@ -44,6 +45,7 @@ async def list_orders(
     for column, wanted in (
         (_Order.account_id, account_id),
         (_Order.deployment_id, deployment_id),
+        (_Order.parent_id, parent_id),
         (_Order.status, status),
     ):
         if wanted is not None:
@@ -60,6 +62,12 @@ async def list_fills(
         if wanted is not None:
             statement = statement.where(column == wanted)
     return cursor.cut((await tx.scalars(cursor.apply(cast(Any, statement), _Fill.id))).all())
+
+
+async def children_of(tx: Tx, order_id: UUID) -> list[Order]:
+    """The order's slices or exits, the first first."""
+    statement = select(Order).where(col(Order.tenant_id) == tx.tenant_id, _Order.parent_id == order_id)
+    return list((await tx.scalars(cast(Any, statement.order_by(_Order.created_at, _Order.id)))).all())
 
 
 async def order_findings(tx: Tx, order_id: UUID) -> list[dict[str, Any]]:

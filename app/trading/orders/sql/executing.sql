@@ -19,7 +19,10 @@ BEGIN
         UPDATE orders SET status = 'cancelled', status_reason = 'halted', updated_at = clock_timestamp()
         WHERE tenant_id = p_tenant AND id = p_order RETURNING * INTO o;
         PERFORM ledger_void(o.id);
-        PERFORM events_append('order.cancelled', o.id, o.account_id, '{"reason": "halted"}', NULL, NULL, NULL);
+        PERFORM events_append('order.cancelled', o.id, o.account_id, orders_told('{"reason": "halted"}', o.parent_id), NULL, NULL, NULL);
+        IF o.order_class <> 'single' THEN
+            PERFORM orders_children_of_move(o.id, o.status);
+        END IF;
     ELSIF o.status = 'accepted' THEN
         UPDATE orders SET status = 'submitting', fence = p_fence, updated_at = clock_timestamp()
         WHERE tenant_id = p_tenant AND id = p_order;
@@ -45,7 +48,7 @@ BEGIN
         UPDATE orders o SET status = 'submitting', fence = t.fence, updated_at = clock_timestamp()
         FROM unnest(p_orders, p_fences) AS t (id, fence)
         WHERE o.tenant_id = p_tenant AND o.id = t.id AND o.status = 'accepted' AND o.broker = p_broker
-          AND EXISTS (SELECT 1 FROM accounts_for_order(o.account_id) a WHERE a.status = 'active')
+          AND o.order_class = 'single' AND EXISTS (SELECT 1 FROM accounts_for_order(o.account_id) a WHERE a.status = 'active')
         RETURNING o.*
     )
     SELECT jsonb_build_object('order', to_jsonb(b), 'account', to_jsonb(a), 'instrument', to_jsonb(i))
@@ -95,10 +98,11 @@ END $$;
 CREATE OR REPLACE FUNCTION orders_transition(p_tenant uuid, p_order uuid, p_from text[], p_to text,
                                              p_venue_order_id text, p_reason text, p_event jsonb)
 RETURNS text LANGUAGE plpgsql AS $$
-DECLARE v_account uuid; v_hold bigint; v_told text;
+DECLARE v_account uuid; v_hold bigint; v_class text; v_parent uuid; v_told text;
 BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true);
-    SELECT o.account_id, o.hold_minor INTO v_account, v_hold FROM orders o WHERE o.tenant_id = p_tenant AND o.id = p_order;
+    SELECT o.account_id, o.hold_minor, o.order_class, o.parent_id INTO v_account, v_hold, v_class, v_parent
+    FROM orders o WHERE o.tenant_id = p_tenant AND o.id = p_order;
     IF v_account IS NULL OR accounts_advance(v_account, NULL) IS NULL THEN
         RETURN NULL;
     END IF;
@@ -111,13 +115,19 @@ BEGIN
         WHERE tenant_id = p_tenant AND id = p_order AND venue_order_id IS NULL AND p_venue_order_id IS NOT NULL;
         RETURN NULL;
     END IF;
+    IF p_from @> '{accepted}' THEN
+        DELETE FROM waiting_orders WHERE tenant_id = p_tenant AND id = p_order;
+    END IF;
     IF v_hold > 0 AND p_to IN ('cancelled', 'rejected', 'expired', 'lost') THEN
         PERFORM ledger_void(p_order);
     ELSIF p_to = 'unknown' THEN
         PERFORM work_append('execution', 'order.resolve', p_order, jsonb_build_object('order_id', p_order), 1);
     END IF;
     v_told := CASE p_to WHEN 'accepted' THEN 'deferred' WHEN 'partially_filled' THEN 'open' ELSE p_to END;
-    PERFORM events_append('order.' || v_told, p_order, v_account, p_event, NULL, NULL, NULL);
+    PERFORM events_append('order.' || v_told, p_order, v_account, orders_told(p_event, v_parent), NULL, NULL, NULL);
+    IF v_class <> 'single' THEN
+        PERFORM orders_children_of_move(p_order, p_to);
+    END IF;
     RETURN p_to;
 END $$;
 
@@ -131,7 +141,7 @@ BEGIN
     RETURN QUERY
     SELECT o.id, o.broker_tag, o.venue_order_id, o.status, o.filled_quantity, i.qty_exp, o.updated_at
     FROM orders o CROSS JOIN LATERAL instrument_for_order(o.instrument_id, NULL) i
-    WHERE o.tenant_id = p_tenant AND o.account_id = p_account
+    WHERE o.tenant_id = p_tenant AND o.account_id = p_account AND o.leg IS DISTINCT FROM 'whole'
       AND o.status IN ('submitting', 'unknown', 'open', 'partially_filled');
     IF cardinality(p_tags) > 0 THEN
         RETURN QUERY
@@ -192,7 +202,8 @@ END $$;
 -- fill: `row`, what is stored of it; `filled_before` and `status`, its order before and after it; `event`; and what
 -- `portfolio_owe` and `ledger_settle_fills` say. p_positions: what `portfolio_write` says. Accounts are locked first.
 -- Answers of each: 'recorded'; 'replayed': it was before; 'conflict': the order is not what was read; 'gone': the paper
--- venue had already let the order go. Of several, all are recorded, or all are called conflicts.
+-- venue had already let the order go. Of several, all are recorded, or all are called conflicts, as when one belongs to a
+-- group: what its fill does to the others comes before their fills.
 DROP FUNCTION IF EXISTS orders_record_fill(uuid, jsonb, bigint, jsonb, text, bigint, bigint, jsonb);
 CREATE OR REPLACE FUNCTION orders_record_fills(p_tenant uuid, p_fills jsonb, p_positions jsonb) RETURNS text[]
 LANGUAGE plpgsql AS $$
@@ -200,6 +211,7 @@ DECLARE
     v_many int := jsonb_array_length(p_fills);
     v_at timestamptz;
     v_said text[];
+    v_grouped boolean;
     v_ended uuid[];
     v_endings jsonb[];
 BEGIN
@@ -207,10 +219,10 @@ BEGIN
     PERFORM accounts_advance_these(ARRAY(SELECT DISTINCT (e->>'account')::uuid FROM jsonb_array_elements(p_fills) e));
     SELECT array_agg(CASE WHEN s.known THEN 'replayed' WHEN s.filled IS DISTINCT FROM s.expected THEN 'conflict'
                           ELSE 'recorded' END ORDER BY s.turn),
-           array_agg(s.order_id) FILTER (WHERE s.ends), array_agg(s.ending) FILTER (WHERE s.ends)
-    INTO v_said, v_ended, v_endings
+           bool_or(s.grouped), array_agg(s.order_id) FILTER (WHERE s.ends), array_agg(s.ending) FILTER (WHERE s.ends)
+    INTO v_said, v_grouped, v_ended, v_endings
     FROM (
-        SELECT e.turn, o.id AS order_id, o.filled_quantity AS filled,
+        SELECT e.turn, o.id AS order_id, o.filled_quantity AS filled, o.order_class <> 'single' AS grouped,
                min((e.x->>'filled_before')::bigint) OVER (PARTITION BY o.id) AS expected,
                o.broker = 'paper' AND e.x->>'status' = 'filled' AS ends,
                jsonb_build_object('id', f.venue_fill_id, 'quantity', f.quantity, 'price', f.price, 'at', f.occurred_at)
@@ -222,7 +234,7 @@ BEGIN
         CROSS JOIN LATERAL jsonb_populate_record(NULL::fills, e.x->'row') f
         LEFT JOIN orders o ON o.tenant_id = p_tenant AND o.id = f.order_id
     ) s;
-    IF 'replayed' = ANY (v_said) OR 'conflict' = ANY (v_said) THEN
+    IF 'replayed' = ANY (v_said) OR 'conflict' = ANY (v_said) OR (v_grouped AND v_many > 1) THEN
         RETURN CASE v_many WHEN 1 THEN v_said ELSE array_fill('conflict'::text, ARRAY[v_many]) END;
     END IF;
     IF cardinality(v_ended) > 0 AND paper_fill_all(v_ended, v_endings) < cardinality(v_ended) THEN
@@ -249,9 +261,14 @@ BEGIN
     END IF;
     PERFORM portfolio_owe(p_fills);
     PERFORM ledger_settle_fills(p_fills);
-    PERFORM events_append_all(array_agg('order.' || (e.x->>'status') ORDER BY e.turn),
-                              array_agg((e.x->'row'->>'order_id')::uuid ORDER BY e.turn),
-                              array_agg((e.x->>'account')::uuid ORDER BY e.turn), array_agg(e.x->'event' ORDER BY e.turn))
-    FROM jsonb_array_elements(p_fills) WITH ORDINALITY AS e (x, turn);
+    PERFORM events_append_all(
+        array_agg('order.' || (e.x->>'status') ORDER BY e.turn), array_agg(o.id ORDER BY e.turn),
+        array_agg(o.account_id ORDER BY e.turn), array_agg(orders_told(e.x->'event', o.parent_id) ORDER BY e.turn))
+    FROM jsonb_array_elements(p_fills) WITH ORDINALITY AS e (x, turn)
+    JOIN orders o ON o.tenant_id = p_tenant AND o.id = (e.x->'row'->>'order_id')::uuid;
+    IF v_grouped THEN
+        PERFORM orders_children_of_fill((e->'row'->>'order_id')::uuid, (e->'row'->>'quantity')::bigint, e->'event')
+        FROM jsonb_array_elements(p_fills) e;
+    END IF;
     RETURN v_said;
 END $$;

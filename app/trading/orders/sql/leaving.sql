@@ -42,6 +42,6 @@ RETURNS TABLE (quantity bigint, selling bigint, buying bigint, waiting boolean) 
            coalesce(bool_or(o.status <> 'unknown'), false)
     FROM orders o
     WHERE o.tenant_id = current_setting('app.tenant_id')::uuid AND o.account_id = p_account
-      AND coalesce(o.deployment_id, o.account_id) = p_book AND o.instrument_id = p_instrument
+      AND coalesce(o.deployment_id, o.account_id) = p_book AND o.instrument_id = p_instrument AND o.counted
       AND o.status IN ('accepted', 'submitting', 'unknown', 'open', 'partially_filled')
 $$;

@@ -43,7 +43,7 @@ BEGIN
            max(coalesce(o.limit_price, 9223372036854775807)) FILTER (WHERE o.instrument_id = p_instrument AND o.side = 'buy') AS highest_buy,
            min(coalesce(o.limit_price, 0)) FILTER (WHERE o.instrument_id = p_instrument AND o.side = 'sell') AS lowest_sell
     INTO w FROM orders o
-    WHERE o.tenant_id = p_tenant AND o.account_id = p_account AND o.status IN
+    WHERE o.tenant_id = p_tenant AND o.account_id = p_account AND o.counted AND o.status IN
           ('accepted', 'submitting', 'unknown', 'open', 'partially_filled');
     SELECT * INTO b FROM portfolio_held_of(p_account, p_book, p_instrument);
     SELECT * INTO v FROM portfolio_valued(p_account);
@@ -81,6 +81,7 @@ CREATE OR REPLACE FUNCTION orders_rates(p_account uuid) RETURNS jsonb LANGUAGE s
                           AND f.id >= orders_first_id(date_trunc('day', clock_timestamp(), 'UTC'))))
     FROM orders o
     WHERE o.tenant_id = current_setting('app.tenant_id')::uuid AND o.account_id = p_account AND o.status <> 'denied'
+      AND o.leg IS DISTINCT FROM 'whole'
       AND o.id >= orders_first_id(date_trunc('day', clock_timestamp(), 'UTC'))
 $$;
 
@@ -94,7 +95,8 @@ CREATE OR REPLACE FUNCTION orders_recent(p_account uuid, p_instrument uuid) RETU
       AND o.instrument_id = p_instrument AND o.id >= orders_first_id(clock_timestamp() - interval '5 minutes')
 $$;
 
--- Writes a decided order with its risk decision; an accepted one with its hold and its row of work. p_session_day is
+-- Writes a decided order with its risk decision; an accepted one with its hold and its row of work, or with what it
+-- waits for: p_order->'waiting', a row of waiting_orders without what the order itself says. p_session_day is
 -- the trading day to open, if that was not done before, or whose equity is higher than ever. Answers when it was written. Null: the account changed since
 -- p_version was read. p_claim: what `idempotency_record` remembers, if the request sent a key.
 CREATE OR REPLACE FUNCTION orders_write(p_tenant uuid, p_version bigint, p_order jsonb, p_findings jsonb,
@@ -119,11 +121,15 @@ BEGIN
     IF p_session_day IS NOT NULL THEN
         PERFORM risk_note_equity(o.account_id, p_session_day, p_equity, p_peak);
     END IF;
-    IF o.status = 'accepted' THEN
+    IF o.status = 'accepted' AND o.leg IS DISTINCT FROM 'whole' THEN
         IF o.hold_minor > 0 THEN
             PERFORM ledger_hold(o.id, o.account_id, o.hold_minor);
         END IF;
-        PERFORM work_append('execution', 'order.submit', o.account_id, jsonb_build_object('order_id', o.id), 1);
+        IF jsonb_typeof(p_order->'waiting') = 'object' THEN
+            PERFORM orders_wait(o, p_order->'waiting');
+        ELSE
+            PERFORM work_append('execution', 'order.submit', o.account_id, jsonb_build_object('order_id', o.id), 1);
+        END IF;
     END IF;
     PERFORM events_append('order.' || o.status, o.id, o.account_id, p_event, p_key, p_source_ip, p_request_id,
                           p_user, p_home, p_grant);
@@ -134,7 +140,8 @@ END $$;
 -- unknown. A decision that is repeated for its bar must see the book as it was the first time.
 CREATE OR REPLACE FUNCTION orders_working(p_account uuid, p_book uuid, p_before timestamptz)
 RETURNS TABLE (instrument_id uuid, side text, remaining bigint, unknown boolean) LANGUAGE sql STABLE AS $$
-    SELECT o.instrument_id, o.side, sum(o.quantity - o.filled_quantity)::bigint, bool_or(o.status = 'unknown')
+    SELECT o.instrument_id, o.side, sum(CASE WHEN o.counted THEN o.quantity - o.filled_quantity ELSE 0 END)::bigint,
+           bool_or(o.status = 'unknown')
     FROM orders o
     WHERE o.tenant_id = current_setting('app.tenant_id')::uuid AND o.account_id = p_account
       AND coalesce(o.deployment_id, o.account_id) = p_book AND (o.market_at IS NULL OR o.market_at < p_before)
@@ -146,7 +153,7 @@ $$;
 CREATE OR REPLACE FUNCTION orders_held_since(p_account uuid, p_book uuid, p_at timestamptz) RETURNS bigint
 LANGUAGE sql STABLE AS $$
     SELECT coalesce(sum(o.hold_minor), 0)::bigint FROM orders o
-    WHERE o.tenant_id = current_setting('app.tenant_id')::uuid AND o.account_id = p_account
+    WHERE o.tenant_id = current_setting('app.tenant_id')::uuid AND o.account_id = p_account AND o.counted
       AND coalesce(o.deployment_id, o.account_id) = p_book AND o.market_at >= p_at
       AND o.status IN ('accepted', 'submitting', 'unknown', 'open', 'partially_filled')
 $$;

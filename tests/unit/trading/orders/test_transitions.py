@@ -17,7 +17,11 @@ def test_an_order_that_has_ended_lives_on_only_because_the_broker_has_it_after_a
 
 
 def test_only_an_order_that_the_broker_did_not_look_at_waits_again() -> None:
-    assert sources(OrderStatus.ACCEPTED) == ["submitting"]
+    assert sources(OrderStatus.ACCEPTED) == ["waiting", "submitting"]
+
+
+def test_an_order_that_waits_for_its_entry_is_accepted_before_it_is_sent() -> None:
+    assert TRANSITIONS[OrderStatus.WAITING] == {OrderStatus.ACCEPTED, OrderStatus.CANCELLED}
 
 
 def test_a_denied_order_is_never_sent_and_a_lost_one_is_never_sent_again() -> None:
@@ -38,4 +42,4 @@ def test_every_status_can_be_reached_from_accepted_or_is_the_denial() -> None:
         for status in TRANSITIONS[frontier.pop()] - reached:
             reached.add(status)
             frontier.append(status)
-    assert reached == set(OrderStatus) - {OrderStatus.DENIED}
+    assert reached == set(OrderStatus) - {OrderStatus.DENIED, OrderStatus.WAITING}

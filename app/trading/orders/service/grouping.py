@@ -1,0 +1,109 @@
+"""Decides what rows an order is stored as that is not sent as one, and how an exit is brought down at its broker."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from app.kernel.ids import broker_tag, encode_id
+from app.kernel.orders import Leg, OrderClass, OrderStatus, Side
+from app.trading.orders.domain import ENTERS, Context, Exit, PlaceOrder, holds, parts
+from app.trading.orders.service.kinds import kinds
+
+_CANCEL_FAMILY = "select orders_cancel_family($1, $2)"
+
+_ALONE: dict[str, Any] = {
+    "order_class": OrderClass.SINGLE,
+    "leg": None,
+    "parent_id": None,
+    "pair_id": None,
+    "pair_quantity": None,
+    "counted": True,
+}
+
+
+def grouped(order_id: UUID, command: PlaceOrder, context: Context) -> dict[str, Any]:
+    """The columns that say what the order itself is in its group."""
+    if command.order_class in ENTERS:
+        return _ALONE | {"order_class": command.order_class, "leg": Leg.ENTRY}
+    if command.order_class is OrderClass.OCO:
+        pair = {"pair_id": order_id, "pair_quantity": command.quantity}
+        return _ALONE | {"order_class": OrderClass.OCO, "leg": Leg.TARGET, **pair}
+    if len(parts(command, context)) == 1:
+        return _ALONE
+    sliced = OrderClass.SLICED if command.order_class is OrderClass.SINGLE else command.order_class
+    return _ALONE | {"order_class": sliced, "leg": Leg.WHOLE, "counted": False}
+
+
+def children_of(order: Mapping[str, Any], command: PlaceOrder, context: Context) -> list[dict[str, Any]]:
+    """The rows of an accepted order's children; their ids follow the parent's, and so sort in their own order."""
+    if order["leg"] is None:
+        return []
+    if order["leg"] is not Leg.WHOLE:
+        return _exits(order, command, context)
+    slices = zip(parts(command, context), holds(command, context, kinds()), strict=True)
+    return [
+        _child(order, place, f"{Leg.SLICE}.{place}", leg=Leg.SLICE, quantity=quantity, hold_minor=hold)
+        for place, (quantity, hold) in enumerate(slices, start=1)
+    ]
+
+
+def _exits(order: Mapping[str, Any], command: PlaceOrder, context: Context) -> list[dict[str, Any]]:
+    """They wait for the entry's fills; the stop of a position that is there already goes at once. Of a pair the target
+    is counted."""
+    pair_id = order["pair_id"] or UUID(int=order["id"].int + 1)
+    counted = command.exits[0].leg
+    return [
+        _child(
+            order,
+            place,
+            f"{way.leg}.1",
+            leg=way.leg,
+            hold_minor=0,
+            status=OrderStatus.WAITING if command.order_class in ENTERS else OrderStatus.ACCEPTED,
+            pair_id=pair_id,
+            pair_quantity=command.quantity,
+            counted=command.order_class in ENTERS and way.leg is counted,
+            **_terms(way, command, context),
+        )
+        for place, way in enumerate(command.exits, start=1)
+    ]
+
+
+def _terms(way: Exit, command: PlaceOrder, context: Context) -> dict[str, Any]:
+    """How an exit trades: what its order type makes of its prices, for as long as the order itself."""
+    terms: dict[str, Any] = {
+        "side": Side.SELL,
+        "order_type": way.order_type,
+        "limit_price": way.limit_price,
+        "trigger_price": way.trigger_price,
+        "disclosed_quantity": None,
+        "parameters": None,
+    }
+    asked, kind = replace(command, **terms, market_protection_bps=None), kinds()[way.order_type]
+    return terms | {
+        "market_protection_bps": kind.protection_bps(asked, context),
+        "protected_price": kind.protected_price(asked, context),
+    }
+
+
+def _child(parent: Mapping[str, Any], place: int, name: str, **columns: Any) -> dict[str, Any]:
+    child_id = UUID(int=parent["id"].int + place)
+    return {
+        **parent,
+        "id": child_id,
+        "parent_id": parent["id"],
+        "client_order_id": f"{encode_id('ord', parent['id'])}.{name}",
+        "broker_tag": broker_tag(child_id),
+        "counted": True,
+        **columns,
+    }
+
+
+async def cancel_family(pool: asyncpg.Pool, tenant_id: UUID, order: Mapping[str, Any]) -> bool:
+    """Ask for what the order stands for to be taken back. True when that is all there is: no broker has a whole."""
+    if order["leg"] in (Leg.WHOLE, Leg.TARGET) and order["parent_id"] is None:
+        await pool.execute(_CANCEL_FAMILY, tenant_id, UUID(order["id"]))
+    return bool(order["leg"] == Leg.WHOLE)

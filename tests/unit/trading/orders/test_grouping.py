@@ -1,0 +1,35 @@
+"""Into which orders a quantity is cut: what sums to it, in lots, none above the freeze quantity."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.kernel.instrument import TradingRules
+from app.kernel.orders import OrderClass
+from app.trading.orders.domain.grouping import slices_of
+
+
+@given(lot=st.integers(1, 100), lots=st.integers(1, 5_000), freeze_lots=st.integers(1, 900), more=st.integers(0, 99))
+def test_a_quantity_above_the_freeze_quantity_becomes_lots_that_sum_to_it(
+    lot: int, lots: int, freeze_lots: int, more: int
+) -> None:
+    freeze = freeze_lots * lot + more % lot  # need not be a multiple of the lot
+    parts = slices_of(OrderClass.SINGLE, lots * lot, None, TradingRules(1, lot, freeze))
+    assert sum(parts) == lots * lot
+    assert all(0 < part <= freeze and part % lot == 0 for part in parts)
+    assert len(parts) == -(-lots // freeze_lots)
+
+
+@given(lot=st.integers(1, 100), slices=st.integers(2, 50), more=st.integers(0, 5_000))
+def test_an_iceberg_has_as_many_slices_as_were_asked_for_and_they_differ_by_a_lot_at_most(
+    lot: int, slices: int, more: int
+) -> None:
+    quantity = (slices + more) * lot
+    parts = slices_of(OrderClass.ICEBERG, quantity, slices, TradingRules(1, lot, None))
+    assert (len(parts), sum(parts)) == (slices, quantity)
+    assert all(part % lot == 0 for part in parts)
+    assert 0 <= max(parts) - min(parts) <= lot
+
+
+def test_without_a_freeze_quantity_or_below_it_an_order_is_one() -> None:
+    assert slices_of(OrderClass.SINGLE, 1_000, None, TradingRules(1, 1, None)) == (1_000,)
+    assert slices_of(OrderClass.SINGLE, 18, None, TradingRules(1, 1, 18)) == (18,)
