@@ -39,3 +39,8 @@ CREATE OR REPLACE FUNCTION accounts_at_brokers(p_brokers text[])
 RETURNS TABLE (tenant_id uuid, account_id uuid, broker text) LANGUAGE sql STABLE AS $$
     SELECT a.tenant_id, a.id, a.broker FROM accounts a WHERE a.broker = ANY (p_brokers) AND a.status <> 'closed'
 $$;
+
+-- Tenants with an account on a feed: for whom its calendar matters, as the role `mandi_dispatch`.
+CREATE OR REPLACE FUNCTION accounts_tenants_on(p_feed text) RETURNS TABLE (tenant_id uuid) LANGUAGE sql STABLE AS $$
+    SELECT DISTINCT a.tenant_id FROM accounts a WHERE a.feed = p_feed AND a.status <> 'closed' ORDER BY a.tenant_id
+$$;

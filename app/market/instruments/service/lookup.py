@@ -120,6 +120,11 @@ async def trading_sessions(
     return await repository.sessions(reader, venue, segment, start=start, end=end)
 
 
+async def sessions_of_days(reader: Reader, first: date, last: date) -> list[Session]:
+    """Continuous sessions of the days from `first` to `last`, wherever something trades, by opening time."""
+    return await repository.sessions_of_days(reader, first, last)
+
+
 async def trading_days(reader: Reader, venue: str, segment: str) -> dict[date, datetime]:
     """The close of every trading day of a venue's segment."""
     return await repository.calendar_days(reader, venue, segment)

@@ -24,6 +24,7 @@ from app.trading.risk.domain import Exposure, Finding, Limits, Rule, check_algo_
 __all__ = [
     "EVENTS",
     "MARKET_BUFFER_BPS",
+    "SQUARE_OFF",
     "TRANSITIONS",
     "Context",
     "Decision",
@@ -38,7 +39,7 @@ __all__ = [
 S = OrderStatus
 _LATE = frozenset({S.OPEN, S.PARTIALLY_FILLED, S.FILLED})  # the broker has it after all: what it says is a fact
 TRANSITIONS: dict[OrderStatus, frozenset[OrderStatus]] = {
-    S.ACCEPTED: frozenset({S.SUBMITTING, S.CANCELLED}),
+    S.ACCEPTED: frozenset({S.SUBMITTING, S.CANCELLED, S.EXPIRED}),
     S.SUBMITTING: frozenset(
         {
             S.ACCEPTED,  # the broker did not look at it: it waits again
@@ -65,6 +66,8 @@ TRANSITIONS: dict[OrderStatus, frozenset[OrderStatus]] = {
 
 MARKET_BUFFER_BPS = 50
 """What a market order holds beyond the last price and its slippage: it fills at a price nobody knows yet."""
+SQUARE_OFF = "square_off"
+"""The reason of an order that closes an intraday position at its cut-off. No caller of the API gives reasons."""
 _CLIENT_ORDER_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
 
 
@@ -199,7 +202,7 @@ def check_form(command: PlaceOrder, context: Context, *, mode: Mode | None) -> N
             f"{context.account['currency']}; use an account in {instrument['currency']}.",
             param="instrument_id",
         )
-    if command.product is not Product.DELIVERY:
+    if command.product is not Product.DELIVERY and command.reason != SQUARE_OFF:  # what is there can be closed
         raise invalid("unsupported_product", "Only delivery orders can be traded yet.", param="product")
     if (command.order_type is OrderType.LIMIT) != (command.limit_price is not None):
         wants = "needs" if command.order_type is OrderType.LIMIT else "takes no"

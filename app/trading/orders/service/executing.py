@@ -25,6 +25,7 @@ from app.trading.brokers.ports import (
     Unknown,
 )
 from app.trading.orders.service.adopting import adopt
+from app.trading.orders.service.expiring import expire_order
 from app.trading.orders.service.leaving import exit_position
 from app.trading.orders.service.outcomes import BUSY, ask, broker_order, move, read_state, record
 from app.trading.orders.service.resolving import LOGIN_SECONDS, pause, resolve
@@ -82,11 +83,15 @@ def handlers(desk: Desk) -> dict[str, Handler]:
     async def resolve_order(item: Item) -> None:
         await resolve_unknown(desk, item)
 
+    async def end_order(item: Item) -> None:
+        await expire_order(desk.pool, desk.broker, item, now=desk.clock())
+
     return {
         "order.submit": Handler(submit_order),
         "order.cancel": Handler(cancel_order, never_dies=True),
         "position.exit": Handler(leave_position, never_dies=True),
         "order.resolve": Handler(resolve_order, never_dies=True),
+        "order.expire": Handler(end_order, never_dies=True),
     }
 
 

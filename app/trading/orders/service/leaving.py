@@ -17,7 +17,7 @@ from app.infra.work.runner import Item, Retry
 from app.kernel.errors import DomainError, Kind
 from app.kernel.ids import uuid7
 from app.kernel.orders import OrderStatus, OrderType, Product, Side, Validity
-from app.trading.orders.domain import PlaceOrder
+from app.trading.orders.domain import SQUARE_OFF, PlaceOrder
 from app.trading.orders.service.placing import place_order
 
 WAIT_SECONDS = 1
@@ -27,6 +27,9 @@ PATIENCE = 10
 _CANCEL_ALL = text("select order_id from orders_cancel_all(:mode, :account, :instrument, :side)")
 _EXIT_ALL = text("select book_id, instrument_id from orders_exit_all(:account, :instrument, :request)")
 _CONTEXT = text("select * from orders_exit_context(:account, :book, :instrument)")
+_INTRADAY_CONTEXT = text(
+    "select * from orders_square_off_context(:account, :book, :instrument, :feed, cast(:until as timestamptz))"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +89,19 @@ async def exit_all(tx: Tx, which: Which, *, now: datetime) -> tuple[list[UUID], 
 
 
 async def exit_position(database: Database, item: Item, *, now: datetime) -> None:
-    """Close what one book holds of one instrument, as far as it is free. Raises until the order was accepted."""
+    """Close what one book holds of one instrument, as far as it is free: all of it, or with `until` in the payload what
+    intraday orders of the feed had filled by then. Raises until the order was accepted."""
     account_id, book_id, instrument_id = (
         UUID(item.payload[f"{name}_id"]) for name in ("account", "book", "instrument")
     )
     async with database.tx(item.tenant_id) as tx:
         asked = {"account": account_id, "book": book_id, "instrument": instrument_id}
-        found = (await tx.execute(_CONTEXT, asked)).one()
+        until = item.payload.get("until")
+        if until is None:
+            found = (await tx.execute(_CONTEXT, asked)).one()
+        else:
+            part = {"feed": item.payload["feed"], "until": datetime.fromisoformat(until)}
+            found = (await tx.execute(_INTRADAY_CONTEXT, asked | part)).one()
         if found.waiting and item.attempts <= PATIENCE:
             raise Retry(WAIT_SECONDS, "orders of this position are still being taken back")
         side = Side.SELL if found.quantity > 0 else Side.BUY
@@ -106,11 +115,11 @@ async def exit_position(database: Database, item: Item, *, now: datetime) -> Non
             order_type=OrderType.MARKET,
             quantity=free,
             limit_price=None,
-            product=Product.DELIVERY,
+            product=Product.DELIVERY if until is None else Product.INTRADAY,
             validity=Validity.GTC,
             client_order_id=f"exit_{item.payload['request']}_{instrument_id.hex[-12:]}_{item.attempts}",
             deployment_id=None if book_id == account_id else book_id,
-            reason="exit_all",
+            reason="exit_all" if until is None else SQUARE_OFF,
         )
         placed = await place_order(tx, command, now=now)
     if placed.status is OrderStatus.DENIED:

@@ -20,6 +20,13 @@ BEGIN
         WHERE tenant_id = p_tenant AND id = p_order RETURNING * INTO o;
         PERFORM ledger_void(o.id);
         PERFORM events_append('order.cancelled', o.id, o.account_id, '{"reason": "halted"}', NULL, NULL, NULL);
+    ELSIF o.status = 'accepted' AND o.broker <> 'paper' AND orders_session_over(p_tenant, p_order) THEN
+        UPDATE orders SET status = 'expired', status_reason = 'its session ended before it was sent',
+            updated_at = clock_timestamp()
+        WHERE tenant_id = p_tenant AND id = p_order RETURNING * INTO o;
+        PERFORM ledger_void(o.id);
+        PERFORM events_append('order.expired', o.id, o.account_id, jsonb_build_object('reason', o.status_reason), NULL,
+                              NULL, NULL);
     ELSIF o.status = 'accepted' THEN
         UPDATE orders SET status = 'submitting', fence = p_fence, updated_at = clock_timestamp()
         WHERE tenant_id = p_tenant AND id = p_order;

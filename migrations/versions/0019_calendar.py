@@ -1,0 +1,47 @@
+"""Jobs of the trading calendar, and orders whose positions are closed before the session is."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from app.infra.rls import global_table
+
+revision = "0019"
+down_revision = "0016"
+
+
+def upgrade() -> None:
+    op.create_table(
+        "calendar_jobs",
+        sa.Column("feed", sa.Text(), nullable=False),
+        sa.Column("venue", sa.Text(), nullable=False),
+        sa.Column("segment", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("turn", sa.Integer(), nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("until_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("claimed_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("last_error", sa.Text(), nullable=True),
+        sa.Column("done_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("kind IN ('expire', 'open', 'square_off')", name=op.f("calendar_jobs_kind_check")),
+        sa.CheckConstraint("state IN ('pending', 'done')", name=op.f("calendar_jobs_state_check")),
+        sa.CheckConstraint("(state = 'done') = (done_at IS NOT NULL)", name=op.f("calendar_jobs_done_check")),
+        sa.PrimaryKeyConstraint("feed", "venue", "segment", "kind", "day", "turn", name=op.f("calendar_jobs_pkey")),
+    )
+    op.create_index(
+        "calendar_jobs_due_idx", "calendar_jobs", ["feed", "due_at"], postgresql_where=sa.text("state = 'pending'")
+    )
+    global_table(op, "calendar_jobs", dispatch="SELECT, INSERT, UPDATE, DELETE")
+    op.create_index(
+        "orders_intraday_idx",
+        "orders",
+        ["tenant_id", "account_id", "market_at"],
+        postgresql_where=sa.text("product = 'intraday'"),
+    )
+
+
+def downgrade() -> None:
+    op.drop_index("orders_intraday_idx")
+    op.drop_table("calendar_jobs")
