@@ -148,6 +148,16 @@ async def calendar_days(reader: Reader, venue: str, segment: str) -> dict[date, 
     return {row["day"]: row["closes_at"] for row in rows}
 
 
+async def papers(reader: Reader, isins: Sequence[str], instrument_ids: Sequence[UUID]) -> Sequence[asyncpg.Record]:
+    """Of these ISINs, or of the ISIN of these instruments: every instrument, by id."""
+    return await reader.fetch(
+        "SELECT id, isin, currency, price_exp, qty_exp FROM instruments WHERE isin = ANY ($1)"
+        " OR isin IN (SELECT o.isin FROM instruments o WHERE o.id = ANY ($2)) ORDER BY id",
+        list(isins),
+        list(instrument_ids),
+    )
+
+
 async def scales(reader: Reader, instrument_ids: Sequence[UUID]) -> Sequence[asyncpg.Record]:
     return await reader.fetch(
         "SELECT id AS instrument_id, symbol, venue, currency, price_exp, qty_exp FROM instruments WHERE id = ANY ($1)",

@@ -44,3 +44,8 @@ $$;
 CREATE OR REPLACE FUNCTION accounts_tenants_on(p_feed text) RETURNS TABLE (tenant_id uuid) LANGUAGE sql STABLE AS $$
     SELECT DISTINCT a.tenant_id FROM accounts a WHERE a.feed = p_feed AND a.status <> 'closed' ORDER BY a.tenant_id
 $$;
+
+-- The tenant's accounts of a mode, closed ones too.
+CREATE OR REPLACE FUNCTION accounts_in_mode(p_mode text) RETURNS TABLE (id uuid) LANGUAGE sql STABLE AS $$
+    SELECT a.id FROM accounts a WHERE a.tenant_id = current_setting('app.tenant_id')::uuid AND a.mode = p_mode
+$$;
