@@ -22,8 +22,15 @@ class Side(StrEnum):
 
 
 class OrderType(StrEnum):
+    """What a venue executes. `sl` becomes a limit order once its trigger price is touched, `sl_m` a market order.
+
+    What callers may ask for is more: the plug-ins of `trading/orders/types` say what each becomes at a venue.
+    """
+
     MARKET = "market"
     LIMIT = "limit"
+    SL = "sl"
+    SL_M = "sl_m"
 
 
 class Product(StrEnum):
@@ -34,8 +41,15 @@ class Product(StrEnum):
 
 
 class Validity(StrEnum):
+    """How long an order may live: to the end of its session; until it is cancelled; only as far as it fills at once;
+    for some minutes of its session; or, waiting with us over sessions until a price triggers it, then for that session.
+    """
+
     DAY = "day"
     GTC = "gtc"
+    IOC = "ioc"
+    TTL = "ttl"
+    GTT = "gtt"
 
 
 class OrderStatus(StrEnum):

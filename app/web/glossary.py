@@ -69,9 +69,9 @@ WORDS = {
     # orders and fills
     "client_order_id": "The caller's own id of the order, unique per account.",
     "side": "`buy` or `sell`.",
-    "order_type": "`market` or `limit`.",
+    "order_type": "How it trades.",
     "product": "`delivery`, or what else the market offers.",
-    "validity": "`day` ends with the session, `gtc` when cancelled.",
+    "validity": "How long it lives.",
     "quantity": "Units, as a decimal string.",
     "limit_price": "The worst price of a limit order; null for a market order.",
     "filled_quantity": "Units filled so far.",

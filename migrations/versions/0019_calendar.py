@@ -6,7 +6,7 @@ from alembic import op
 from app.infra.rls import enable_tenant_rls, global_table
 
 revision = "0019"
-down_revision = "0016"
+down_revision = "0017"
 
 
 def upgrade() -> None:

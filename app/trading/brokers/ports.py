@@ -26,7 +26,9 @@ class BrokerAccount:
 class BrokerOrder:
     """An order as a broker sees it. `tag` is our id there; prices and quantities at the instrument's exponents.
 
-    `venue_order_id` is the broker's name for it, once it told us one.
+    `venue_order_id` is the broker's name for it, once it told us one. A stop trades once `trigger_price` is touched.
+    No fill is worse than `protected_price`, `market_protection_bps` from the market or from the trigger. A TTL order
+    lives `validity_minutes`, to `expires_at` by the market's clock.
     """
 
     tenant_id: UUID
@@ -48,6 +50,12 @@ class BrokerOrder:
     tick: int
     slippage_bps: int
     venue_order_id: str | None = None
+    trigger_price: int | None = None
+    market_protection_bps: int | None = None
+    protected_price: int | None = None
+    disclosed_quantity: int | None = None
+    validity_minutes: int | None = None
+    expires_at: datetime | None = None
 
     @property
     def account(self) -> BrokerAccount:
@@ -60,6 +68,8 @@ class Change:
 
     quantity: int | None = None
     limit_price: int | None = None
+    trigger_price: int | None = None
+    validity: Validity | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,17 +6,18 @@ from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, WithJsonSchema
 from pydantic.config import JsonDict
 
 from app.kernel.ids import decode_id, encode_id
 from app.kernel.instrument import InstrumentScale
-from app.kernel.money import currency_exponent, format_scaled, format_trimmed, parse_scaled
-from app.kernel.orders import OrderStatus, OrderType, Product, Side, Validity
+from app.kernel.money import currency_exponent, format_scaled, format_trimmed
+from app.kernel.orders import OrderStatus, Side
 from app.trading.orders.domain import PlaceOrder
-from app.trading.orders.service import MAX_ORDERS, Preview, Supposed, Which
+from app.trading.orders.service import MAX_ORDERS, Preview, Supposed, Which, kinds, own_parameters
 from app.trading.orders.tables import FillRow, Order
-from app.web.models import ApiModel, PositiveDecimal
+from app.trading.orders.types._terms import OrderTerms, OrderTermsOut
+from app.web.models import ApiModel
 
 _ORDER: JsonDict = {
     "account_id": "acc_01kpx4t8yhe6rb2y6x3v1m9d0c",
@@ -28,21 +29,29 @@ _ORDER: JsonDict = {
     "client_order_id": "my-order-1",
 }
 _Id = Annotated[str, Field(max_length=64)]
+_KINDS = kinds()
+_Kind = Annotated[
+    str,
+    Field(description=" ".join(f"`{name}`: {kind.title}" for name, kind in _KINDS.items())),
+    WithJsonSchema({"type": "string", "enum": list(_KINDS)}),
+]
+_OWN = {name: kind.Parameters.model_json_schema() for name, kind in _KINDS.items() if kind.Parameters}
+_Parameters = Annotated[
+    dict[str, Any] | None,
+    Field(description="What one order type alone takes."),
+    WithJsonSchema({"anyOf": [*_OWN.values(), {"type": "null"}]}),
+]
 
 
-class CreateOrder(ApiModel):
+class CreateOrder(OrderTerms):
     """What `POST /v1/orders` takes."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_ORDER]})
 
     account_id: _Id
     instrument_id: _Id
-    side: Side
-    order_type: OrderType
-    quantity: PositiveDecimal = Field(description="Units; a multiple of the instrument's lot.")
-    limit_price: PositiveDecimal | None = Field(default=None, description="For limit orders: a multiple of the tick.")
-    product: Product = Product.DELIVERY
-    validity: Validity = Field(default=Validity.DAY, description="`day` ends with the session, `gtc` when cancelled.")
+    order_type: _Kind
+    parameters: _Parameters = None
     client_order_id: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:-]+$")] | None = Field(
         default=None,
         description="Yours, unique per account for ever: the same id never trades twice. By default it is made of "
@@ -54,19 +63,14 @@ class CreateOrder(ApiModel):
     )
 
     def command(self, scale: InstrumentScale, client_order_id: str) -> PlaceOrder:
-        """Raises `invalid_id`, `too_precise`, `out_of_range`."""
-        limit = self.limit_price
+        """Raises `invalid_id`, `too_precise`, `out_of_range`, `invalid_parameters`."""
         return PlaceOrder(
             account_id=decode_id("acc", self.account_id, param="account_id"),
             instrument_id=scale.instrument_id,
-            side=self.side,
-            order_type=self.order_type,
-            quantity=parse_scaled(self.quantity, scale.qty_exp, param="quantity"),
-            limit_price=None if limit is None else parse_scaled(limit, scale.price_exp, param="limit_price"),
-            product=self.product,
-            validity=self.validity,
             client_order_id=client_order_id,
             algo_id=self.algo_id,
+            parameters=own_parameters(self.order_type, self.parameters),
+            **self.scaled(scale),
         )
 
 
@@ -229,7 +233,7 @@ class WhatIfOut(ApiModel):
         return cls(data=[SupposedOrderOut.of_supposed(one) for one in supposed])
 
 
-class OrderOut(ApiModel):
+class OrderOut(OrderTermsOut):
     """One order. Its life is told by events of type `order.<status>`."""
 
     model_config = ConfigDict(
@@ -240,8 +244,16 @@ class OrderOut(ApiModel):
                     "id": "ord_01kpx4t8yhe6rb2y6x3v1m9d0c",
                     "deployment_id": None,
                     "symbol": "AAPL",
+                    "trigger_price": None,
+                    "market_protection": None,
+                    "protected_price": None,
+                    "disclosed_quantity": None,
                     "product": "delivery",
                     "validity": "day",
+                    "validity_minutes": None,
+                    "expires_at": None,
+                    "after_market": False,
+                    "parameters": None,
                     "mode": "test",
                     "status": "accepted",
                     "status_reason": None,
@@ -265,12 +277,7 @@ class OrderOut(ApiModel):
     instrument_id: str
     symbol: str
     client_order_id: str
-    side: Side
-    order_type: OrderType
-    product: Product
-    validity: Validity
-    quantity: str
-    limit_price: str | None
+    order_type: _Kind
     mode: str
     status: OrderStatus
     status_reason: str | None = Field(description="Why it was denied, rejected, cancelled or expired.")
@@ -288,20 +295,14 @@ class OrderOut(ApiModel):
     def of(
         cls, order: Order | SimpleNamespace, scale: InstrumentScale, findings: list[dict[str, Any]] | None = None
     ) -> "OrderOut":
-        limit = order.limit_price
         return cls(
+            **OrderTermsOut.shown(order, scale),
             id=encode_id("ord", order.id),
             account_id=encode_id("acc", order.account_id),
             deployment_id=encode_id("dep", order.deployment_id) if order.deployment_id else None,
             instrument_id=encode_id("ins", order.instrument_id),
             symbol=scale.symbol,
             client_order_id=order.client_order_id,
-            side=Side(order.side),
-            order_type=OrderType(order.order_type),
-            product=Product(order.product),
-            validity=Validity(order.validity),
-            quantity=format_scaled(order.quantity, scale.qty_exp),
-            limit_price=None if limit is None else format_trimmed(limit, scale.price_exp),
             mode=order.mode,
             status=OrderStatus(order.status),
             status_reason=order.status_reason,

@@ -5,11 +5,11 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, false, text
 from sqlmodel import Field, SQLModel
 
 from app.infra.columns import TenantRow, bigint, jsonb, tenant_foreign_key, utc, utc_now_column
-from app.kernel.orders import TERMINAL, OrderStatus, OrderType, Product, Side, Validity
+from app.kernel.orders import TERMINAL, OrderStatus, Product, Side, Validity
 
 
 def _one_of(column: str, values: Iterable[str]) -> str:
@@ -26,7 +26,9 @@ class Order(TenantRow, table=True):
     `client_order_id` is the caller's, unique per account for ever; `fingerprint` is the SHA-256 of what it asked.
     `mode` is the account's by composite key, so a test order cannot belong to a live account. `market_at` is the
     market clock at the decision. `fence` is the lane's when the order was sent. `algo_id`: the exchange's name for the
-    algorithm that placed it. `unknown_since`: of a status `unknown`.
+    algorithm that placed it. `unknown_since`: of a status `unknown`. `order_type` names a plug-in, `parameters` are
+    its own. `protected_price`: no fill is worse. `expires_at`: market time. `pending_change`: what the broker is being
+    asked to change, and what it would hold.
     """
 
     __tablename__ = "orders"
@@ -43,16 +45,22 @@ class Order(TenantRow, table=True):
         Index("orders_intraday_idx", "tenant_id", "account_id", "market_at", postgresql_where=_INTRADAY),
         CheckConstraint(_one_of("status", OrderStatus), name="status"),
         CheckConstraint(_one_of("side", Side), name="side"),
-        CheckConstraint(_one_of("order_type", OrderType), name="order_type"),
+        CheckConstraint("order_type ~ '^[a-z_]{1,32}$'", name="order_type"),
         CheckConstraint(_one_of("product", Product), name="product"),
         CheckConstraint(_one_of("validity", Validity), name="validity"),
         CheckConstraint("quantity > 0 AND filled_quantity BETWEEN 0 AND quantity", name="quantity"),
-        CheckConstraint("(order_type = 'limit') = (limit_price IS NOT NULL)", name="limit_price"),
+        CheckConstraint("limit_price > 0", name="limit_price"),
+        CheckConstraint("trigger_price > 0", name="trigger_price"),
+        CheckConstraint("market_protection_bps BETWEEN 1 AND 10000", name="market_protection"),
+        CheckConstraint("disclosed_quantity > 0 AND disclosed_quantity < quantity", name="disclosed_quantity"),
+        CheckConstraint("(validity = 'ttl') = (expires_at IS NOT NULL)", name="expires_at"),
+        CheckConstraint("(validity = 'ttl') = (validity_minutes IS NOT NULL)", name="validity_minutes"),
         CheckConstraint("status <> 'filled' OR filled_quantity = quantity", name="filled"),
         {
             "info": {
                 "app": "SELECT, INSERT, UPDATE (status, venue_order_id, filled_quantity, filled_notional, "
-                "status_reason, fence, updated_at, unknown_since)"
+                "status_reason, fence, updated_at, unknown_since, quantity, limit_price, trigger_price, validity, "
+                "validity_minutes, expires_at, protected_price, hold_minor, pending_change)"
             }
         },
     )
@@ -85,6 +93,54 @@ class Order(TenantRow, table=True):
     created_at: datetime = utc_now_column()
     updated_at: datetime = utc_now_column()
     unknown_since: datetime | None = utc(nullable=True)
+    trigger_price: int | None = bigint(nullable=True)
+    market_protection_bps: int | None = None
+    protected_price: int | None = bigint(nullable=True)
+    disclosed_quantity: int | None = bigint(nullable=True)
+    validity_minutes: int | None = None
+    expires_at: datetime | None = utc(nullable=True)
+    after_market: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    parameters: dict[str, Any] | None = jsonb(nullable=True)
+    pending_change: dict[str, Any] | None = jsonb(nullable=True)
+
+
+class WaitingOrder(TenantRow, table=True):
+    """An accepted order that is not sent yet; its id is the order's. It goes when the session opens (`waits_for` open)
+    or when a price touches `trigger_price` (price), which follows the market at a distance where one is given: of
+    `trail_by`, or of `trail_bps` of the price.
+
+    Entries of the feed's stream up to `seen_to` have been shown to it. Readable by the dispatch role, since one matcher
+    serves all tenants; it carries no name and no money.
+    """
+
+    __tablename__ = "waiting_orders"
+    __table_args__ = (
+        tenant_foreign_key(["id", "account_id"], "orders", references=["id", "account_id"]),
+        ForeignKeyConstraint(["instrument_id"], ["instruments.id"]),
+        Index("waiting_orders_book_idx", "feed", "instrument_id"),
+        CheckConstraint("waits_for IN ('open', 'price')", name="waits_for"),
+        CheckConstraint("(waits_for = 'price') = (trigger_price IS NOT NULL)", name="trigger_price"),
+        CheckConstraint("num_nonnulls(trail_by, trail_bps) < 2", name="trail"),
+        {
+            "info": {
+                "app": "SELECT, INSERT, UPDATE (waits_for, trigger_price, trail_by, trail_bps, seen_to), DELETE",
+                "dispatch": "SELECT",
+            }
+        },
+    )
+
+    account_id: UUID
+    feed: str
+    instrument_id: UUID
+    venue: str
+    side: str
+    validity: str
+    waits_for: str
+    trigger_price: int | None = bigint(nullable=True)
+    trail_by: int | None = bigint(nullable=True)
+    trail_bps: int | None = None
+    tick: int = bigint()
+    seen_to: str
 
 
 class FillRow(TenantRow, table=True):

@@ -13,6 +13,9 @@ from app.infra.columns import TenantRow, bigint, jsonb, tenant_foreign_key, utc,
 class PaperOrder(TenantRow, table=True):
     """A resting order; its id is the order's. It fills from entries of the feed's stream behind `arrived_after`.
 
+    `triggered_at`: the entry that made a stop order a limit order. `protected_price`: a market order fills at no worse
+    one. `expires_at`: market time.
+
     Readable by the dispatch role, since one matcher serves all tenants; it carries no name and no money.
     """
 
@@ -22,7 +25,8 @@ class PaperOrder(TenantRow, table=True):
         Index("paper_orders_book_idx", "feed", "instrument_id"),
         {
             "info": {
-                "app": "SELECT, INSERT, UPDATE (remaining, limit_price, arrived_after), DELETE",
+                "app": "SELECT, INSERT, UPDATE (remaining, limit_price, trigger_price, triggered_at, validity, "
+                "expires_at, arrived_after), DELETE",
                 "dispatch": "SELECT",
             }
         },
@@ -39,6 +43,10 @@ class PaperOrder(TenantRow, table=True):
     remaining: int = bigint()
     tick: int = bigint()
     slippage_bps: int
+    trigger_price: int | None = bigint(nullable=True)
+    triggered_at: str | None = None
+    protected_price: int | None = bigint(nullable=True)
+    expires_at: datetime | None = utc(nullable=True)
     arrived_after: str
     arrived_at: datetime = utc_now_column()
 

@@ -51,6 +51,7 @@ CROSS_TENANT_INDEXES = {
     "events_unstamped_idx": "the follower's: events without a position, of all tenants",
     "idempotency_keys_expiry_idx": "the scheduler's: answers that have expired, of all tenants",
     "invitations_token_hash_key": "unique over random tokens: tells nothing about another tenant",
+    "waiting_orders_book_idx": "the matcher's: the orders that wait for a price of an instrument, of all tenants",
     "paper_orders_book_idx": "the matcher's: the orders of an instrument that rest, of all tenants",
     "settlements_due_idx": "the scheduler's: what is due on a feed's clock, of all tenants",
     "work_items_ready_idx": "the relay's: what waits, of all tenants",

@@ -40,6 +40,7 @@ EXAMPLES: dict[tuple[str, str], str] = {
     ("ledger_accounts", "payable"): "0",
     ("ledger_accounts", "receivable"): "0",
     ("ledger_breaks", "currency"): "USD",
+    ("orders", "order_type"): "market",
     ("payments", "currency"): "USD",
     ("plans", "terms"): json.dumps(TERMS),
     ("mail_requests", "available_at"): "2099-01-05T09:15:00Z",  # or a gateway of these tests would take and delete it

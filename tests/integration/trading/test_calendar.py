@@ -273,6 +273,47 @@ async def test_orders_of_a_contract_end_with_its_last_day(venue: Venue) -> None:
     await venue.is_sound()
 
 
+async def _waiting(venue: Venue) -> UUID:
+    """An order that was accepted while the market was closed, and is kept until it opens."""
+    placed = await venue.order()
+    await venue.app.database.dispatch.execute("delete from work_items where tenant_id = $1", venue.tenant_id)
+    await venue.rows(
+        "insert into waiting_orders (tenant_id, id, account_id, feed, instrument_id, venue, side, validity, "
+        "waits_for, tick, seen_to) "
+        "select tenant_id, id, account_id, feed, instrument_id, 'XNAS', side, validity, 'open', 100, '0' "
+        "from orders where id = :id returning 1",
+        id=placed.id,
+    )
+    return placed.id
+
+
+async def test_an_order_that_waits_for_the_session_is_sent_once_when_it_opens(venue: Venue) -> None:
+    order_id = await _waiting(venue)
+    await _at(venue, OPEN - timedelta(seconds=1))
+    assert await venue.work() == 0
+    await asyncio.gather(_at(venue, OPEN), _at(venue, OPEN))
+    again = "update calendar_jobs set state = 'pending', done_at = null, claimed_until = null where feed = $1"
+    await venue.app.database.dispatch.execute(again, venue.feed)
+    await _at(venue, OPEN)
+    assert len(await venue.rows("select 1 from work_items where kind = 'order.submit'")) == 1
+    await venue.work()
+    assert await venue.status(order_id) == "open"
+    await venue.show(PRICE)
+    assert await venue.status(order_id) == "filled"
+
+
+async def test_one_that_was_taken_back_while_it_waited_is_not_sent(venue: Venue) -> None:
+    order_id = await _waiting(venue)
+    await venue.app.database.pool.fetchval(
+        "select orders_transition($1, $2, '{accepted}', 'cancelled', null, 'requested', '{}'::jsonb)",
+        venue.tenant_id,
+        order_id,
+    )
+    await _at(venue, OPEN)
+    assert await venue.work() == 0
+    assert await venue.status(order_id) == "cancelled"
+
+
 async def test_the_cut_off_closes_what_is_intraday_and_nothing_else(
     venue: Venue, database_urls: dict[str, str]
 ) -> None:

@@ -34,7 +34,8 @@ async def _send(venue: Venue, source: Source, csv: str, *, day: date = DAY, now:
 
 async def _breaks(venue: Venue) -> list[dict[str, Any]]:
     return await venue.rows(
-        "select id, reference, expected_minor, actual_minor, status, opened_at, currency from ledger_breaks order by reference"
+        "select id, reference, expected_minor, actual_minor, status, opened_at, currency "
+        "from ledger_breaks order by reference"
     )
 
 

@@ -1,183 +1,67 @@
 """Decides an order's fate before it is sent: form and fixed facts refuse it (422), state and rules deny it (stored).
 
-Also the one table of allowed transitions of an order's life.
+What is particular to an order type its plug-in says, in `kinds`; the service hands in which there are.
 """
 
-import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import date, datetime
-from typing import Any
-from uuid import UUID
+from datetime import date
 
-from app.engine.fills import SlippageModel, slipped
 from app.engine.schedule import Charges, charges, schedule_named
 from app.kernel.errors import DomainError, Kind, invalid
 from app.kernel.instrument import TradingRules
 from app.kernel.money import currency_exponent, format_scaled, notional_minor
-from app.kernel.orders import Mode, OrderStatus, OrderType, Product, Side, Validity
-from app.market.instruments.domain import check_price, check_quantity
+from app.kernel.orders import Mode, OrderStatus, Product, Side
+from app.market.instruments.domain import check_quantity
+from app.trading.orders.domain.asked import Context, Decision, Estimate, PlaceOrder
 from app.trading.orders.domain.events import EVENTS
-from app.trading.risk.domain import Exposure, Finding, Limits, Rule, check_algo_id, evaluate
+from app.trading.orders.domain.kinds import (
+    MARKET_BUFFER_BPS,
+    PLAIN_VALIDITIES,
+    AtVenue,
+    Kinds,
+    OrderKind,
+    Waits,
+    check_fields,
+    check_stop_side,
+    expected,
+    kind_of,
+    protected,
+)
+from app.trading.orders.domain.life import TRANSITIONS, sources
+from app.trading.risk.domain import Exposure, Finding, Rule, check_algo_id, evaluate
 
 __all__ = [
     "EVENTS",
     "MARKET_BUFFER_BPS",
+    "PLAIN_VALIDITIES",
     "SQUARE_OFF",
     "TRANSITIONS",
+    "AtVenue",
     "Context",
     "Decision",
     "Estimate",
+    "Kinds",
+    "OrderKind",
     "PlaceOrder",
+    "Waits",
+    "check_fields",
     "check_form",
+    "check_stop_side",
     "decide",
     "estimate",
+    "expected",
+    "kind_of",
+    "protected",
     "sources",
 ]
 
-S = OrderStatus
-_LATE = frozenset({S.OPEN, S.PARTIALLY_FILLED, S.FILLED})  # the broker has it after all: what it says is a fact
-TRANSITIONS: dict[OrderStatus, frozenset[OrderStatus]] = {
-    S.ACCEPTED: frozenset({S.SUBMITTING, S.CANCELLED, S.EXPIRED}),
-    S.SUBMITTING: frozenset(
-        {
-            S.ACCEPTED,  # the broker did not look at it: it waits again
-            S.OPEN,
-            S.PARTIALLY_FILLED,
-            S.FILLED,
-            S.CANCELLED,
-            S.REJECTED,
-            S.EXPIRED,
-            S.UNKNOWN,
-        }
-    ),
-    S.UNKNOWN: frozenset({S.OPEN, S.PARTIALLY_FILLED, S.FILLED, S.CANCELLED, S.REJECTED, S.EXPIRED, S.LOST}),
-    S.OPEN: frozenset({S.PARTIALLY_FILLED, S.FILLED, S.CANCELLED, S.REJECTED, S.EXPIRED, S.UNKNOWN}),
-    S.PARTIALLY_FILLED: frozenset({S.PARTIALLY_FILLED, S.FILLED, S.CANCELLED, S.REJECTED, S.EXPIRED, S.UNKNOWN}),
-    S.LOST: frozenset({S.OPEN, S.PARTIALLY_FILLED, S.FILLED, S.CANCELLED, S.REJECTED, S.EXPIRED}),
-    S.DENIED: frozenset(),
-    S.FILLED: frozenset(),
-    S.CANCELLED: _LATE,
-    S.REJECTED: _LATE,
-    S.EXPIRED: _LATE,
-}
-"""From each status, the ones that may follow. Nothing else ever happens to an order."""
-
-MARKET_BUFFER_BPS = 50
-"""What a market order holds beyond the last price and its slippage: it fills at a price nobody knows yet."""
 SQUARE_OFF = "square_off"
 """The reason of an order that closes an intraday position at its cut-off. No caller of the API gives reasons."""
 _CLIENT_ORDER_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
 
 
-def sources(target: OrderStatus) -> list[str]:
-    """The statuses from which an order may become `target`."""
-    return [status.value for status, following in TRANSITIONS.items() if target in following]
-
-
-@dataclass(frozen=True, slots=True)
-class PlaceOrder:
-    """What the caller asks. Quantity and limit price are integers at the instrument's exponents."""
-
-    account_id: UUID
-    instrument_id: UUID
-    side: Side
-    order_type: OrderType
-    quantity: int
-    limit_price: int | None
-    product: Product
-    validity: Validity
-    client_order_id: str
-    deployment_id: UUID | None = None
-    reason: str | None = None
-    algo_id: str | None = None
-
-    @property
-    def book_id(self) -> UUID:
-        return self.deployment_id or self.account_id
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of what was asked: the same client order id must ask the same."""
-        asked: tuple[object, ...] = (
-            self.account_id,
-            self.instrument_id,
-            self.side,
-            self.order_type,
-            self.quantity,
-            self.limit_price,
-            self.product,
-            self.validity,
-            self.client_order_id,
-            self.deployment_id,
-        )
-        if self.algo_id is not None:  # only then, or orders of an earlier release would be others
-            asked += (self.algo_id,)
-        return hashlib.sha256("\x1f".join(map(str, asked)).encode()).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What `orders_context` read, parsed: the account's, the instrument's and the market's state at one version."""
-
-    account: Mapping[str, Any]
-    instrument: Mapping[str, Any]
-    tenant_status: str
-    halted: Mapping[str, str] | None
-    market_at: datetime | None
-    session_day: date | None
-    session_open: bool
-    last_price: int | None
-    price_age_s: int | None
-    band_lower: int | None
-    band_upper: int | None
-    venue_halted: bool
-    segment: str | None
-    open_orders: int
-    open_buy: int
-    open_sell: int
-    book_open_sell: int
-    highest_buy: int | None
-    lowest_sell: int | None
-    book_quantity: int
-    position_quantity: int
-    available: int | None
-    cash: int | None
-    gross: int
-    equity: int | None
-    opening_equity: int | None
-    high_equity: int | None
-    peak_equity: int | None
-    limits: Limits
-    rates: Mapping[str, int]
-    recent: tuple[tuple[str, int, int | None, int], ...] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """`findings` has every rule's figures. An approved order holds `hold_minor` of the account's cash."""
-
-    status: OrderStatus
-    hold_minor: int
-    findings: list[Finding]
-
-    @property
-    def reasons(self) -> list[Finding]:
-        return [finding for finding in self.findings if finding.verdict == "deny"]
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """What an order would cost at `price`: its limit, or for a market order the last price with slippage and buffer.
-    All None or empty while the feed shows no price."""
-
-    price: int | None
-    notional_minor: int | None
-    charges: Charges
-
-
-def check_form(command: PlaceOrder, context: Context, *, mode: Mode | None) -> None:
+def check_form(command: PlaceOrder, context: Context, kinds: Kinds, *, mode: Mode | None) -> None:
     """What is wrong whatever the time: raises, and nothing is written."""
     if not _CLIENT_ORDER_ID.fullmatch(command.client_order_id):
         raise invalid(
@@ -204,28 +88,28 @@ def check_form(command: PlaceOrder, context: Context, *, mode: Mode | None) -> N
         )
     if command.product is not Product.DELIVERY and command.reason != SQUARE_OFF:  # what is there can be closed
         raise invalid("unsupported_product", "Only delivery orders can be traded yet.", param="product")
-    if (command.order_type is OrderType.LIMIT) != (command.limit_price is not None):
-        wants = "needs" if command.order_type is OrderType.LIMIT else "takes no"
-        raise invalid("invalid_limit_price", f"A {command.order_type} order {wants} limit_price.", param="limit_price")
+    kind = kind_of(command, kinds)
     if instrument["tick"] is None:
         raise invalid(
             "not_tradable", f"{instrument['symbol']} has no trading rules at this time.", param="instrument_id"
         )
     rules = TradingRules(instrument["tick"], instrument["lot"], instrument["freeze_quantity"])
     check_quantity(command.quantity, rules, qty_exp=instrument["qty_exp"])
-    if command.limit_price is not None:
-        check_price(command.limit_price, rules, price_exp=instrument["price_exp"])
+    check_fields(command, kind, rules, price_exp=instrument["price_exp"])
+    kind.check(command, context)
 
 
-def decide(command: PlaceOrder, context: Context, rules: Mapping[str, Rule]) -> Decision:
+def decide(command: PlaceOrder, context: Context, kinds: Kinds, rules: Mapping[str, Rule]) -> Decision:
     """Whether the order may go, given the state it was read in. Every finding is kept, the passing ones too."""
     reduces = command.side is Side.SELL and 0 < command.quantity <= context.position_quantity - context.open_sell
     findings = _state_findings(command, context, reduces=reduces)
-    price = command.limit_price or context.last_price
+    kind = kind_of(command, kinds)
+    findings += kind.findings(command, context)
+    price = kind.price(command, context)
     if price is None or context.last_price is None:
         findings.append(_deny("market", "a price", "none", "The feed shows no price of this instrument yet."))
         return Decision(OrderStatus.DENIED, 0, findings)
-    hold = _hold(command, context, price)
+    hold = _hold(command, context, kind, price)
     findings += evaluate(_exposure(command, context, price, hold, reduces=reduces), context.limits, rules)
     money = currency_exponent(context.account["currency"])
     available = context.available or 0
@@ -269,19 +153,12 @@ def _notional(quantity: int, price: int, context: Context) -> int:
     return notional_minor(quantity, price, qty_exp=i["qty_exp"], price_exp=i["price_exp"], money_exp=money)
 
 
-def _hold(command: PlaceOrder, context: Context, price: int) -> int:
+def _hold(command: PlaceOrder, context: Context, kind: OrderKind, price: int) -> int:
     """What a buy may cost at most (a market order: as far as one can know), with its charges. A sell holds nothing."""
     if command.side is Side.SELL:
         return 0
-    notional, fees = _cost(command, context, _worst_price(command, context, price))
+    notional, fees = _cost(command, context, kind.worst_price(command, context, price))
     return notional + fees.total
-
-
-def _worst_price(command: PlaceOrder, context: Context, price: int) -> int:
-    if command.order_type is OrderType.LIMIT:
-        return price
-    model = SlippageModel(context.account["slippage_bps"] + MARKET_BUFFER_BPS)
-    return slipped(price, command.side, tick=context.instrument["tick"], slippage=model)
 
 
 def _cost(command: PlaceOrder, context: Context, price: int) -> tuple[int, Charges]:
@@ -299,12 +176,13 @@ def _cost(command: PlaceOrder, context: Context, price: int) -> tuple[int, Charg
     return notional, fees
 
 
-def estimate(command: PlaceOrder, context: Context) -> Estimate:
+def estimate(command: PlaceOrder, context: Context, kinds: Kinds) -> Estimate:
     """The cost that the hold of a buy is made of; of a sell, what it would bring and be charged."""
-    price = command.limit_price or context.last_price
+    kind = kind_of(command, kinds)
+    price = kind.price(command, context)
     if price is None:
         return Estimate(None, None, Charges(()))
-    worst = _worst_price(command, context, price)
+    worst = kind.worst_price(command, context, price)
     return Estimate(worst, *_cost(command, context, worst))
 
 

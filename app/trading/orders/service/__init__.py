@@ -8,6 +8,7 @@ ask for) and `supposing` (what if).
 from app.trading.orders.domain import PlaceOrder
 from app.trading.orders.service.executing import Desk, handlers, open_desk
 from app.trading.orders.service.halting import TenantOrders, halt_everything, resume_everything
+from app.trading.orders.service.kinds import kinds, own_parameters
 from app.trading.orders.service.leaving import Which, cancel_all, exit_all
 from app.trading.orders.service.placing import PlacedOrder, Preview, place_order, preview_order, request_cancel
 from app.trading.orders.service.reading import get_order, list_fills, list_orders, order_findings
@@ -27,10 +28,12 @@ __all__ = [
     "get_order",
     "halt_everything",
     "handlers",
+    "kinds",
     "list_fills",
     "list_orders",
     "open_desk",
     "order_findings",
+    "own_parameters",
     "place_order",
     "preview_order",
     "request_cancel",

@@ -42,6 +42,7 @@ _LAST_DONE = "select max(day) from calendar_jobs where feed = $1 and state = 'do
 _CLAIM = "select * from orders_claim_job($1, $2, $3)"
 _FINISH = "select orders_finish_job($1, $2, $3, $4, $5, $6, $7, $8)"
 _EXPIRE = "select orders_expire_session($1, $2, $3, $4, $5, $6)"
+_OPEN = "select orders_open_session($1, $2, $3, $4, $5)"
 _SQUARE_OFF = "select orders_square_off($1, $2, $3, $4, $5, $6)"
 log = structlog.get_logger(__name__)
 
@@ -138,5 +139,5 @@ async def _ask(pool: asyncpg.Pool, tenant_id: UUID, job: _Claimed) -> int:
         case JobKind.SQUARE_OFF:
             count = await pool.fetchval(_SQUARE_OFF, *scope, job.until, job.name)
         case JobKind.OPEN:
-            count = 0
+            count = await pool.fetchval(_OPEN, *scope, job.until)
     return int(count)

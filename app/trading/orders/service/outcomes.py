@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
-from app.kernel.orders import OrderStatus, OrderType, Product, Side, Validity
+from app.kernel.orders import OrderStatus, Product, Side
 from app.kernel.times import format_time
 from app.trading.brokers.ports import (
     Accepted,
@@ -21,6 +21,7 @@ from app.trading.brokers.ports import (
     Unknown,
 )
 from app.trading.orders.domain import sources
+from app.trading.orders.service.kinds import kinds
 
 log = structlog.get_logger(__name__)
 _TRANSITION = "select orders_transition($1, $2, $3, $4, $5, $6, $7::jsonb)"
@@ -98,6 +99,8 @@ async def read_state(pool: asyncpg.Pool, tenant_id: UUID, order_id: UUID) -> dic
 def broker_order(tenant_id: UUID, state: Mapping[str, Any]) -> BrokerOrder:
     """The broker's view of an order that `orders_begin` or `orders_state` answered."""
     order, account, instrument = state["order"], state["account"], state["instrument"]
+    sent = kinds()[order["order_type"]].at_venue(order)
+    expires_at = order["expires_at"]
     return BrokerOrder(
         tenant_id=tenant_id,
         order_id=UUID(order["id"]),
@@ -110,12 +113,18 @@ def broker_order(tenant_id: UUID, state: Mapping[str, Any]) -> BrokerOrder:
         price_exp=instrument["price_exp"],
         qty_exp=instrument["qty_exp"],
         side=Side(order["side"]),
-        order_type=OrderType(order["order_type"]),
+        order_type=sent.order_type,
         product=Product(order["product"]),
-        validity=Validity(order["validity"]),
+        validity=sent.validity,
         quantity=order["quantity"],
-        limit_price=order["limit_price"],
+        limit_price=sent.limit_price,
         tick=instrument["tick"],
         slippage_bps=account["slippage_bps"],
         venue_order_id=order["venue_order_id"],
+        trigger_price=sent.trigger_price,
+        market_protection_bps=order["market_protection_bps"],
+        protected_price=order["protected_price"],
+        disclosed_quantity=order["disclosed_quantity"],
+        validity_minutes=order["validity_minutes"],
+        expires_at=None if expires_at is None else datetime.fromisoformat(expires_at),
     )

@@ -1,8 +1,8 @@
 """Place an order: gather in one call, decide in Python, write in one call; optimistic on the account's version."""
 
 import json
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -15,7 +15,18 @@ from app.kernel.errors import DomainError, Kind, conflict, invalid, not_found
 from app.kernel.ids import broker_tag, encode_id, uuid7
 from app.kernel.instrument import InstrumentScale
 from app.kernel.orders import OrderStatus
-from app.trading.orders.domain import Context, Decision, Estimate, PlaceOrder, check_form, decide, estimate
+from app.trading.orders.domain import (
+    Context,
+    Decision,
+    Estimate,
+    OrderKind,
+    PlaceOrder,
+    check_form,
+    decide,
+    estimate,
+    kind_of,
+)
+from app.trading.orders.service.kinds import kinds
 from app.trading.orders.service.reading import get_order
 from app.trading.orders.tables import Order
 from app.trading.risk.domain import Finding
@@ -73,13 +84,13 @@ async def place_order(tx: Tx, command: PlaceOrder, *, now: datetime, claim: Clai
         if known := found.get("known"):
             return _replay(known, command)
         context = _context(found)
-        check_form(command, context, mode=tx.principal.mode if tx.principal else None)
-        decision = decide(command, context, rules())
-        order = _order(order_id, command, context, decision)
+        check_form(command, context, kinds(), mode=tx.principal.mode if tx.principal else None)
+        decision = decide(command, context, kinds(), rules())
+        order = _order(order_id, command, context, decision, now=now)
         written_at = await _write(tx, order, context, decision, claim)
         if written_at is None:
             continue
-        if decision.status is OrderStatus.ACCEPTED:
+        if decision.status is OrderStatus.ACCEPTED and order["waiting"] is None:
             tx.wake("execution")
         row = SimpleNamespace(**order, venue_order_id=None, created_at=written_at, updated_at=written_at)
         scale = _scale(command.instrument_id, context)
@@ -108,10 +119,10 @@ async def gathered(tx: Tx, command: PlaceOrder) -> Context:
 
 def previewed(tx: Tx, command: PlaceOrder, context: Context) -> Preview:
     """The decision on `context` and the cost. Raises what is wrong by form."""
-    check_form(command, context, mode=tx.principal.mode if tx.principal else None)
+    check_form(command, context, kinds(), mode=tx.principal.mode if tx.principal else None)
     return Preview(
-        decide(command, context, rules()),
-        estimate(command, context),
+        decide(command, context, kinds(), rules()),
+        estimate(command, context, kinds()),
         _scale(command.instrument_id, context),
         available_minor=context.available or 0,
         market_at=context.market_at,
@@ -141,8 +152,12 @@ async def _gather(tx: Tx, command: PlaceOrder, claim: Claim | None) -> dict[str,
     return found
 
 
-def _order(order_id: UUID, command: PlaceOrder, context: Context, decision: Decision) -> dict[str, Any]:
-    """The columns of the new row, but for the tenant and the times."""
+def _order(
+    order_id: UUID, command: PlaceOrder, context: Context, decision: Decision, *, now: datetime
+) -> dict[str, Any]:
+    """The columns of the new row, but for the tenant and the times; `waiting`: what it waits for before it is sent."""
+    kind = kind_of(command, kinds())
+    lives = timedelta(minutes=command.validity_minutes) if command.validity_minutes is not None else None
     return {
         "id": order_id,
         "account_id": command.account_id,
@@ -168,7 +183,28 @@ def _order(order_id: UUID, command: PlaceOrder, context: Context, decision: Deci
         "algo_id": command.algo_id,
         "broker_tag": broker_tag(order_id),
         "market_at": context.market_at,
+        "trigger_price": command.trigger_price,
+        "market_protection_bps": kind.protection_bps(command, context),
+        "protected_price": kind.protected_price(command, context),
+        "disclosed_quantity": command.disclosed_quantity,
+        "validity_minutes": command.validity_minutes,
+        "expires_at": None if lives is None else (context.market_at or now) + lives,
+        "after_market": command.after_market,
+        "parameters": command.parameters,
+        "pending_change": None,
+        "waiting": _waiting(command, context, kind),
     }
+
+
+def _waiting(command: PlaceOrder, context: Context, kind: OrderKind) -> dict[str, Any] | None:
+    """The row that stands for the order until it is sent; None: it is sent at once."""
+    if command.after_market:
+        found: dict[str, Any] = {"waits_for": "open"}
+    elif waits := kind.waits(command, context):
+        found = {"waits_for": "price"} | asdict(waits)
+    else:
+        return None
+    return found | {"venue": context.instrument["venue"], "tick": context.instrument["tick"]}
 
 
 def _scale(instrument_id: UUID, context: Context) -> InstrumentScale:

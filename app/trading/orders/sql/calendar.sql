@@ -50,12 +50,13 @@ CREATE OR REPLACE FUNCTION orders_finish_job(p_feed text, p_venue text, p_segmen
       AND state = 'pending'
 $$;
 
--- Whether the session that an order was placed for is over: only orders for the day have one. False past the calendar's end.
+-- Whether the session that an order was placed for is over: those that are good till cancelled or triggered have none.
+-- False past the calendar's end.
 CREATE OR REPLACE FUNCTION orders_session_over(p_tenant uuid, p_order uuid) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true);
     RETURN coalesce((
-        SELECT o.validity = 'day' AND market_clock(o.feed) >= s.day_closes_at
+        SELECT o.validity IN ('day', 'ioc', 'ttl') AND market_clock(o.feed) >= s.day_closes_at
         FROM orders o CROSS JOIN LATERAL market_session_at(o.instrument_id, o.market_at) s
         WHERE o.tenant_id = p_tenant AND o.id = p_order), false);
 END $$;
@@ -72,7 +73,7 @@ BEGIN
         SELECT o.id FROM orders o
         WHERE o.tenant_id = p_tenant AND o.feed = p_feed
           AND o.status IN ('accepted', 'submitting', 'unknown', 'open', 'partially_filled')
-          AND (o.validity = 'day' AND o.broker <> 'paper' AND o.market_at < p_until
+          AND (o.validity IN ('day', 'ioc', 'ttl') AND o.broker <> 'paper' AND o.market_at < p_until
                OR instrument_last_day(o.instrument_id) <= p_day)
           AND instrument_in_session(o.instrument_id, p_venue, p_segment, p_until)
           AND NOT EXISTS (SELECT 1 FROM work_items w
@@ -157,3 +158,19 @@ RETURNS TABLE (quantity bigint, selling bigint, buying bigint, waiting boolean) 
       AND coalesce(o.deployment_id, o.account_id) = p_book AND o.instrument_id = p_instrument
       AND o.product = 'intraday' AND o.status IN ('accepted', 'submitting', 'unknown', 'open', 'partially_filled')
 $$;
+
+-- A session opens: sends the orders that wait for it. One that was sent waits no more.
+CREATE OR REPLACE FUNCTION orders_open_session(p_tenant uuid, p_feed text, p_venue text, p_segment text,
+                                               p_until timestamptz)
+RETURNS int LANGUAGE plpgsql AS $$
+DECLARE v_count int;
+BEGIN
+    PERFORM set_config('app.tenant_id', p_tenant::text, true);
+    SELECT count(*) FILTER (WHERE orders_release(p_tenant, w.id)) INTO v_count FROM (
+        SELECT o.id FROM waiting_orders k JOIN orders o ON o.tenant_id = k.tenant_id AND o.id = k.id
+        WHERE k.tenant_id = p_tenant AND k.feed = p_feed AND k.waits_for = 'open'
+          AND o.market_at < p_until  -- of a later session, should this one be opened late
+          AND instrument_in_session(o.instrument_id, p_venue, p_segment, p_until)
+        ORDER BY o.id) w;
+    RETURN v_count;
+END $$;

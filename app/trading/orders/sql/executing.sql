@@ -72,6 +72,9 @@ BEGIN
         WHERE tenant_id = p_tenant AND id = p_order AND venue_order_id IS NULL AND p_venue_order_id IS NOT NULL;
         RETURN NULL;
     END IF;
+    IF p_from @> '{accepted}' THEN
+        DELETE FROM waiting_orders WHERE tenant_id = p_tenant AND id = p_order;
+    END IF;
     IF v_hold > 0 AND p_to IN ('cancelled', 'rejected', 'expired', 'lost') THEN
         PERFORM ledger_void(p_order);
     ELSIF p_to = 'unknown' THEN

@@ -94,7 +94,8 @@ CREATE OR REPLACE FUNCTION orders_recent(p_account uuid, p_instrument uuid) RETU
       AND o.instrument_id = p_instrument AND o.id >= orders_first_id(clock_timestamp() - interval '5 minutes')
 $$;
 
--- Writes a decided order with its risk decision; an accepted one with its hold and its row of work. p_session_day is
+-- Writes a decided order with its risk decision; an accepted one with its hold and its row of work, or with what it
+-- waits for: p_order->'waiting', a row of waiting_orders without what the order itself says. p_session_day is
 -- the trading day to open, if that was not done before, or whose equity is higher than ever. Answers when it was written. Null: the account changed since
 -- p_version was read. p_claim: what `idempotency_record` remembers, if the request sent a key.
 CREATE OR REPLACE FUNCTION orders_write(p_tenant uuid, p_version bigint, p_order jsonb, p_findings jsonb,
@@ -123,7 +124,11 @@ BEGIN
         IF o.hold_minor > 0 THEN
             PERFORM ledger_hold(o.id, o.account_id, o.hold_minor);
         END IF;
-        PERFORM work_append('execution', 'order.submit', o.account_id, jsonb_build_object('order_id', o.id), 1);
+        IF jsonb_typeof(p_order->'waiting') = 'object' THEN
+            PERFORM orders_wait(o, p_order->'waiting');
+        ELSE
+            PERFORM work_append('execution', 'order.submit', o.account_id, jsonb_build_object('order_id', o.id), 1);
+        END IF;
     END IF;
     PERFORM events_append('order.' || o.status, o.id, o.account_id, p_event, p_key, p_source_ip, p_request_id,
                           p_user, p_home, p_grant);

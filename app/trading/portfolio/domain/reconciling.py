@@ -7,6 +7,7 @@ figures at places; a place that one side does not mention stands at zero there.
 import csv
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
@@ -67,7 +68,7 @@ Figures = Mapping[Place, int]
 
 @dataclass(frozen=True, slots=True)
 class Trade:
-    """One execution, or some of the same account, paper and side together. `worth` is quantity times price, unrounded."""
+    """One execution. `worth` is quantity times price at the sum of their exponents, not rounded."""
 
     account_id: UUID
     isin: str
@@ -239,10 +240,8 @@ def _owner(
     problems: _Problems, number: int, values: Mapping[str, str], known: Known
 ) -> tuple[UUID | None, Paper | None]:
     account_id = None
-    try:
+    with suppress(DomainError):
         account_id = decode_id("acc", values["account_id"], param="account_id")
-    except DomainError:
-        pass
     if account_id not in known.accounts:
         problems.add(number, "account_id", "no account of this mode has it")
         account_id = None

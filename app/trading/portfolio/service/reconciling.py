@@ -172,8 +172,8 @@ async def _sides(tx: Tx, file: _File) -> tuple[Figures, Figures]:
         Trade(row.account_id, by_id[row.instrument_id].isin, Side(row.side), row.quantity, row.quantity * row.price)
         for row in rows
     ]
-    both = {"mode": file.mode, "day": file.day}
-    return trade_figures(ours, known.papers, **both), trade_figures(told_trades, known.papers, **both)
+    books, told = (trade_figures(trades, known.papers, mode=file.mode, day=file.day) for trades in (ours, told_trades))
+    return books, told
 
 
 async def _known_names(tx: Tx, file: _File, held: Sequence[UUID]) -> tuple[Known, dict[UUID, Paper]]:

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from app.kernel.errors import DomainError
 from app.kernel.money import Rounding, divide, notional_minor
-from app.kernel.orders import OrderType, Product, Side
+from app.kernel.orders import Product, Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Exposure:
 
     side: Side
     quantity: int
-    order_type: OrderType
+    order_type: str
     limit_price: int | None
     price: int
     last_price: int | None

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from app.kernel.errors import DomainError
 from app.kernel.orders import Mode, OrderStatus, OrderType, Product, Side, Validity
 from app.trading.orders.domain import Context, PlaceOrder, check_form, decide
+from app.trading.orders.service.kinds import kinds
 from app.trading.risk.service import rules
 
 BUY = PlaceOrder(
@@ -91,13 +92,13 @@ def test_what_is_wrong_by_form_names_its_field(
     changes: dict[str, Any], where: dict[str, Any], mode: Mode | None, code: str, param: str
 ) -> None:
     with pytest.raises(DomainError) as caught:
-        check_form(replace(BUY, **changes), context(**where), mode=mode)
+        check_form(replace(BUY, **changes), context(**where), kinds(), mode=mode)
     assert (caught.value.code, caught.value.param) == (code, param)
 
 
 def test_a_well_formed_order_passes() -> None:
-    check_form(BUY, CONTEXT, mode=Mode.TEST)
-    check_form(replace(BUY, order_type=OrderType.MARKET, limit_price=None), CONTEXT, mode=None)
+    check_form(BUY, CONTEXT, kinds(), mode=Mode.TEST)
+    check_form(replace(BUY, order_type=OrderType.MARKET, limit_price=None), CONTEXT, kinds(), mode=None)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_a_well_formed_order_passes() -> None:
 def test_the_state_of_account_tenant_and_market_denies(
     command: PlaceOrder, where: dict[str, Any], denied_by: list[str]
 ) -> None:
-    decision = decide(command, context(**where), rules())
+    decision = decide(command, context(**where), kinds(), rules())
     assert [finding.rule for finding in decision.reasons] == denied_by
     assert decision.status is (OrderStatus.DENIED if denied_by else OrderStatus.ACCEPTED)
     assert not denied_by or decision.hold_minor == 0
@@ -145,7 +146,7 @@ def test_a_buy_holds_what_it_may_cost_and_never_more_than_there_is(
     asked = replace(asked, order_type=OrderType.MARKET if market else OrderType.LIMIT)
     account = {"charge_schedule": schedule, "slippage_bps": slippage}
     seen = context(account=account, last_price=price, available=available, book_quantity=10**8)
-    decision = decide(asked, seen, rules())
+    decision = decide(asked, seen, kinds(), rules())
     assert 0 <= decision.hold_minor <= available
     if command.side is Side.SELL or decision.status is OrderStatus.DENIED:
         assert decision.hold_minor == 0

@@ -1,0 +1,136 @@
+"""What an order asks for, the state in which it is decided, and what a decision says."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from app.engine.schedule import Charges
+from app.kernel.orders import OrderStatus, Product, Side, Validity
+from app.trading.risk.domain import Finding, Limits
+
+_LATER = (
+    "trigger_price",
+    "market_protection_bps",
+    "disclosed_quantity",
+    "validity_minutes",
+    "after_market",
+    "parameters",
+)
+"""Fields that count in a fingerprint only when they say something, or orders of an earlier release would be others."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceOrder:
+    """What the caller asks. Quantities and prices are integers at the instrument's exponents.
+
+    `order_type` names a plug-in of `orders/types`; `parameters` are its own, as its model dumps them to JSON.
+    """
+
+    account_id: UUID
+    instrument_id: UUID
+    side: Side
+    order_type: str
+    quantity: int
+    limit_price: int | None
+    product: Product
+    validity: Validity
+    client_order_id: str
+    deployment_id: UUID | None = None
+    reason: str | None = None
+    algo_id: str | None = None
+    trigger_price: int | None = None
+    market_protection_bps: int | None = None
+    disclosed_quantity: int | None = None
+    validity_minutes: int | None = None
+    after_market: bool = False
+    parameters: Mapping[str, Any] | None = None
+
+    @property
+    def book_id(self) -> UUID:
+        return self.deployment_id or self.account_id
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of what was asked: the same client order id must ask the same."""
+        asked: tuple[object, ...] = (
+            self.account_id,
+            self.instrument_id,
+            self.side,
+            self.order_type,
+            self.quantity,
+            self.limit_price,
+            self.product,
+            self.validity,
+            self.client_order_id,
+            self.deployment_id,
+        )
+        if self.algo_id is not None:  # only then, or orders of an earlier release would be others
+            asked += (self.algo_id,)
+        more = {name: value for name in _LATER if (value := getattr(self, name)) is not None and value is not False}
+        if more:
+            asked += (json.dumps(more, sort_keys=True),)
+        return hashlib.sha256("\x1f".join(map(str, asked)).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What `orders_context` read, parsed: the account's, the instrument's and the market's state at one version."""
+
+    account: Mapping[str, Any]
+    instrument: Mapping[str, Any]
+    tenant_status: str
+    halted: Mapping[str, str] | None
+    market_at: datetime | None
+    session_day: date | None
+    session_open: bool
+    last_price: int | None
+    price_age_s: int | None
+    band_lower: int | None
+    band_upper: int | None
+    venue_halted: bool
+    segment: str | None
+    open_orders: int
+    open_buy: int
+    open_sell: int
+    book_open_sell: int
+    highest_buy: int | None
+    lowest_sell: int | None
+    book_quantity: int
+    position_quantity: int
+    available: int | None
+    cash: int | None
+    gross: int
+    equity: int | None
+    opening_equity: int | None
+    high_equity: int | None
+    peak_equity: int | None
+    limits: Limits
+    rates: Mapping[str, int]
+    recent: tuple[tuple[str, int, int | None, int], ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`findings` has every rule's figures. An approved order holds `hold_minor` of the account's cash."""
+
+    status: OrderStatus
+    hold_minor: int
+    findings: list[Finding]
+
+    @property
+    def reasons(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.verdict == "deny"]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What an order would cost at `price`, the worst that is to be expected of its type.
+    All None or empty while the feed shows no price."""
+
+    price: int | None
+    notional_minor: int | None
+    charges: Charges

@@ -1,0 +1,111 @@
+"""What order types take and show over the API: one word for one thing, whichever types share it."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field
+
+from app.kernel.instrument import InstrumentScale
+from app.kernel.money import format_scaled, format_trimmed, parse_scaled
+from app.kernel.orders import Product, Side, Validity
+from app.web.models import ApiModel, Flag, PositiveDecimal, WholeNumber
+
+_VALIDITY = (
+    "`day` ends with the session, `gtc` when cancelled, `ioc` at the first price it meets, `ttl` after "
+    "`validity_minutes`; `gtt` waits here over sessions until its trigger is touched, then is sent for that session."
+)
+
+
+class OrderTerms(ApiModel):
+    """How an order shall trade."""
+
+    side: Side
+    order_type: str
+    quantity: PositiveDecimal = Field(description="Units; a multiple of the instrument's lot.")
+    limit_price: PositiveDecimal | None = Field(default=None, description="The worst price: a multiple of the tick.")
+    trigger_price: PositiveDecimal | None = Field(
+        default=None, description="Of a stop: the price that sets it off when it is touched; a multiple of the tick."
+    )
+    market_protection: PositiveDecimal | None = Field(
+        default=None,
+        description="Per cent, at most 100: how much worse than the last price (of a stop: than its trigger) it may "
+        "fill; what would is cancelled. By default what the account's broker asks for.",
+    )
+    disclosed_quantity: PositiveDecimal | None = Field(
+        default=None, description="The part of the quantity that the market is shown."
+    )
+    product: Product = Product.DELIVERY
+    validity: Validity = Field(default=Validity.DAY, description=_VALIDITY)
+    validity_minutes: WholeNumber | None = Field(
+        default=None, ge=1, le=1440, description="Of a `ttl` order: how long it lives, by the market's clock."
+    )
+    after_market: Flag = Field(
+        default=False, description="Placed while the session is closed: it waits here, and is sent when it opens."
+    )
+    parameters: dict[str, Any] | None = Field(default=None, description="What this order type alone takes.")
+
+    def scaled(self, scale: InstrumentScale) -> dict[str, Any]:
+        """The same as fields of `PlaceOrder`. Raises `too_precise`, `out_of_range`."""
+        prices = {
+            name: _scaled(getattr(self, name), scale.price_exp, name) for name in ("limit_price", "trigger_price")
+        }
+        return prices | {
+            "side": self.side,
+            "order_type": self.order_type,
+            "quantity": parse_scaled(self.quantity, scale.qty_exp, param="quantity"),
+            "market_protection_bps": _scaled(self.market_protection, 2, "market_protection"),
+            "disclosed_quantity": _scaled(self.disclosed_quantity, scale.qty_exp, "disclosed_quantity"),
+            "product": self.product,
+            "validity": self.validity,
+            "validity_minutes": self.validity_minutes,
+            "after_market": self.after_market,
+        }
+
+
+def _scaled(value: str | None, exponent: int, param: str) -> int | None:
+    return None if value is None else parse_scaled(value, exponent, param=param)
+
+
+class OrderTermsOut(ApiModel):
+    """How an order trades."""
+
+    side: Side
+    order_type: str
+    quantity: str
+    limit_price: str | None
+    trigger_price: str | None = Field(description="Of a stop: the price that sets it off.")
+    market_protection: str | None = Field(description="Per cent; null when it fills at any price.")
+    protected_price: str | None = Field(description="No fill is worse; null when there is no such bound.")
+    disclosed_quantity: str | None = Field(description="What the market is shown of it; null for all.")
+    product: Product
+    validity: Validity = Field(description=_VALIDITY)
+    validity_minutes: int | None = Field(description="How long a `ttl` order lives.")
+    expires_at: datetime | None = Field(description="When a `ttl` order ends, by the market's clock.")
+    after_market: bool = Field(description="Whether it was placed for the next session.")
+    parameters: dict[str, Any] | None = Field(description="What its order type alone takes.")
+
+    @classmethod
+    def shown(cls, order: Any, scale: InstrumentScale) -> dict[str, Any]:
+        """The fields of a stored order."""
+        prices = ("limit_price", "trigger_price", "protected_price")
+        found = {name: getattr(order, name) for name in (*prices, "market_protection_bps", "disclosed_quantity")}
+        exponents = dict.fromkeys(prices, scale.price_exp) | {
+            "market_protection_bps": 2,
+            "disclosed_quantity": scale.qty_exp,
+        }
+        texts = {
+            name: None if value is None else format_trimmed(value, exponents[name], places=2 if name in prices else 0)
+            for name, value in found.items()
+        }
+        return texts | {
+            "market_protection": texts.pop("market_protection_bps"),
+            "side": Side(order.side),
+            "order_type": order.order_type,
+            "quantity": format_scaled(order.quantity, scale.qty_exp),
+            "product": Product(order.product),
+            "validity": Validity(order.validity),
+            "validity_minutes": order.validity_minutes,
+            "expires_at": order.expires_at,
+            "after_market": order.after_market,
+            "parameters": order.parameters,
+        }
