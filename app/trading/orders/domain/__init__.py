@@ -14,6 +14,7 @@ from app.kernel.money import currency_exponent, format_scaled, notional_minor
 from app.kernel.orders import Mode, OrderStatus, Product, Side
 from app.market.instruments.domain import check_quantity
 from app.trading.orders.domain.asked import Context, Decision, Estimate, PlaceOrder
+from app.trading.orders.domain.client import counted_together
 from app.trading.orders.domain.events import EVENTS
 from app.trading.orders.domain.kinds import (
     MARKET_BUFFER_BPS,
@@ -110,7 +111,9 @@ def decide(command: PlaceOrder, context: Context, kinds: Kinds, rules: Mapping[s
         findings.append(_deny("market", "a price", "none", "The feed shows no price of this instrument yet."))
         return Decision(OrderStatus.DENIED, 0, findings)
     hold = _hold(command, context, kind, price)
-    findings += evaluate(_exposure(command, context, price, hold, reduces=reduces), context.limits, rules)
+    exposure = _exposure(command, context, price, hold, reduces=reduces)
+    said = evaluate(exposure, context.limits, rules)
+    findings += said if context.client is None else counted_together(said, exposure, context.client, rules)
     money = currency_exponent(context.account["currency"])
     available = context.available or 0
     if hold > available:
