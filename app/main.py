@@ -59,8 +59,8 @@ from app.platform.tenancy.service import Admission
 from app.trading.orders.routes import router as orders
 from app.trading.orders.service import TenantOrders
 from app.trading.orders.service.reading import TenantHoldings
+from app.trading.portfolio.routes import reconciliations, statements
 from app.trading.portfolio.routes import router as positions
-from app.trading.portfolio.routes import statements
 from app.trading.risk.routes import halt_routes, limit_routes
 from app.trading.risk.service import TenantHalts
 from app.trading.strategies.routes import router as strategies
@@ -122,7 +122,7 @@ def _routers(settings: Settings) -> list[APIRouter]:
         bar_routes(tx_requiring("bars:read"), utc_clock, settings.data_dir),
     )
     risk = (*limit_routes(TenantDeployments()), halt_routes(TenantOrders()))
-    trading = (orders, *risk, positions, statements, strategies, performance, backtests, sweeps)
+    trading = (orders, *risk, positions, statements, reconciliations, strategies, performance, backtests, sweeps)
     return [
         *trading,
         health,

@@ -53,9 +53,10 @@ def outdated() -> Sequence[Outdated]:
     from app.platform.oauth.service import OUTDATED as GRANTS
     from app.platform.people.service import OUTDATED as LOGINS
     from app.platform.tenancy.service import OUTDATED as INVITATIONS
+    from app.trading.orders.service.calendar import OUTDATED as CALENDAR
     from app.trading.paper.service import OUTDATED as ENDED_ORDERS
 
-    return [*GRANTS, *LOGINS, *INVITATIONS, *DELIVERIES, *ENDED_ORDERS]
+    return [*GRANTS, *LOGINS, *INVITATIONS, *DELIVERIES, *ENDED_ORDERS, *CALENDAR]
 
 
 async def _look_at_segregation(app: App) -> None:
@@ -68,6 +69,14 @@ async def _look_at_segregation(app: App) -> None:
 
 
 async def _scheduler(app: App, stop: asyncio.Event) -> None:
+    from app.trading.orders.service.calendar import run_calendar
+
+    async with asyncio.TaskGroup() as tasks:  # a failure of either ends the body, and its leader begins again
+        tasks.create_task(_keep_house(app, stop))
+        tasks.create_task(run_calendar(app, stop=stop))
+
+
+async def _keep_house(app: App, stop: asyncio.Event) -> None:
     clear_at = monotonic()
     while not stop.is_set():
         if monotonic() >= clear_at:

@@ -232,5 +232,23 @@ async def lock_break(tx: Tx, break_id: UUID) -> LedgerBreak | None:
     return found
 
 
+async def lock_breaks(tx: Tx, source: str, scope: str) -> Sequence[LedgerBreak]:
+    """Every break of a source, open or not, whose reference begins so."""
+    statement = (
+        select(LedgerBreak)
+        .where(
+            col(LedgerBreak.tenant_id) == tx.tenant_id,
+            col(LedgerBreak.source) == source,
+            col(LedgerBreak.reference).startswith(scope, autoescape=True),
+            col(LedgerBreak.kind) == "difference",
+        )
+        .order_by(col(LedgerBreak.id))
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    found: Sequence[LedgerBreak] = (await tx.scalars(statement)).all()
+    return found
+
+
 async def check_rows(tx: Tx) -> Sequence[dict[str, Any]]:
     return [dict(row) for row in (await tx.execute(_CHECK)).mappings()]

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
 from app.custody.accounts.service import PREFIX
-from app.custody.ledger.service import BREAK, TRANSACTION, Balance, Journal, Segregation
+from app.custody.ledger.service import BREAK, TRANSACTION, Balance, Journal, Segregation, break_exponent
 from app.custody.ledger.tables import LedgerBreak
 from app.kernel.ids import encode_id
 from app.kernel.money import currency_exponent, format_scaled
@@ -270,7 +270,7 @@ class BreakOut(ApiModel):
 
     @classmethod
     def of(cls, row: LedgerBreak, now: datetime) -> "BreakOut":
-        exponent = 0 if row.instrument_id else currency_exponent(row.currency)
+        exponent = break_exponent(row.currency)
         return cls.model_validate(
             {
                 "id": encode_id(BREAK, row.id),

@@ -174,7 +174,12 @@ class LedgerBreak(TenantRow, table=True):
         ),
         CheckConstraint("status IN ('open', 'resolved')", name="status"),
         CheckConstraint("(status = 'resolved') = (resolved_at IS NOT NULL AND reason IS NOT NULL)", name="resolved"),
-        {"info": {"app": "SELECT, INSERT, UPDATE (status, owner_id, reason, resolved_at, resolved_by)"}},
+        {
+            "info": {
+                "app": "SELECT, INSERT, UPDATE (expected_minor, actual_minor, status, owner_id, reason, opened_at, "
+                "resolved_at, resolved_by)"
+            }
+        },
     )
 
     kind: str

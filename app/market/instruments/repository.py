@@ -38,6 +38,16 @@ _SESSIONS = """
     SELECT venue, segment, day, kind, opens_at, closes_at, source FROM trading_sessions
     WHERE venue = $1 AND segment = $2 AND kind = ANY($3) AND closes_at >= $4 AND closes_at <= $5 ORDER BY opens_at
 """
+_SESSIONS_OF_DAYS = """
+    WITH scopes AS (
+        SELECT i.venue, i.segment FROM instruments i
+        UNION SELECT i.venue, r.session_segment FROM instruments i JOIN instrument_rules r ON r.instrument_id = i.id
+    )
+    SELECT s.venue, s.segment, s.day, s.kind, s.opens_at, s.closes_at, s.source
+    FROM scopes c JOIN trading_sessions s ON s.venue = c.venue AND s.segment = c.segment
+    WHERE s.closes_at BETWEEN $1::date - 2 AND $2::date + 2 AND s.day BETWEEN $1 AND $2 AND s.kind = ANY($3)
+    ORDER BY s.opens_at
+"""
 _TRADING = sorted(TRADING_KINDS)
 
 
@@ -67,6 +77,11 @@ async def actions(reader: Reader, instrument_id: UUID) -> Sequence[asyncpg.Recor
 async def sessions(reader: Reader, venue: str, segment: str, *, start: datetime, end: datetime) -> list[Session]:
     """Continuous sessions that close from `start` to `end`, by opening time."""
     return [Session(**dict(row)) for row in await reader.fetch(_SESSIONS, venue, segment, _TRADING, start, end)]
+
+
+async def sessions_of_days(reader: Reader, first: date, last: date) -> list[Session]:
+    """Continuous sessions of these days, of every venue's segment in which something trades, by opening time."""
+    return [Session(**dict(row)) for row in await reader.fetch(_SESSIONS_OF_DAYS, first, last, _TRADING)]
 
 
 async def insert_instruments(connection: asyncpg.Connection, rows: Iterable[tuple[Any, ...]]) -> None:
@@ -131,6 +146,16 @@ async def calendar_days(reader: Reader, venue: str, segment: str) -> dict[date, 
         _TRADING,
     )
     return {row["day"]: row["closes_at"] for row in rows}
+
+
+async def papers(reader: Reader, isins: Sequence[str], instrument_ids: Sequence[UUID]) -> Sequence[asyncpg.Record]:
+    """Of these ISINs, or of the ISIN of these instruments: every instrument, by id."""
+    return await reader.fetch(
+        "SELECT id, isin, currency, price_exp, qty_exp FROM instruments WHERE isin = ANY ($1)"
+        " OR isin IN (SELECT o.isin FROM instruments o WHERE o.id = ANY ($2)) ORDER BY id",
+        list(isins),
+        list(instrument_ids),
+    )
 
 
 async def scales(reader: Reader, instrument_ids: Sequence[UUID]) -> Sequence[asyncpg.Record]:

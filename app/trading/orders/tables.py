@@ -1,12 +1,12 @@
-"""Decides what is stored of an order, of its fills, and of orders at a broker that are not ours."""
+"""Decides what is stored of orders and fills, of orders at a broker that are not ours, and of the calendar's jobs."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, false, text, true
-from sqlmodel import Field
+from sqlmodel import Field, SQLModel
 
 from app.infra.columns import TenantRow, bigint, jsonb, tenant_foreign_key, utc, utc_now_column
 from app.kernel.orders import TERMINAL, Leg, OrderClass, OrderStatus, Product, Side, Validity
@@ -17,6 +17,7 @@ def _one_of(column: str, values: Iterable[str]) -> str:
 
 
 _WORKING = f"status NOT IN ({', '.join(sorted(repr(str(s)) for s in TERMINAL))})"
+_INTRADAY = text(f"product = '{Product.INTRADAY}'")
 
 
 class Order(TenantRow, table=True):
@@ -48,6 +49,7 @@ class Order(TenantRow, table=True):
         Index("orders_pair_idx", "tenant_id", "pair_id", postgresql_where=text("pair_id IS NOT NULL")),
         Index("orders_account_idx", "tenant_id", "account_id", "id"),
         Index("orders_working_idx", "tenant_id", "account_id", "instrument_id", postgresql_where=text(_WORKING)),
+        Index("orders_intraday_idx", "tenant_id", "account_id", "market_at", postgresql_where=_INTRADAY),
         CheckConstraint(_one_of("status", OrderStatus), name="status"),
         CheckConstraint(_one_of("side", Side), name="side"),
         CheckConstraint("order_type ~ '^[a-z_]{1,32}$'", name="order_type"),
@@ -213,3 +215,33 @@ class ForeignOrder(TenantRow, table=True):
     status: str
     venue_at: datetime | None = utc(nullable=True)
     seen_at: datetime = utc()
+
+
+class CalendarJob(SQLModel, table=True):
+    """What a session asks for at a moment of a feed's clock (`orders/domain/calendar.py`), for all tenants at once.
+
+    `until_at`: the last close of its day. `claimed_until`: somebody does it, or it has failed and waits, until then.
+    """
+
+    __tablename__ = "calendar_jobs"
+    __table_args__ = (
+        Index("calendar_jobs_due_idx", "feed", "due_at", postgresql_where=text("state = 'pending'")),
+        CheckConstraint("kind IN ('expire', 'open', 'square_off')", name="kind"),
+        CheckConstraint("state IN ('pending', 'done')", name="state"),
+        CheckConstraint("(state = 'done') = (done_at IS NOT NULL)", name="done"),
+        {"info": {"dispatch": "SELECT, INSERT, UPDATE, DELETE"}},
+    )
+
+    feed: str = Field(primary_key=True)
+    venue: str = Field(primary_key=True)
+    segment: str = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    day: date = Field(primary_key=True)
+    turn: int = Field(primary_key=True)
+    due_at: datetime = utc()
+    until_at: datetime = utc()
+    state: str = "pending"
+    attempts: int = 0
+    claimed_until: datetime | None = utc(nullable=True)
+    last_error: str | None = None
+    done_at: datetime | None = utc(nullable=True)

@@ -1,4 +1,4 @@
-"""`/v1/positions` and `/v1/accounts/{id}/statement`."""
+"""`/v1/positions`, `/v1/accounts/{id}/statement` and `/v1/reconciliations`."""
 
 import asyncio
 from datetime import datetime
@@ -8,15 +8,17 @@ from fastapi import Depends, Query, Response
 
 from app.kernel.ids import decode_id
 from app.trading.portfolio import service
-from app.trading.portfolio.schemas import PositionOut, StatementOut
+from app.trading.portfolio.schemas import CreateReconciliation, PositionOut, ReconciliationOut, StatementOut
 from app.web.auth import requires
 from app.web.context import now
+from app.web.idempotency import idempotent
 from app.web.models import Day
 from app.web.pagination import Page, Paged
 from app.web.routing import ApiRouter
 from app.web.transaction import OpenTx
 
 router = ApiRouter(prefix="/v1/positions", tags=["Portfolio"])
+reconciliations = ApiRouter(prefix="/v1/reconciliations", tags=["Custody"])
 statements = ApiRouter(prefix="/v1/accounts/{id}/statement", tags=["Accounts"])
 
 
@@ -71,3 +73,34 @@ async def retrieve_statement(
         pdf = await asyncio.to_thread(service.statement_pdf, found)
         return Response(pdf, media_type="application/pdf", headers={"Content-Disposition": name})
     return StatementOut.of(found)
+
+
+@reconciliations.post(
+    "",
+    summary="Reconcile a file",
+    status_code=201,
+    dependencies=[Depends(requires("custody:write")), idempotent],
+)
+async def reconcile(body: CreateReconciliation, tx: OpenTx, at: Annotated[datetime, Depends(now)]) -> ReconciliationOut:
+    """Compare a file of a bank, a broker or a depository with the books of the key's mode, as its day ended.
+
+    Each figure that differs is a break (`GET /v1/breaks`), as old as the difference; what agrees now is closed. The
+    same file again answers the same and changes nothing. A file with a line that cannot be read changes nothing.
+    """
+    assert tx.principal is not None  # a route that requires a permission has one
+    return ReconciliationOut.of(
+        await service.reconcile(tx, body.source, body.csv, as_of=body.as_of, mode=tx.principal.mode, now=at)
+    )
+
+
+@reconciliations.get("", summary="List reconciliations", dependencies=[Depends(requires("custody:read"))])
+async def list_reconciliations(tx: OpenTx, page: Paged) -> Page[ReconciliationOut]:
+    """Every file that was compared, newest first."""
+    found = await service.list_reconciliations(tx, page.cursor(service.RECONCILIATION))
+    return Page.of(found.map(ReconciliationOut.of))
+
+
+@reconciliations.get("/{id}", summary="Retrieve a reconciliation", dependencies=[Depends(requires("custody:read"))])
+async def retrieve_reconciliation(id: str, tx: OpenTx) -> ReconciliationOut:
+    """One file that was compared, with its counts."""
+    return ReconciliationOut.of(await service.get_reconciliation(tx, decode_id(service.RECONCILIATION, id)))

@@ -1,4 +1,4 @@
-"""Positions and statements as the API shows them."""
+"""Positions, statements and reconciliations as the API shows them."""
 
 from datetime import date, datetime
 
@@ -7,8 +7,11 @@ from pydantic.config import JsonDict
 
 from app.kernel.ids import encode_id
 from app.kernel.money import currency_exponent, format_scaled, format_trimmed
-from app.trading.portfolio.service import Holding, Statement
-from app.web.models import ApiModel
+from app.kernel.orders import Mode
+from app.trading.portfolio.domain.reconciling import COLUMNS, Source
+from app.trading.portfolio.service import RECONCILIATION, Holding, Statement
+from app.trading.portfolio.tables import Reconciliation
+from app.web.models import ApiModel, Day
 
 _EXAMPLE: JsonDict = {
     "id": "pos_01kpx4t8yhe6rb2y6x3v1m9d0c",
@@ -163,4 +166,87 @@ class StatementOut(ApiModel):
                 )
                 for one in statement.holdings
             ],
+        )
+
+
+_COLUMNS = "; ".join(f"{source}: `{','.join(columns)}`" for source, columns in COLUMNS.items())
+
+
+class CreateReconciliation(ApiModel):
+    """A file to compare with the books."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "source": "bank",
+                    "as_of": "2026-01-30",
+                    "csv": "date,reference,currency,amount,balance\n2026-01-30,UTR7719,INR,5000.00,5000.00\n",
+                }
+            ]
+        }
+    )
+
+    source: Source = Field(description="Who wrote it.")
+    as_of: Day = Field(description="The day at whose end it was true; for a broker, the day of the trades.")
+    csv: str = Field(
+        min_length=1,
+        max_length=200_000,
+        description=f"The first line names the columns. {_COLUMNS}. A bank's lines are in order, each balance the one "
+        "before and the amount. Of a broker and a depository the file is whole: what it leaves out is zero.",
+    )
+
+
+class ReconciliationOut(ApiModel):
+    """A file that was compared with the books."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "rec_01kpx4t8yhe6rb2y6x3v1m9d0c",
+                    "source": "depository",
+                    "mode": "live",
+                    "as_of": "2026-01-30",
+                    "digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                    "lines": 412,
+                    "compared": 413,
+                    "differences": 2,
+                    "opened": 1,
+                    "closed": 0,
+                    "made_at": "2026-01-31T02:30:00Z",
+                    "made_by": None,
+                }
+            ]
+        }
+    )
+
+    id: str
+    source: Source = Field(description="Who wrote it.")
+    mode: Mode = Field(description="Whose accounts it was compared with.")
+    as_of: date = Field(description="The day at whose end it was true.")
+    digest: str = Field(description="SHA-256 of the file, in hexadecimal.")
+    lines: int = Field(description="Without the first one.")
+    compared: int = Field(description="Figures that the file, the books or both have.")
+    differences: int = Field(description="How many of them differ: each has an open break.")
+    opened: int = Field(description="Breaks that it opened, for the first time or again.")
+    closed: int = Field(description="Breaks that it closed, because the figures agree now.")
+    made_at: datetime = Field(description="When it was compared.")
+    made_by: str | None = Field(description="The person who sent it, if one did.")
+
+    @classmethod
+    def of(cls, row: Reconciliation) -> "ReconciliationOut":
+        return cls(
+            id=encode_id(RECONCILIATION, row.id),
+            source=Source(row.source),
+            mode=Mode(row.mode),
+            as_of=row.as_of,
+            digest=row.digest,
+            lines=row.lines,
+            compared=row.compared,
+            differences=row.differences,
+            opened=row.opened,
+            closed=row.closed,
+            made_at=row.made_at,
+            made_by=None if row.made_by is None else encode_id("usr", row.made_by),
         )

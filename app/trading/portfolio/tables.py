@@ -1,4 +1,4 @@
-"""Decides what is stored of a position: the state of the one reducer, per account, deployment and instrument."""
+"""Decides what is stored of a position (the state of the one reducer), of settlements, and of files compared."""
 
 from datetime import date, datetime
 from uuid import UUID
@@ -98,3 +98,30 @@ class Settlement(TenantRow, table=True):
     state: str = "pending"
     settled_at: datetime | None = utc(nullable=True)
     created_at: datetime = utc_now_column()
+
+
+class Reconciliation(TenantRow, table=True):
+    """A file from outside that was compared with the books, once: append-only. `digest` is the SHA-256 of its text.
+
+    `opened` counts breaks that this file opened, also again; `closed` those that it showed to agree now.
+    """
+
+    __tablename__ = "reconciliations"
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "source", "mode", "as_of", "digest"),
+        CheckConstraint("source IN ('bank', 'broker', 'depository')", name="source"),
+        CheckConstraint("mode IN ('test', 'live')", name="mode"),
+        {"info": {"app": "SELECT, INSERT"}},
+    )
+
+    source: str
+    mode: str
+    as_of: date
+    digest: str
+    lines: int
+    compared: int
+    differences: int
+    opened: int
+    closed: int
+    made_at: datetime = utc()
+    made_by: UUID | None = None

@@ -1,12 +1,14 @@
 """Many writers at once: money is never spent twice, a key posts once, a hold is released by exactly one."""
 
 import asyncio
+import json
 from uuid import UUID
 
 import asyncpg
 import pytest
 
 from app.custody.ledger import service
+from app.custody.ledger.domain import SHARDS
 from app.infra.database import Database
 from app.kernel.errors import DomainError
 from app.kernel.ids import uuid7
@@ -136,4 +138,45 @@ async def test_transactions_that_settle_fills_of_many_accounts_do_not_deadlock(
 
     await asyncio.gather(*(batch(turn) for turn in range(48)))
     assert [await books.available(account) for account in accounts] == [100_000 - 48 * 11] * 6
+    await books.check()
+
+
+async def test_fifty_fills_at_once_collect_every_head_exactly_and_no_two_wait_for_each_other(books: Books) -> None:
+    """Accounts of every shard, some of the same, heads in any order. A deadlock would be the error of one of the calls:
+    here nobody tries again."""
+    ids = [UUID(int=uuid7().int >> 4 << 4 | number % 16) for number in range(24)]
+    accounts = [await books.open(10_000_000, account_id=account) for account in ids]
+    assert {account.int % SHARDS for account in accounts} == set(range(SHARDS))
+    heads = ["brokerage", "exchange", "gst", "sebi", "stt", "stamp"]
+
+    async def fill(turn: int) -> tuple[int, dict[str, int]]:
+        charged = {head: 1 + (turn * 7 + place) % 11 for place, head in enumerate(heads)}
+        shuffled = {head: charged[head] for head in [*heads[turn % 6 :], *heads[: turn % 6]]}
+        cash = (-1) ** turn * (1_000 + turn)
+        sql = "select * from ledger_settle_fill($1, $2, 'USD', $3, $4, null, null, $5, '{}')"
+        await books.call(sql, uuid7(), accounts[turn % len(accounts)], cash, json.dumps(shuffled), NOW)
+        return cash, charged
+
+    posted = await asyncio.gather(*(fill(turn) for turn in range(50)))
+    for head in heads:
+        collected = await books.value("select sum(posted)::bigint from ledger_accounts where head = $1", head)
+        assert collected == sum(charged[head] for _, charged in posted), head
+    shards = await books.value("select count(distinct shard) from ledger_accounts where head = 'stt'")
+    assert shards == SHARDS
+    assert await books.value("select sum(posted)::bigint from ledger_accounts where kind = 'clearing'") == -sum(
+        cash for cash, _ in posted
+    )
+    unsettled = "select sum(receivable - payable)::bigint from ledger_accounts where kind = 'client_cash'"
+    assert await books.value(unsettled) == sum(cash - sum(charged.values()) for cash, charged in posted)
+    await books.check()
+
+
+async def test_the_order_in_which_the_chart_was_opened_makes_no_deadlock(books: Books) -> None:
+    """Two accounts of one shard whose own rows were opened after, and before, the shared ones."""
+    shared = [UUID(int=uuid7().int >> 4 << 4 | 3) for _ in range(2)]
+    first = await books.open(10_000_000, account_id=shared[0])
+    await books.settle(first, -1_000, 5)
+    second = await books.open(10_000_000, account_id=shared[1])
+    await asyncio.gather(*(books.settle(one, (-1) ** turn * 100, 5) for turn in range(25) for one in (first, second)))
+    assert await books.value("select sum(posted)::bigint from ledger_accounts where head = 'brokerage'") == 51 * 5
     await books.check()

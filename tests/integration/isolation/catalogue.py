@@ -14,6 +14,7 @@ GLOBAL_TABLES = frozenset(
     {
         "alembic_version",
         "bar_series",
+        "calendar_jobs",
         "corporate_actions",
         "feed_state",
         "instrument_bands",
@@ -28,8 +29,8 @@ GLOBAL_TABLES = frozenset(
         "trading_sessions",
     }
 )
-"""Tables without a tenant, each reviewed: market reference data, how far each feed was matched, signing keys,
-what the platform allows at most and has halted."""
+"""Tables without a tenant, each reviewed: market reference data, how far each feed was matched, the jobs of
+its calendar, signing keys, what the platform allows at most and has halted."""
 
 PERSON_TABLES = {
     "login_sessions": "user_id",

@@ -57,3 +57,32 @@ CREATE OR REPLACE FUNCTION accounts_at_brokers(p_brokers text[])
 RETURNS TABLE (tenant_id uuid, account_id uuid, broker text) LANGUAGE sql STABLE AS $$
     SELECT a.tenant_id, a.id, a.broker FROM accounts a WHERE a.broker = ANY (p_brokers) AND a.status <> 'closed'
 $$;
+
+-- Tenants with an account on a feed: for whom its calendar matters, as the role `mandi_dispatch`.
+CREATE OR REPLACE FUNCTION accounts_tenants_on(p_feed text) RETURNS TABLE (tenant_id uuid) LANGUAGE sql STABLE AS $$
+    SELECT DISTINCT a.tenant_id FROM accounts a WHERE a.feed = p_feed AND a.status <> 'closed' ORDER BY a.tenant_id
+$$;
+
+-- The tenant's accounts of a mode, closed ones too.
+CREATE OR REPLACE FUNCTION accounts_in_mode(p_mode text) RETURNS TABLE (id uuid) LANGUAGE sql STABLE AS $$
+    SELECT a.id FROM accounts a WHERE a.tenant_id = current_setting('app.tenant_id')::uuid AND a.mode = p_mode
+$$;
+
+-- A client's accounts of one mode and currency: what limits of the client count together. The caller has set the tenant.
+CREATE OR REPLACE FUNCTION accounts_of_client(p_client uuid, p_mode text, p_currency text)
+RETURNS TABLE (id uuid, version bigint) LANGUAGE sql STABLE AS $$
+    SELECT a.id, a.version FROM accounts a
+    WHERE a.tenant_id = current_setting('app.tenant_id')::uuid AND a.client_id = p_client AND a.mode = p_mode
+      AND a.currency = p_currency
+$$;
+
+-- Locks them, in id order, and tells the sum of their versions: versions only grow, so an equal sum is an equal state.
+CREATE OR REPLACE FUNCTION accounts_lock_client(p_client uuid, p_mode text, p_currency text) RETURNS bigint
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM FROM accounts a
+    WHERE a.tenant_id = current_setting('app.tenant_id')::uuid AND a.client_id = p_client AND a.mode = p_mode
+      AND a.currency = p_currency
+    ORDER BY a.id FOR NO KEY UPDATE;
+    RETURN (SELECT sum(c.version) FROM accounts_of_client(p_client, p_mode, p_currency) c);
+END $$;

@@ -1,7 +1,16 @@
 """The ledger: what is posted, read, corrected, and what does not fit."""
 
 from app.custody.ledger.repository import domain_errors, ledger_error
-from app.custody.ledger.service.breaks import BREAK, list_breaks, open_break, resolve_break, take_break
+from app.custody.ledger.service.breaks import (
+    BREAK,
+    Finding,
+    break_exponent,
+    list_breaks,
+    open_break,
+    reconcile_breaks,
+    resolve_break,
+    take_break,
+)
 from app.custody.ledger.service.correcting import (
     TRANSACTION,
     Journal,
@@ -35,11 +44,13 @@ __all__ = [
     "TRANSACTION",
     "Balance",
     "Books",
+    "Finding",
     "Journal",
     "LedgerCheck",
     "Segregation",
     "TenantAccounts",
     "balances",
+    "break_exponent",
     "check",
     "domain_errors",
     "fund",
@@ -54,6 +65,7 @@ __all__ = [
     "pay_dividend",
     "pay_out_held",
     "post",
+    "reconcile_breaks",
     "resolve_break",
     "reverse",
     "segregation",

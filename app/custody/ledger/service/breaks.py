@@ -1,5 +1,7 @@
 """Decides what happens to a difference: it is opened once, somebody takes it, and it ends with a reason."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -50,16 +52,76 @@ async def open_break(
         },
     )
     if opened:
-        exponent = 0 if instrument_id else currency_exponent(currency)
-        shown = {
-            "kind": difference.kind.value,
-            "source": source,
-            "expected": format_scaled(difference.expected, exponent),
-            "actual": format_scaled(difference.actual, exponent),
-            "currency": currency,
-        }
-        tx.emit("break.opened", break_id, shown, account_id=account_id)
+        _tell(tx, break_id, difference, source=source, currency=currency, account_id=account_id)
     return opened
+
+
+def _tell(
+    tx: Tx, break_id: UUID, difference: Difference, *, source: str, currency: str, account_id: UUID | None
+) -> None:
+    exponent = break_exponent(currency)
+    shown = {
+        "kind": difference.kind.value,
+        "source": source,
+        "expected": format_scaled(difference.expected, exponent),
+        "actual": format_scaled(difference.actual, exponent),
+        "currency": currency,
+    }
+    tx.emit("break.opened", break_id, shown, account_id=account_id)
+
+
+def break_exponent(currency: str) -> int:
+    """Decimal places of a break's figures: none where units of an instrument are counted."""
+    return 0 if currency == "XXX" else currency_exponent(currency)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A difference, and of what: `reference` names the place in every file of its source alike."""
+
+    reference: str
+    difference: Difference
+    currency: str
+    account_id: UUID | None
+    instrument_id: UUID | None
+
+
+async def reconcile_breaks(
+    tx: Tx, findings: Sequence[Finding], *, source: str, scope: str, reason: str, now: datetime
+) -> tuple[int, int]:
+    """Make the breaks of `source` whose reference begins with `scope` what was found now: one that is new opens, one
+    that was resolved and differs opens again, one that agrees is resolved for `reason`; one that is open stays as old
+    as it is. Returns how many opened and how many closed.
+    """
+    known = {row.reference: row for row in await repository.lock_breaks(tx, source, scope)}
+    opened = closed = 0
+    for one in findings:
+        row = known.pop(one.reference, None)
+        if row is None:
+            opened += await open_break(
+                tx,
+                one.difference,
+                source=source,
+                reference=one.reference,
+                currency=one.currency,
+                account_id=one.account_id,
+                instrument_id=one.instrument_id,
+                now=now,
+            )
+            continue
+        row.expected_minor, row.actual_minor = one.difference.expected, one.difference.actual
+        if row.status != "open":
+            row.status, row.opened_at = "open", now
+            row.owner_id = row.reason = row.resolved_at = row.resolved_by = None
+            _tell(tx, row.id, one.difference, source=source, currency=row.currency, account_id=row.account_id)
+            opened += 1
+    for row in known.values():
+        if row.status == "open":
+            row.status, row.reason, row.resolved_at = "resolved", reason, now
+            tx.emit("break.resolved", row.id, {"reason": reason}, account_id=row.account_id)
+            closed += 1
+    await tx.flush()
+    return opened, closed
 
 
 async def list_breaks(tx: Tx, cursor: Cursor, *, status: str | None) -> Slice[LedgerBreak]:

@@ -14,3 +14,8 @@ $$;
 CREATE OR REPLACE FUNCTION market_watermark(p_feed text) RETURNS timestamptz LANGUAGE sql STABLE AS $$
     SELECT f.watermark FROM feed_state f WHERE f.feed = p_feed
 $$;
+
+-- Every feed that ever ran, with its own time.
+CREATE OR REPLACE FUNCTION market_feeds() RETURNS TABLE (feed text, market_at timestamptz) LANGUAGE sql STABLE AS $$
+    SELECT f.feed, f.market_at FROM feed_state f ORDER BY f.feed
+$$;

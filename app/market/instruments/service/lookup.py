@@ -89,6 +89,11 @@ async def scales_of(reader: Reader, instrument_ids: Sequence[UUID]) -> dict[UUID
     return {row["instrument_id"]: InstrumentScale(**row) for row in await repository.scales(reader, instrument_ids)}
 
 
+async def papers_of(reader: Reader, isins: Sequence[str], instrument_ids: Sequence[UUID]) -> Sequence[asyncpg.Record]:
+    """Rows (id, isin, currency, price_exp, qty_exp) of all instruments that share an ISIN with these, by id."""
+    return await repository.papers(reader, isins, instrument_ids)
+
+
 async def scale_of(reader: Reader, instrument_id: UUID) -> InstrumentScale:
     """One instrument's scale, read once per process: it is fixed for life (its symbol is not). Raises
     `unknown_instrument`."""
@@ -118,6 +123,11 @@ async def trading_sessions(
 ) -> list[Session]:
     """Continuous sessions that close from `start` to `end`, oldest first."""
     return await repository.sessions(reader, venue, segment, start=start, end=end)
+
+
+async def sessions_of_days(reader: Reader, first: date, last: date) -> list[Session]:
+    """Continuous sessions of the days from `first` to `last`, wherever something trades, by opening time."""
+    return await repository.sessions_of_days(reader, first, last)
 
 
 async def trading_days(reader: Reader, venue: str, segment: str) -> dict[date, datetime]:

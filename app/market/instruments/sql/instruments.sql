@@ -40,3 +40,17 @@ RETURNS TABLE (venue text, segment text, day date, kind text, opens_at timestamp
     ) s
     WHERE i.id = p_instrument
 $$;
+
+-- Whether an instrument trades in the sessions of a venue's segment at p_at.
+CREATE OR REPLACE FUNCTION instrument_in_session(p_instrument uuid, p_venue text, p_segment text, p_at timestamptz)
+RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (
+        SELECT 1 FROM instruments i
+        WHERE i.id = p_instrument AND i.venue = p_venue
+          AND coalesce((SELECT r.session_segment FROM instrument_rules_at(i.id, p_at) r), i.segment) = p_segment)
+$$;
+
+-- The last day that an instrument trades, such as a contract's expiry; null while nobody has said so.
+CREATE OR REPLACE FUNCTION instrument_last_day(p_instrument uuid) RETURNS date LANGUAGE sql STABLE AS $$
+    SELECT i.delisted_on FROM instruments i WHERE i.id = p_instrument
+$$;

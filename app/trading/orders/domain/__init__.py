@@ -13,6 +13,7 @@ from app.kernel.instrument import TradingRules
 from app.kernel.money import currency_exponent, format_scaled, notional_minor
 from app.kernel.orders import Mode, OrderStatus, Product, Side
 from app.trading.orders.domain.asked import Context, Decision, Estimate, Exit, PlaceOrder
+from app.trading.orders.domain.client import counted_together
 from app.trading.orders.domain.events import EVENTS
 from app.trading.orders.domain.exits import ENTERS, check_exits
 from app.trading.orders.domain.grouping import check_slices, slices_of
@@ -41,6 +42,7 @@ __all__ = [
     "EVENTS",
     "MARKET_BUFFER_BPS",
     "PLAIN_VALIDITIES",
+    "SQUARE_OFF",
     "STOP_VALIDITIES",
     "TRANSITIONS",
     "AtMarket",
@@ -68,6 +70,8 @@ __all__ = [
     "waits_for_trigger",
 ]
 
+SQUARE_OFF = "square_off"
+"""The reason of an order that closes an intraday position at its cut-off. No caller of the API gives reasons."""
 _CLIENT_ORDER_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
 
 
@@ -96,7 +100,7 @@ def check_form(command: PlaceOrder, context: Context, kinds: Kinds, *, mode: Mod
             f"{context.account['currency']}; use an account in {instrument['currency']}.",
             param="instrument_id",
         )
-    if command.product is not Product.DELIVERY:
+    if command.product is not Product.DELIVERY and command.reason != SQUARE_OFF:  # what is there can be closed
         raise invalid("unsupported_product", "Only delivery orders can be traded yet.", param="product")
     kind = kind_of(command, kinds)
     if instrument["tick"] is None:
@@ -121,7 +125,9 @@ def decide(command: PlaceOrder, context: Context, kinds: Kinds, rules: Mapping[s
         findings.append(_deny("market", "a price", "none", "The feed shows no price of this instrument yet."))
         return Decision(OrderStatus.DENIED, 0, findings)
     hold = _hold(command, context, kind, price)
-    findings += evaluate(_exposure(command, context, price, hold, reduces=reduces), context.limits, rules)
+    exposure = _exposure(command, context, price, hold, reduces=reduces)
+    said = evaluate(exposure, context.limits, rules)
+    findings += said if context.client is None else counted_together(said, exposure, context.client, rules)
     money = currency_exponent(context.account["currency"])
     available = context.available or 0
     if hold > available:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from app.engine.schedule import Charges
 from app.kernel.orders import Leg, OrderClass, OrderStatus, Product, Side, Validity
+from app.trading.orders.domain.client import ClientState
 from app.trading.risk.domain import Finding, Limits
 
 _LATER = (
@@ -132,6 +133,8 @@ class Context:
     limits: Limits
     rates: Mapping[str, int]
     recent: tuple[tuple[str, int, int | None, int], ...] | None
+    client: ClientState | None = None
+    """None: no limit is set for the account's client."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """The order path: `placing`, `executing` (send, cancel) with `outcomes`, `resolving` (unknown fates), `listening` and
 `reconciling` (the broker's news) with `adopting`, `filling`, `matching` (the tape), `reading`.
 
-Beside it `halting` (the kill switch), `leaving` (all orders, all positions) and `supposing` (what if).
+Beside it `halting` (the kill switch), `leaving` (all orders, all positions), `calendar` with `expiring` (what sessions
+ask for) and `supposing` (what if).
 """
 
 from app.trading.orders.domain import PlaceOrder

@@ -30,6 +30,7 @@ from app.trading.brokers.ports import (
     Unknown,
 )
 from app.trading.orders.service.adopting import adopt
+from app.trading.orders.service.expiring import expire_order
 from app.trading.orders.service.grouping import cancel_family
 from app.trading.orders.service.leaving import exit_position
 from app.trading.orders.service.outcomes import BUSY, ask, broker_order, move, read_state, record, refusal
@@ -97,6 +98,9 @@ def handlers(desk: Desk) -> dict[str, Handler]:
     async def resolve_order(item: Item) -> None:
         await resolve_unknown(desk, item)
 
+    async def end_order(item: Item) -> None:
+        await expire_order(desk.pool, desk.broker, item, now=desk.clock())
+
     return {
         "order.submit": Handler(submit_order, together=submit_orders),
         "order.protect": Handler(submit_order, never_dies=True),
@@ -104,6 +108,7 @@ def handlers(desk: Desk) -> dict[str, Handler]:
         "order.reduce": Handler(reduce_order, never_dies=True),
         "position.exit": Handler(leave_position, never_dies=True),
         "order.resolve": Handler(resolve_order, never_dies=True),
+        "order.expire": Handler(end_order, never_dies=True),
     }
 
 

@@ -7,6 +7,7 @@ nothing twice.
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
@@ -17,7 +18,7 @@ from app.infra.work.runner import Item, Retry
 from app.kernel.errors import DomainError, Kind
 from app.kernel.ids import uuid7
 from app.kernel.orders import OrderStatus, OrderType, Product, Side, Validity
-from app.trading.orders.domain import PlaceOrder
+from app.trading.orders.domain import SQUARE_OFF, PlaceOrder
 from app.trading.orders.service.placing import place_order
 
 WAIT_SECONDS = 1
@@ -28,6 +29,9 @@ _CANCEL_ALL = text("select order_id from orders_cancel_all(:mode, :account, :ins
 _EXIT_ALL = text("select book_id, instrument_id from orders_exit_all(:account, :instrument, :request)")
 _CANCEL_EXITS = text("select orders_cancel_exits(:account, :book, :instrument)")
 _CONTEXT = text("select * from orders_exit_context(:account, :book, :instrument)")
+_INTRADAY_CONTEXT = text(
+    "select * from orders_square_off_context(:account, :book, :instrument, :feed, cast(:until as timestamptz))"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +91,12 @@ async def exit_all(tx: Tx, which: Which, *, now: datetime) -> tuple[list[UUID], 
 
 
 async def exit_position(database: Database, item: Item, *, now: datetime) -> None:
-    """Close what one book holds of one instrument, as far as it is free. Raises until the order was accepted."""
+    """Close what one book holds of one instrument, as far as it is free: all of it, or with `until` in the payload what
+    intraday orders of the feed had filled by then. Raises until the order was accepted."""
     asked = {name: UUID(item.payload[f"{name}_id"]) for name in ("account", "book", "instrument")}
     placed = None
     async with database.tx(item.tenant_id) as tx:
-        found = (await tx.execute(_CONTEXT, asked)).one()
+        found = await _to_close(tx, item, asked)
         waits = found.waiting and item.attempts <= PATIENCE
         side = Side.SELL if found.quantity > 0 else Side.BUY
         free = abs(found.quantity) - (found.selling if side is Side.SELL else found.buying)
@@ -106,10 +111,19 @@ async def exit_position(database: Database, item: Item, *, now: datetime) -> Non
         raise RuntimeError(f"the exit was denied: {', '.join(reason.rule for reason in placed.reasons)}")
 
 
+async def _to_close(tx: Tx, item: Item, asked: dict[str, UUID]) -> Any:
+    until = item.payload.get("until")
+    if until is None:
+        return (await tx.execute(_CONTEXT, asked)).one()
+    part = {"feed": item.payload["feed"], "until": datetime.fromisoformat(until)}
+    return (await tx.execute(_INTRADAY_CONTEXT, asked | part)).one()
+
+
 def _closing(item: Item, side: Side, quantity: int) -> PlaceOrder:
     account_id, book_id, instrument_id = (
         UUID(item.payload[f"{name}_id"]) for name in ("account", "book", "instrument")
     )
+    everything = item.payload.get("until") is None
     return PlaceOrder(
         account_id=account_id,
         instrument_id=instrument_id,
@@ -117,9 +131,9 @@ def _closing(item: Item, side: Side, quantity: int) -> PlaceOrder:
         order_type=OrderType.MARKET,
         quantity=quantity,
         limit_price=None,
-        product=Product.DELIVERY,
+        product=Product.DELIVERY if everything else Product.INTRADAY,
         validity=Validity.GTC,
         client_order_id=f"exit_{item.payload['request']}_{instrument_id.hex[-12:]}_{item.attempts}",
         deployment_id=None if book_id == account_id else book_id,
-        reason="exit_all",
+        reason="exit_all" if everything else SQUARE_OFF,
     )

@@ -26,12 +26,13 @@ from app.trading.orders.domain import (
     estimate,
     kind_of,
 )
+from app.trading.orders.domain.client import CLIENT_WIDE, ClientState
 from app.trading.orders.service.grouping import children_of, grouped
 from app.trading.orders.service.kinds import kinds
 from app.trading.orders.service.reading import get_order
 from app.trading.orders.tables import Order
 from app.trading.risk.domain import Finding
-from app.trading.risk.service import effective, rules
+from app.trading.risk.service import effective, rules, said_at
 
 _CONTEXT = "select orders_context($1, $2, $3, $4, $5, $6, $7)"
 _WRITE = (
@@ -200,6 +201,7 @@ def _order(
         "parameters": command.parameters,
         "pending_change": None,
         "waiting": _waiting(command, context, waits),
+        "client": context.client and context.client.key,
     }
 
 
@@ -313,7 +315,16 @@ def _context(found: dict[str, Any]) -> Context:
         limits=effective(found["limits"]),
         rates=found["rates"] or {},
         recent=None if found["recent"] is None else tuple(map(tuple, found["recent"])),
+        client=_client(found),
     )
+
+
+def _client(found: dict[str, Any]) -> ClientState | None:
+    read: dict[str, Any] | None = found["client"]
+    if read is None:
+        return None
+    key = {name: read.pop(name) for name in ("id", "mode", "currency", "day", "version")}
+    return ClientState(key=key, limits=said_at("client", found["limits"], CLIENT_WIDE), **read)
 
 
 async def request_cancel(tx: Tx, order_id: UUID, *, now: datetime) -> Order:

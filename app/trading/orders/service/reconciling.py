@@ -19,6 +19,7 @@ from app.trading.brokers.ports import Broker, BrokerAccount, BrokerOrder, NoAnsw
 from app.trading.orders.service.adopting import ENDS, adopt
 from app.trading.orders.service.executing import Desk
 from app.trading.orders.service.outcomes import ask, broker_order, move, read_state
+from app.trading.orders.service.resolving import ENDED, session_over
 
 log = structlog.get_logger(__name__)
 _OURS = "select * from orders_at_broker($1, $2, $3)"
@@ -129,7 +130,8 @@ def _difference(row: Mapping[str, Any], report: Report) -> dict[str, Any] | None
 async def _miss(
     desk: Desk, book: Book, ours: Mapping[str, asyncpg.Record], shown: set[str | None], now: datetime
 ) -> None:
-    """What the broker had and shows no longer, for longer than it ever hid one: its fate is unknown again."""
+    """What the broker had and shows no longer, for longer than it ever hid one: its fate is unknown again, unless its
+    session is over."""
     for tag, row in ours.items():
         if tag in shown or row["status"] not in ("open", "partially_filled"):
             continue
@@ -141,7 +143,9 @@ async def _miss(
         )
         book.known = {name: report for name, report in book.known.items() if report.tag != tag}
         order = await _order(desk, book.account, row["id"])
-        await move(desk.pool, order, OrderStatus.UNKNOWN, frm=[row["status"]], reason=MISSING, received_at=now)
+        over = await session_over(desk.pool, order)
+        to, reason = (OrderStatus.EXPIRED, ENDED) if over else (OrderStatus.UNKNOWN, MISSING)
+        await move(desk.pool, order, to, frm=[row["status"]], reason=reason, received_at=now)
 
 
 async def _tell(pool: asyncpg.Pool, account: BrokerAccount, order_id: UUID, difference: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ LOGIN_SECONDS = 30
 """Between two questions to a broker that wants a login first."""
 
 LONGEST_SECONDS = 15
+ENDED = "its session or contract ended and the broker no longer shows the order"
 LOST = "the broker has not shown the order; look there before it is placed again"
 log = structlog.get_logger(__name__)
 
@@ -49,6 +50,9 @@ async def resolve(
             await adopt(pool, order, found, received_at=now, reason="it was interrupted on its way")
             return
         case NotFound():
+            if order.venue_order_id is not None and await session_over(pool, order):
+                await move(pool, order, OrderStatus.EXPIRED, frm=["unknown"], reason=ENDED, received_at=now)
+                return
             since = datetime.fromisoformat(state["order"]["unknown_since"])
             if now - since >= deadline:
                 if await move(pool, order, OrderStatus.LOST, reason=LOST, received_at=now):
@@ -60,3 +64,9 @@ async def resolve(
         case Throttled(seconds):
             raise Retry(max(seconds, pause(attempts)), "the broker answers no more questions just now")
     raise Retry(pause(attempts), found.reason)
+
+
+async def session_over(pool: asyncpg.Pool, order: BrokerOrder) -> bool:
+    """Whether the order was for a session that has ended on its feed's clock: brokers forget it overnight."""
+    over: bool = await pool.fetchval("select orders_session_over($1, $2)", order.tenant_id, order.order_id)
+    return over

@@ -70,6 +70,14 @@ def _after(context: Context, command: PlaceOrder, before: Sequence[Supposed]) ->
     if recent is not None:
         recent = (*recent, *((one.side.value, one.quantity, one.limit_price, 0) for one in here))
     counted = ("orders_this_second", "orders_today")
+    client = context.client
+    if client is not None:
+        client = replace(
+            client,
+            open_orders=client.open_orders + len(before),
+            open_buy=client.open_buy + sum(one.quantity for one in buys),
+            open_sell=client.open_sell + sum(one.quantity for one in sells),
+        )
     return replace(
         context,
         open_orders=context.open_orders + len(before),
@@ -81,4 +89,5 @@ def _after(context: Context, command: PlaceOrder, before: Sequence[Supposed]) ->
         available=(context.available or 0) - sum(one.preview.decision.hold_minor for one in before),
         rates={name: value + len(before) * (name in counted) for name, value in context.rates.items()},
         recent=recent,
+        client=client,
     )

@@ -23,6 +23,16 @@ BEGIN
         IF o.order_class <> 'single' THEN
             PERFORM orders_children_of_move(o.id, o.status);
         END IF;
+    ELSIF o.status = 'accepted' AND o.broker <> 'paper' AND orders_session_over(p_tenant, p_order) THEN
+        UPDATE orders SET status = 'expired', status_reason = 'its session ended before it was sent',
+            updated_at = clock_timestamp()
+        WHERE tenant_id = p_tenant AND id = p_order RETURNING * INTO o;
+        PERFORM ledger_void(o.id);
+        PERFORM events_append('order.expired', o.id, o.account_id,
+                              orders_told(jsonb_build_object('reason', o.status_reason), o.parent_id), NULL, NULL, NULL);
+        IF o.order_class <> 'single' THEN
+            PERFORM orders_children_of_move(o.id, o.status);
+        END IF;
     ELSIF o.status = 'accepted' THEN
         UPDATE orders SET status = 'submitting', fence = p_fence, updated_at = clock_timestamp()
         WHERE tenant_id = p_tenant AND id = p_order;

@@ -62,7 +62,9 @@ BEGIN
         'opening_equity', d.opening, 'high_equity', d.high, 'peak_equity', d.peak, 'limits', v_limits::text,
         'segment', CASE WHEN v_limits ? 'permissions' THEN instrument_segment(p_instrument) END,
         'rates', CASE WHEN v_limits ?| ARRAY['order_rate', 'order_to_trade'] THEN orders_rates(p_account) END,
-        'recent', CASE WHEN v_limits ? 'duplicate_order' THEN orders_recent(p_account, p_instrument) END);
+        'recent', CASE WHEN v_limits ? 'duplicate_order' THEN orders_recent(p_account, p_instrument) END,
+        'client', CASE WHEN a.client_id IS NOT NULL AND v_limits @? 'strict $.*[*] ? (@[0] == "client")'
+                       THEN orders_client(a.client_id, a.mode, a.currency, p_instrument, s.day) END);
 END $$;
 
 -- The first id that can have been made at p_at: ids of version 7 sort by when they were made.
@@ -107,7 +109,9 @@ RETURNS timestamptz LANGUAGE plpgsql AS $$
 DECLARE o orders := jsonb_populate_record(NULL::orders, p_order);
 BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true);
-    IF accounts_advance(o.account_id, p_version) IS NULL THEN
+    IF jsonb_typeof(p_order->'client') = 'object' AND NOT orders_take_client(p_order->'client', o.account_id) THEN
+        RETURN NULL;
+    ELSIF accounts_advance(o.account_id, p_version) IS NULL THEN
         RETURN NULL;
     END IF;
     o.tenant_id := p_tenant;

@@ -3,6 +3,7 @@
 import csv
 import io
 from datetime import datetime
+from functools import cache
 from typing import Any
 from xml.sax.saxutils import escape
 from zoneinfo import ZoneInfo
@@ -18,6 +19,8 @@ _DISCLAIMER = (
 )
 _TEST = "Paper trading: no real money or securities. "
 _PAGE, _MARGIN, _WIDTH = (595, 842), 45, 505  # points: A4
+_FONT, _BOLD = "SourceSansPro", "SourceSansPro-Bold"
+_SIGNS = {"INR": "\u20b9", "USD": "$"}
 _INK, _LINE, _SHADE = "#1a2530", "#c5ccd3", "#f3f5f7"
 
 
@@ -31,6 +34,12 @@ def grouped(minor: int, currency: str) -> str:
         parts.insert(0, head[-size:])
         head = head[:-size]
     return f"{sign}{','.join(parts)}.{fraction}"
+
+
+def signed(minor: int, currency: str) -> str:
+    """The same with the currency's sign before it."""
+    shown = grouped(abs(minor), currency)
+    return f"{'-' if minor < 0 else ''}{_SIGNS.get(currency, f'{currency} ')}{shown}"
 
 
 def statement_csv(statement: Statement) -> str:
@@ -71,6 +80,7 @@ def statement_pdf(statement: Statement) -> bytes:
     """A4, numbered pages, the table's head on each. The library is imported here: few processes make a PDF."""
     from reportlab.platypus import SimpleDocTemplate
 
+    _register_fonts()
     out = io.BytesIO()
     document = SimpleDocTemplate(
         out,
@@ -87,15 +97,27 @@ def statement_pdf(statement: Statement) -> bytes:
     return out.getvalue()
 
 
+@cache
+def _register_fonts() -> None:
+    """Once in a process: the fonts that every reader of PDFs brings have no sign of the rupee."""
+    from font_source_sans_pro import font_directory
+    from reportlab.pdfbase import pdfmetrics
+    from reportlab.pdfbase.ttfonts import TTFont
+
+    for name, file in ((_FONT, "SourceSansPro-Regular.ttf"), (_BOLD, "SourceSansPro-Bold.ttf")):
+        pdfmetrics.registerFont(TTFont(name, f"{font_directory}/{file}"))
+    pdfmetrics.registerFontFamily(_FONT, normal=_FONT, bold=_BOLD, italic=_FONT, boldItalic=_BOLD)
+
+
 def _story(statement: Statement) -> list[Any]:
     from reportlab.lib import colors
     from reportlab.lib.styles import ParagraphStyle
     from reportlab.platypus import Paragraph, Spacer, Table
 
     ink = colors.HexColor(_INK)
-    small = ParagraphStyle("small", fontName="Helvetica", fontSize=8, leading=10, textColor=ink)
-    title = ParagraphStyle("title", parent=small, fontName="Helvetica-Bold", fontSize=15, leading=19)
-    head = ParagraphStyle("head", parent=small, fontName="Helvetica-Bold", fontSize=10, leading=14, spaceBefore=10)
+    small = ParagraphStyle("small", fontName=_FONT, fontSize=8, leading=10, textColor=ink)
+    title = ParagraphStyle("title", parent=small, fontName=_BOLD, fontSize=15, leading=19)
+    head = ParagraphStyle("head", parent=small, fontName=_BOLD, fontSize=10, leading=14, spaceBefore=10)
     rows = [
         [Paragraph(f"<b>{escape(name)}</b>", small), Paragraph(escape(value), small)]
         for name, value in _facts(statement)
@@ -128,8 +150,8 @@ def _style(*more: tuple[Any, ...]) -> list[Any]:
     from reportlab.lib import colors
 
     return [
-        ("FONT", (0, 0), (-1, -1), "Helvetica", 8),
-        ("FONT", (0, 0), (-1, 0), "Helvetica-Bold", 8),
+        ("FONT", (0, 0), (-1, -1), _FONT, 8),
+        ("FONT", (0, 0), (-1, 0), _BOLD, 8),
         ("TEXTCOLOR", (0, 0), (-1, -1), colors.HexColor(_INK)),
         ("BACKGROUND", (0, 0), (-1, 0), colors.HexColor(_SHADE)),
         ("LINEBELOW", (0, 0), (-1, -1), 1, colors.HexColor(_LINE)),
@@ -145,7 +167,7 @@ def _summary(statement: Statement) -> Any:
     paid = sum(one.amount for one in statement.movements if one.amount < 0)
     figures = (statement.opening, received, paid, statement.closing, statement.settled)
     names = ["Opening balance", "Credits", "Debits", "Closing balance", "Of it settled"]
-    rows = [names, [grouped(minor, statement.currency) for minor in figures]]
+    rows = [names, [signed(minor, statement.currency) for minor in figures]]
     return Table(rows, colWidths=[101] * 5, style=_style(("ALIGN", (0, 0), (-1, -1), "RIGHT")))
 
 
@@ -153,7 +175,8 @@ def _movements(statement: Statement, small: Any) -> Any:
     from reportlab.platypus import Paragraph, Table
 
     zone, currency = ZoneInfo(statement.zone), statement.currency
-    rows: list[list[Any]] = [["Date", "Description", "Amount", "Balance"]]
+    sign = _SIGNS.get(currency, currency)
+    rows: list[list[Any]] = [["Date", "Description", f"Amount ({sign})", f"Balance ({sign})"]]
     rows.append([f"{statement.first:%d %b %Y}", "Opening balance", "", grouped(statement.opening, currency)])
     for one in statement.movements:
         day = f"{one.at.astimezone(zone):%d %b %Y}"
@@ -161,7 +184,7 @@ def _movements(statement: Statement, small: Any) -> Any:
         rows.append([day, said, grouped(one.amount, currency), grouped(one.balance, currency)])
     rows.append([f"{statement.last:%d %b %Y}", "Closing balance", "", grouped(statement.closing, currency)])
     widths = [71, 242, 96, 96]
-    bold = ("FONT", (0, -1), (-1, -1), "Helvetica-Bold", 8)
+    bold = ("FONT", (0, -1), (-1, -1), _BOLD, 8)
     return Table(rows, colWidths=widths, repeatRows=1, style=_style(("ALIGN", (2, 0), (-1, -1), "RIGHT"), bold))
 
 
@@ -186,7 +209,7 @@ def _numbered(statement: Statement) -> Any:
     from reportlab.platypus import Paragraph
 
     ink = colors.HexColor(_INK)
-    style = ParagraphStyle("foot", fontName="Helvetica", fontSize=7, leading=8, textColor=ink)
+    style = ParagraphStyle("foot", fontName=_FONT, fontSize=7, leading=8, textColor=ink)
     words = (_TEST if statement.test else "") + _DISCLAIMER
 
     class Numbered(Canvas):  # type: ignore[misc]
@@ -212,7 +235,7 @@ def _numbered(statement: Statement) -> Any:
             foot.wrapOn(self, _WIDTH, 40)
             foot.drawOn(self, _MARGIN, 68 - foot.height)
             self.setFillColor(ink)
-            self.setFont("Helvetica", 7)
+            self.setFont(_FONT, 7)
             made = f"{statement.made_at.astimezone(ZoneInfo(statement.zone)):%d %b %Y %H:%M}"
             self.drawString(_MARGIN, 25, f"{statement.broker}, made {made} {statement.zone}")
             self.drawRightString(_MARGIN + _WIDTH, 25, f"Page {number} of {count}")

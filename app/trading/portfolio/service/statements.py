@@ -22,7 +22,7 @@ from app.platform.tenancy.service import get_tenant
 
 MOST_DAYS = 366
 MOST_MOVEMENTS = 5_000
-_ZONES = {"INR": "Asia/Kolkata", "USD": "America/New_York"}
+ZONES = {"INR": "Asia/Kolkata", "USD": "America/New_York"}
 _READ = text(
     "SELECT portfolio_statement(cast(:account AS uuid), cast(:start AS timestamptz), cast(:end AS timestamptz), "
     "cast(:last AS date), :most)"
@@ -90,7 +90,7 @@ async def statement_of(tx: Tx, account_id: UUID, *, first: date, last: date, now
     """
     account = await get_account(tx, account_id)
     _check_period(first, last)
-    zone = ZoneInfo(_ZONES.get(account.currency, "UTC"))
+    zone = ZoneInfo(ZONES.get(account.currency, "UTC"))
     start, end = (datetime.combine(day, time(), zone) for day in (first, last + timedelta(days=1)))
     asked = {"account": account_id, "start": start, "end": end, "last": last, "most": MOST_MOVEMENTS}
     found = (await tx.execute(_READ, asked)).scalar_one()

@@ -27,6 +27,7 @@ from app.trading.risk.service.limits import (
     limits,
     platform_limits,
     rules,
+    said_at,
     set_limit,
     set_platform_limit,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "resume",
     "resume_platform",
     "rules",
+    "said_at",
     "set_limit",
     "set_platform_limit",
     "tell_platform_halted",

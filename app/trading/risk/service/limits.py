@@ -1,7 +1,7 @@
 """The rules that are installed, the limits that each level sets for them, and what of all that holds."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -72,6 +72,17 @@ def effective(stored: str) -> Limits:
     """The parameters that hold where the levels say `stored`, the text that `risk_limits_for` makes; every rule's."""
     said: dict[str, Sets] = json.loads(stored)
     return {name: applied(rule, said.get(name, ())).parameters for name, rule in rules().items()}
+
+
+def said_at(level: str, stored: str, names: Sequence[str]) -> Limits:
+    """What one level itself says of the rules `names`, where it does; None where the rule cannot read it."""
+    said: dict[str, Sets] = json.loads(stored)
+    own: dict[str, BaseModel | None] = {}
+    for name in names:
+        if any(of == level for of, _ in said.get(name, ())):
+            rule, sets = rules()[name], [one for one in said[name] if one[0] == level]
+            own[name] = applied(rule, sets).parameters
+    return own
 
 
 async def limits(tx: Tx, scope: Scope) -> list[AppliedLimit]:

@@ -48,10 +48,15 @@ def statement(movements: int, *, test: bool = False) -> Statement:
 
 
 def words(pdf: bytes) -> str:
-    """The text of a PDF's pages."""
-    streams = [one.strip() for one in re.findall(rb"stream\r?\n(.*?)endstream", pdf, re.DOTALL)]
-    texts = [zlib.decompress(a85decode(b"<~" + one, adobe=True)) for one in streams]
-    return "\n".join(text.decode("latin-1") for text in texts)
+    """The text of a PDF's pages, as far as it is ASCII."""
+    return "\n".join(one for one in _streams(pdf) if "\nBT" in one)
+
+
+def _streams(pdf: bytes) -> list[str]:
+    """Pages, fonts, and which characters these show."""
+    found = [one.strip() for one in re.findall(rb"stream\r?\n(.*?)endstream", pdf, re.DOTALL)]
+    packed = [a85decode(b"<~" + one, adobe=True) if one.endswith(b"~>") else one for one in found]
+    return [zlib.decompress(one).decode("latin-1") for one in packed]
 
 
 @pytest.mark.parametrize(
@@ -90,6 +95,20 @@ def test_it_names_broker_client_period_and_sums() -> None:
         assert expected in text
     assert "Paper trading" not in text
     assert "Paper trading" in words(statement_pdf(statement(2, test=True)))
+
+
+def test_it_shows_the_sign_of_the_rupee() -> None:
+    """The fonts that are in the file have it, and it is not the box that stands for what a font lacks."""
+    from font_source_sans_pro import font_directory
+    from reportlab.pdfbase.ttfonts import TTFontFile
+
+    pdf = statement_pdf(statement(2))
+    shown = [one for one in _streams(pdf) if "beginbfchar" in one or "beginbfrange" in one]
+    assert any("<20B9>" in one for one in shown)
+    assert b"SourceSansPro" in pdf and pdf.count(b"/FontFile2") == 2
+    for weight in ("Regular", "Bold"):
+        glyphs = TTFontFile(f"{font_directory}/SourceSansPro-{weight}.ttf").charToGlyph
+        assert glyphs[0x20B9] != 0
 
 
 def test_the_csv_has_a_line_for_each_movement() -> None:
