@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import uuid4
 
-from fastapi import Depends, Query, Response
+from fastapi import Depends, Query, Request, Response
 
 from app.infra.database import Tx
 from app.infra.telemetry import count_order
@@ -25,7 +25,7 @@ from app.trading.orders.schemas import (
 )
 from app.trading.orders.tables import Order
 from app.web.auth import requires
-from app.web.context import now
+from app.web.context import gateway_of, now
 from app.web.idempotency import REPLAYED, RequestClaim, idempotent
 from app.web.limits import costs
 from app.web.pagination import Page, Paged
@@ -58,6 +58,7 @@ async def place(
     at: _Now,
     response: Response,
     claim: RequestClaim,
+    request: Request,
     dry_run: DryRun = False,
 ) -> OrderOut | Response:
     """Decide on an order and store it: `accepted`, or `denied` with what each rule said. 200 with `Idempotent-Replayed`
@@ -69,7 +70,7 @@ async def place(
     if dry_run:
         preview = OrderPreviewOut.of(await service.preview_order(tx, command))
         return Response(preview.model_dump_json(), media_type="application/json")
-    placed = await service.place_order(tx, command, now=at, claim=claim)
+    placed = await service.place_order(tx, command, now=at, claim=claim, backlog=gateway_of(request).backlog)
     if placed.order is None or placed.scale is None:
         response.status_code = 200
         response.headers[REPLAYED] = "true"

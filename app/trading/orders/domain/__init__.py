@@ -32,6 +32,7 @@ __all__ = [
     "check_form",
     "decide",
     "estimate",
+    "reduces",
     "sources",
 ]
 
@@ -214,16 +215,21 @@ def check_form(command: PlaceOrder, context: Context, *, mode: Mode | None) -> N
         check_price(command.limit_price, rules, price_exp=instrument["price_exp"])
 
 
+def reduces(command: PlaceOrder, context: Context) -> bool:
+    """Whether the order only gives up what is held and not being sold already."""
+    return command.side is Side.SELL and 0 < command.quantity <= context.position_quantity - context.open_sell
+
+
 def decide(command: PlaceOrder, context: Context, rules: Mapping[str, Rule]) -> Decision:
     """Whether the order may go, given the state it was read in. Every finding is kept, the passing ones too."""
-    reduces = command.side is Side.SELL and 0 < command.quantity <= context.position_quantity - context.open_sell
-    findings = _state_findings(command, context, reduces=reduces)
+    only_reduces = reduces(command, context)
+    findings = _state_findings(command, context, reduces=only_reduces)
     price = command.limit_price or context.last_price
     if price is None or context.last_price is None:
         findings.append(_deny("market", "a price", "none", "The feed shows no price of this instrument yet."))
         return Decision(OrderStatus.DENIED, 0, findings)
     hold = _hold(command, context, price)
-    findings += evaluate(_exposure(command, context, price, hold, reduces=reduces), context.limits, rules)
+    findings += evaluate(_exposure(command, context, price, hold, reduces=only_reduces), context.limits, rules)
     money = currency_exponent(context.account["currency"])
     available = context.available or 0
     if hold > available:

@@ -11,11 +11,12 @@ import asyncpg
 
 from app.infra.database import Tx
 from app.infra.idempotency.keys import Claim, reused
+from app.infra.work.backlog import Backlog
 from app.kernel.errors import DomainError, Kind, conflict, invalid, not_found
 from app.kernel.ids import broker_tag, encode_id, uuid7
 from app.kernel.instrument import InstrumentScale
 from app.kernel.orders import OrderStatus
-from app.trading.orders.domain import Context, Decision, Estimate, PlaceOrder, check_form, decide, estimate
+from app.trading.orders.domain import Context, Decision, Estimate, PlaceOrder, check_form, decide, estimate, reduces
 from app.trading.orders.service.reading import get_order
 from app.trading.orders.tables import Order
 from app.trading.risk.domain import Finding
@@ -58,12 +59,15 @@ class Preview:
     market_at: datetime | None
 
 
-async def place_order(tx: Tx, command: PlaceOrder, *, now: datetime, claim: Claim | None = None) -> PlacedOrder:
+async def place_order(
+    tx: Tx, command: PlaceOrder, *, now: datetime, claim: Claim | None = None, backlog: Backlog | None = None
+) -> PlacedOrder:
     """Decide on an order and store it, accepted or denied, once per client order id and once per `claim`.
 
     Raises `invalid` for what is wrong by form or fixed facts (nothing is written), `client_order_id_reused` for
     another order under the same id, `idempotency_key_reused` for another request under the same key, `account_busy`
-    when the account never held still. `now` stamps the order's id.
+    when the account never held still, `backlog_late` for an order that takes risk while the tenant is late in
+    `backlog`. `now` stamps the order's id.
     """
     order_id = uuid7(unix_ms=int(now.timestamp() * 1000))
     for _ in range(ATTEMPTS):
@@ -75,6 +79,8 @@ async def place_order(tx: Tx, command: PlaceOrder, *, now: datetime, claim: Clai
         context = _context(found)
         check_form(command, context, mode=tx.principal.mode if tx.principal else None)
         decision = decide(command, context, rules())
+        if backlog is not None and decision.status is OrderStatus.ACCEPTED and not reduces(command, context):
+            backlog.refuse("execution", tx.tenant_id)
         order = _order(order_id, command, context, decision)
         written_at = await _write(tx, order, context, decision, claim)
         if written_at is None:

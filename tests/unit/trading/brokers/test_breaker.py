@@ -37,7 +37,7 @@ class Caller:
     def opened(self) -> "Caller":
         for _ in range(FAILURES):
             assert self.call(fails=True)
-        assert self.breaker.state is State.OPEN
+        assert self.breaker.state.value == State.OPEN.value
         return self
 
 
@@ -45,9 +45,9 @@ def test_it_opens_at_the_last_of_so_many_failures() -> None:
     caller = Caller()
     for _ in range(FAILURES - 1):
         caller.call(fails=True)
-    assert caller.breaker.state is State.CLOSED
+    assert caller.breaker.state.value == State.CLOSED.value
     caller.call(fails=True)
-    assert caller.breaker.state is State.OPEN
+    assert caller.breaker.state.value == State.OPEN.value
 
 
 def test_failures_far_apart_open_nothing() -> None:
@@ -55,7 +55,7 @@ def test_failures_far_apart_open_nothing() -> None:
     for _ in range(3 * FAILURES):
         caller.call(fails=True)
         caller.now += FAILURES_SECONDS / (FAILURES - 1)
-    assert caller.breaker.state is State.CLOSED
+    assert caller.breaker.state.value == State.CLOSED.value
 
 
 def test_one_account_that_fails_takes_the_broker_from_no_other() -> None:
@@ -63,9 +63,9 @@ def test_one_account_that_fails_takes_the_broker_from_no_other() -> None:
     for _ in range(10 * FAILURES):
         caller.call(who="well", fails=False)
         caller.call(who="broken", fails=True)
-    assert caller.breaker.state is State.CLOSED
+    assert caller.breaker.state.value == State.CLOSED.value
     caller.call(who="well", fails=True)
-    assert caller.breaker.state is State.OPEN
+    assert caller.breaker.state.value == State.OPEN.value
 
 
 def test_open_it_sends_no_order_before_its_pause_is_over_and_then_one() -> None:
@@ -91,13 +91,13 @@ def test_cancels_and_questions_try_an_open_one_at_once_and_one_at_a_time() -> No
 def test_an_answered_question_lets_one_order_try_and_its_success_lets_all() -> None:
     caller = Caller().opened()
     caller.call(Call.QUESTION, fails=False)
-    assert caller.breaker.state is State.HALF_OPEN
+    assert caller.breaker.state.value == State.HALF_OPEN.value
     caller.now += TRIAL_SECONDS
     trial = caller.breaker.admit(Call.ENTRY, caller.now)
     assert isinstance(trial, Admitted)
     assert [caller.breaker.admit(call, caller.now + 1) for call in Call] == [TRIAL_SECONDS] * 4
     caller.breaker.heard(Call.ENTRY, trial, "a", caller.now + 1, failed=False)
-    assert caller.breaker.state is State.CLOSED
+    assert caller.breaker.state.value == State.CLOSED.value
     assert all(caller.call(call, fails=False) for call in Call)
 
 
@@ -132,7 +132,7 @@ def test_a_broker_that_answers_again_is_soon_called_as_before(history: list[bool
     for _ in range(3):
         caller.now += LONGEST_PAUSE_SECONDS
         assert caller.call(fails=False)
-    assert caller.breaker.state is State.CLOSED
+    assert caller.breaker.state.value == State.CLOSED.value
 
 
 class Stampede(RuleBasedStateMachine):
