@@ -22,8 +22,10 @@ from app.custody.ledger.service import reverse
 from app.infra.crypto.rotation import rotate_tenant
 from app.infra.database import Tx
 from app.infra.settings import Settings
+from app.infra.work.operating import replay_work
 from app.infra.work.runner import Retry
-from app.kernel.ids import decode_id, encode_id
+from app.infra.work.tables import WorkItem
+from app.kernel.ids import decode_id, encode_id, uuid7
 from app.kernel.money import Money
 from app.kernel.orders import Fill, OrderType, Side
 from app.main import create_app
@@ -324,6 +326,17 @@ async def _research(flows: Flows) -> None:
         await work(desk)
 
 
+async def _operating(flows: Flows, venue: Venue) -> None:
+    """Work died, and the operator lets it be tried again."""
+    item_id = uuid7()
+    async with flows.app.database.tx(venue.tenant_id) as tx:
+        row = WorkItem(tenant_id=venue.tenant_id, queue="test", shard=0, lane=item_id, kind="note", payload={})
+        row.id, row.state = item_id, "dead"
+        tx.add(row)
+    async with flows.app.database.tx(venue.tenant_id, operator="asha") as tx:
+        await replay_work(tx, item_id)
+
+
 async def test_every_event_that_happens_is_of_a_declared_type_and_carries_what_it_describes(
     flows: Flows, venue: Venue
 ) -> None:
@@ -340,6 +353,7 @@ async def test_every_event_that_happens_is_of_a_declared_type_and_carries_what_i
     await _halts(flows, owner)
     await _strategies(flows, venue, tenant.headers)
     await _research(flows)
+    await _operating(flows, venue)
     await _webhooks(flows, tenant)
     await _standing(flows, tenant)
     wrong, seen = [], set()
