@@ -74,9 +74,10 @@ async def bootstrap(settings: Settings, *, clock: Callable[[], datetime] = utc_c
 
 def open_brokers(process: App) -> Mapping[str, Broker]:
     """Who executes, by the name that an account bears: for workers and the listener, since nobody else sends."""
+    from app.trading.brokers.service import guarded
     from app.trading.paper.service import PaperBroker
 
-    return {"paper": PaperBroker(process.database.pool, process.stream)}
+    return guarded({"paper": PaperBroker(process.database.pool, process.stream)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from app.local.secrets import secrets
 from app.local.sweeps import sweeps
 from app.local.tenants import tenants
 from app.local.terminal import BarFiles, Charges, Currency, Day, Given, Json, ProgramFile, Term, explained, show
+from app.local.work import work
 
 if TYPE_CHECKING:
     from app.local.home import Home
@@ -33,6 +34,7 @@ app.add_typer(secrets, name="secrets")
 app.add_typer(keys, name="keys")
 app.add_typer(tenants, name="tenants")
 app.add_typer(risk, name="risk")
+app.add_typer(work, name="work")
 
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="At most so many rows, the newest first.")]
 _PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True}

@@ -4,6 +4,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from app.infra.rates import RateStore
 from app.infra.settings import Settings, SettingsError, load_settings
 from app.infra.telemetry import observe_request, setup_telemetry
 from app.infra.waiting import keep_running
+from app.infra.work.backlog import Backlog
 from app.insight.analytics.routes import router as performance
 from app.insight.backtest.routes import router as backtests
 from app.insight.research.routes import router as sweeps
@@ -146,6 +148,12 @@ def _routers(settings: Settings) -> list[APIRouter]:
     ]  # tried in turn
 
 
+def _bounds(settings: Settings) -> dict[str, timedelta]:
+    """How long work of a queue may wait before its tenant gets no more in."""
+    orders, backtests = settings.order_backlog_s, settings.backtest_backlog_s
+    return {"execution": timedelta(seconds=orders), "backtests": timedelta(seconds=backtests)}
+
+
 async def _open_oauth(process: App, login: Login, revocations: Revocations) -> tuple[OAuth, TokenAuthenticator] | None:
     """The authorization server, where an issuer is set. Raises `SettingsError` where nobody keeps its keys."""
     settings = process.settings
@@ -173,6 +181,7 @@ async def _open(app: FastAPI, settings: Settings, origins: ClientOrigins, login:
         hub = EventHub(database, process.redis, render=render)
         board = QuoteBoard(database.pool, process.stream, FEED)
         rates, quotas = RateStore(process.redis, processes=settings.gateway_processes), TenantQuotas(database)
+        backlog = Backlog(database.dispatch, _bounds(settings))
         pages = Pages(*TEMPLATES, key=people_process.form_key, secure=settings.public_url.startswith("https://"))
         cookie = pages.cookie_name(SESSION_COOKIE)
         doors = login or PeopleLogin(people_process.people, cookie=cookie, clock=process.clock)
@@ -202,9 +211,10 @@ async def _open(app: FastAPI, settings: Settings, origins: ClientOrigins, login:
             quotes=board,
             limiter=Limiter(rates, quotas),
             sources=Sources(rates, Rate(settings.anonymous_calls_per_minute, 60)),
+            backlog=backlog,
         )
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
-        bodies = [keys.run, rates.run, quotas.run, people_process.sender.run, revocations.run]
+        bodies = [keys.run, rates.run, quotas.run, people_process.sender.run, revocations.run, backlog.run]
         background = [asyncio.create_task(keep_running(run, stop)) for run in bodies]
         listening = [asyncio.create_task(keep_running(run, stop)) for run in (hub.run, board.run)]
         try:

@@ -67,6 +67,7 @@ def app_settings(
             "MANDI_DATA_DIR": tmp_path_factory.mktemp("data"),
             "MANDI_ENVIRONMENT": "local",
             "MANDI_ISSUER": "https://issuer.example",
+            "ORDER_BACKLOG_SECONDS": "86400",  # no worker runs beside most tests
         }
     )
 

@@ -25,13 +25,14 @@ def _handlers() -> Mapping[str, Handler]:
     return {**handlers(app, sender), **payment_handlers(app, SandboxPayments())}
 
 
-async def _drain(app: App, queue: str, shard: int, holder: str) -> None:
+async def _drain(app: App, queue: str, shard: int) -> None:
+    process = current()
     with suppress(*REDIS_ERRORS):
         await app.redis.delete(sent_key(queue, shard))  # from here on, new work needs a new wake-up
-    await runner.drain(app.database.dispatch, _handlers(), queue, shard, holder=holder)
+    drain = runner.drain(app.database.dispatch, _handlers(), queue, shard, holder=process.holder)
+    await process.patience.wait(drain)
 
 
 @celery.task(queue="default")  # type: ignore[untyped-decorator]
 def drain_default(*, queue: str = "default", shard: int, **_: Any) -> None:
-    process = current()
-    process.run(lambda app: _drain(app, queue, shard, process.holder))
+    current().run(lambda app: _drain(app, queue, shard))

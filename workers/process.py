@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from app.bootstrap import App, bootstrap
 from app.infra.settings import Settings
+from app.infra.work.patience import Patience
 
 T = TypeVar("T")
 TASK_SECONDS = 45.0
@@ -24,7 +25,8 @@ class Process:
     def __init__(self, app: App, loop: asyncio.AbstractEventLoop) -> None:
         self.app = app
         self.holder = f"{socket.gethostname()}:{getpid()}"
-        self.closing: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self.patience = Patience()
+        self.closing: list[Callable[[], Coroutine[Any, Any, None]]] = [self.patience.close]
         """What must end before the pools are closed."""
         self._loop = loop
 

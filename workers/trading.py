@@ -23,9 +23,11 @@ def _handlers() -> Mapping[str, Handler]:
     return handlers(open_desk(app, open_brokers(app)))
 
 
-async def _drain(app: App, queue: str, shard: int, holder: str) -> None:
+async def _drain(app: App, queue: str, shard: int) -> None:
+    process = current()
     await _taken(app, queue, shard)
-    await runner.drain(app.database.dispatch, _handlers(), queue, shard, holder=holder)
+    drain = runner.drain(app.database.dispatch, _handlers(), queue, shard, holder=process.holder)
+    await process.patience.wait(drain)
 
 
 async def _run_due(app: App, queue: str, shard: int) -> None:
@@ -41,8 +43,7 @@ async def _taken(app: App, queue: str, shard: int) -> None:
 
 @celery.task(queue="execution")  # type: ignore[untyped-decorator]
 def drain(*, queue: str, shard: int, **_: Any) -> None:
-    process = current()
-    process.run(lambda app: _drain(app, queue, shard, process.holder))
+    current().run(lambda app: _drain(app, queue, shard))
 
 
 @celery.task(queue="strategies")  # type: ignore[untyped-decorator]

@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     worker_concurrency: int = Field(default=1, ge=1, le=64, alias="WORKER_CONCURRENCY")
     lasting_lease_s: float = Field(default=20.0, ge=2, le=600, alias="LASTING_LEASE_SECONDS")
     unknown_order_seconds: int = Field(default=180, ge=91, le=3_600, alias="UNKNOWN_ORDER_SECONDS")
+    order_backlog_s: float = Field(default=2.0, ge=0.5, le=86_400, alias="ORDER_BACKLOG_SECONDS")
+    backtest_backlog_s: float = Field(default=300.0, ge=1, le=86_400, alias="BACKTEST_BACKLOG_SECONDS")
     replay_bars_per_second: float = Field(default=20.0, ge=0, le=100_000, alias="REPLAY_BARS_PER_SECOND")
     otel_endpoint: str | None = Field(default=None, alias="OTEL_EXPORTER_OTLP_ENDPOINT")
     secret_key: SecretStr | None = Field(default=None, alias="MANDI_SECRET_KEY", min_length=32)

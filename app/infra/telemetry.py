@@ -36,6 +36,10 @@ HTTP_SECONDS = Histogram(
 ORDERS = Counter("orders_total", "Orders that reached a status.", ["status"])
 WORK_READY = Gauge("work_ready", "Rows of work that wait, ready to run.", ["queue"])
 UNSEGREGATED = Gauge("unsegregated_tenants", "Tenants whose clients' money is not all there: alarm unless 0.")
+BROKER_CALLS = Counter(
+    "broker_calls_total", "Calls for a broker and what became of them.", ["broker", "call", "answer"]
+)
+BROKER_STATE = Gauge("broker_state", "1 for the state of a broker's circuit breaker.", ["broker", "state"])
 FEED_WATERMARK = Gauge(
     "feed_watermark_timestamp", "Market time up to which a feed is complete, Unix seconds.", ["feed"]
 )
@@ -134,6 +138,17 @@ def count_order(status: OrderStatus) -> None:
 def set_work_ready(queue: str, rows: int) -> None:
     """How many rows of `queue` wait."""
     WORK_READY.labels(queue).set(rows)
+
+
+def count_broker_call(broker: str, call: str, answer: str) -> None:
+    """A call of the kind `call` was `answered`, `failed` or `throttled` (not made)."""
+    BROKER_CALLS.labels(broker, call, answer).inc()
+
+
+def set_broker_state(broker: str, state: str) -> None:
+    """Whether the broker is called: `closed` (yes), `half_open` (one order at a time), `open` (no)."""
+    for one in ("closed", "half_open", "open"):
+        BROKER_STATE.labels(broker, one).set(one == state)
 
 
 def set_unsegregated(tenants: int) -> None:

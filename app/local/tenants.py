@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 
 tenants = typer.Typer(no_args_is_help=True)
 
+Operators = Annotated[
+    str | None,
+    typer.Option(
+        "--operator", envvar="MANDI_OPERATOR", help="Who does it, for the record. Default: the system's user."
+    ),
+]
 Named = Annotated[str, typer.Argument(metavar="TENANT", help="Its slug, or its id, ten_….")]
 Reason = Annotated[str, typer.Option(callback=check_reason, help="Why. The tenant reads it in the event.")]
 Done = TypeVar("Done")
@@ -32,13 +38,7 @@ _GONE = "its API keys, applications and their tokens have ended"
 
 
 @tenants.callback()
-def _group(
-    context: typer.Context,
-    operator: Annotated[
-        str | None,
-        typer.Option(envvar="MANDI_OPERATOR", help="Who does it, for the record. Default: the system's user."),
-    ] = None,
-) -> None:
+def _group(context: typer.Context, operator: Operators = None) -> None:
     """The platform's tenants, for its operator: create, look, suspend, close, plans and payments.
 
     Events record every change with the operator's name; gateways obey it within five seconds, orders at once. Needs
@@ -256,7 +256,7 @@ def _run(context: typer.Context, work: "Callable[[Operator], Awaitable[Done]]") 
     """`work` as the operator."""
     from app.local.operating import Operator
 
-    name = _operator(context.obj)
+    name = operator_name(context.obj)
     return _read(lambda app: work(Operator(app, name)))
 
 
@@ -282,7 +282,7 @@ def _input_named() -> Iterator[None]:
         raise typer.BadParameter(error.message, param_hint=error.param) from None
 
 
-def _operator(given: str | None) -> str:
+def operator_name(given: str | None) -> str:
     """Whom events name."""
     try:
         name = (getpass.getuser() if given is None else given).strip()

@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 
 from app.infra.database import Database
 from app.infra.events.hub import EventHub
+from app.infra.work.backlog import Backlog
 from app.kernel.principal import Principal
 from app.web.cors import Origins
 from app.web.limits import Limiter
@@ -69,6 +70,7 @@ class Gateway:
     quotes: Quotes
     limiter: Limiter
     sources: "Sources"
+    backlog: Backlog
 
 
 def gateway_of(connection: HTTPConnection) -> Gateway:

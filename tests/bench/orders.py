@@ -39,6 +39,7 @@ from tests.bench.limit_app import KEY as LIMIT_KEY
 from tests.bench.load import Answer, Connection, closed_loop
 from tests.bench.measure import Figure, figure
 from tests.bench.servers import databases, environment, process, server
+from tests.bench.slow_broker import slow_broker
 
 TENANTS, ACCOUNTS = 200, 5
 ROUNDS, ROUND_SECONDS = 3, 2.0
@@ -115,6 +116,7 @@ async def _measure(settings: dict[str, str]) -> list[Figure]:
                         figure(f"fill-{rate}-p50", p50, limit, "ms"),
                         figure(f"fill-{rate}-p99", p99, limit, "ms"),
                     ]
+            found.append(await slow_broker(app, environ, market.tenant_id, lambda: _fills(app, url, market, 100)))
     return found
 
 

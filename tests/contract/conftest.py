@@ -15,6 +15,7 @@ import pytest_asyncio
 from app.bootstrap import open_brokers
 from app.kernel.orders import OrderType, Side, Validity
 from app.trading.brokers.ports import Accepted, Broker, BrokerAccount, BrokerOrder, Outcome
+from app.trading.brokers.service import GuardedBroker
 from app.trading.orders.service.outcomes import broker_order
 from tests.contract.adapter.broker import LiveBroker
 from tests.contract.adapter.config import LiveConfig
@@ -130,11 +131,13 @@ def paper_stage(venue: Venue) -> PaperStage:
     return PaperStage(venue, open_brokers(venue.app)["paper"])
 
 
-@pytest.fixture(params=["paper", "live"])
+@pytest.fixture(params=["paper", "live", "guarded"])
 def stage(request: pytest.FixtureRequest) -> Stage:
-    """Each broker in turn."""
-    if request.param == "live":
+    """Each broker in turn, the live one also behind its guard."""
+    if request.param != "paper":
         found: LiveStage = request.getfixturevalue("live_stage")
+        if request.param == "guarded":
+            found.broker = GuardedBroker("live", found.broker)
         return found
     paper: PaperStage = request.getfixturevalue("paper_stage")
     return paper

@@ -40,7 +40,12 @@ class WorkItem(TenantRow, table=True):
             "available_at",
             postgresql_where=text("state = 'ready'"),
         ),
-        {"info": {"app": "SELECT, INSERT", "dispatch": "SELECT, UPDATE, DELETE"}},
+        {
+            "info": {
+                "app": "SELECT, INSERT, UPDATE (state, attempts, available_at, finished_at)",
+                "dispatch": "SELECT, UPDATE, DELETE",
+            }
+        },
     )
 
     sequence: int | None = Field(

@@ -10,7 +10,7 @@ from app.insight.backtest import service
 from app.insight.backtest.schemas import BacktestOut, BacktestPlanOut, CreateBacktest
 from app.kernel.ids import decode_id
 from app.web.auth import requires
-from app.web.context import now
+from app.web.context import gateway_of, now
 from app.web.idempotency import forgo, idempotent
 from app.web.limits import costs
 from app.web.pagination import Page, Paged
@@ -62,6 +62,7 @@ async def create(
         forgo(request)
         plan = BacktestPlanOut.of(await service.admit_backtest(tx, body.asked(), folder))
         return Response(plan.model_dump_json(), media_type="application/json")
+    gateway_of(request).backlog.refuse("backtests", tx.tenant_id)
     made = BacktestOut.of(await service.create_backtest(tx, body.asked(), folder))
     response.headers["Location"] = f"/v1/backtests/{made.id}"
     return made

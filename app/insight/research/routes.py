@@ -10,7 +10,7 @@ from app.insight.research import service
 from app.insight.research.schemas import CreateSweep, SweepOut
 from app.kernel.ids import decode_id
 from app.web.auth import requires
-from app.web.context import now
+from app.web.context import gateway_of, now
 from app.web.idempotency import idempotent
 from app.web.limits import costs
 from app.web.pagination import Page, Paged
@@ -43,9 +43,10 @@ def data_dir(request: Request) -> Path:
 
 @router.post("", summary="Run a sweep", status_code=202, dependencies=_WRITE)
 async def create(
-    body: CreateSweep, tx: OpenTx, response: Response, folder: Annotated[Path, Depends(data_dir)]
+    body: CreateSweep, request: Request, tx: OpenTx, response: Response, folder: Annotated[Path, Depends(data_dir)]
 ) -> SweepOut:
     """Check it and queue it, in chunks for many workers, on the bars as stored now; `Location` tells how it goes."""
+    gateway_of(request).backlog.refuse("backtests", tx.tenant_id)
     made = SweepOut.of(await service.create_sweep(tx, body.asked(), folder))
     response.headers["Location"] = f"/v1/sweeps/{made.id}"
     return made

@@ -31,7 +31,7 @@ from app.trading.orders.tables import Order
 from app.trading.orders.types._fills import FillOut
 from app.web.auth import charge_more, requires
 from app.web.bulk import Bulk, BulkResult, refused
-from app.web.context import now
+from app.web.context import gateway_of, now
 from app.web.idempotency import REPLAYED, RequestClaim, idempotent
 from app.web.limits import costs
 from app.web.pagination import Page, Paged
@@ -66,6 +66,7 @@ async def place(
     at: _Now,
     response: Response,
     claim: RequestClaim,
+    request: Request,
     dry_run: DryRun = False,
 ) -> OrderOut | Response:
     """Decide on an order and store it: `accepted`, or `denied` with what each rule said. 200 with `Idempotent-Replayed`
@@ -75,7 +76,7 @@ async def place(
     if dry_run:
         preview = OrderPreviewOut.of(await service.preview_order(tx, command))
         return Response(preview.model_dump_json(), media_type="application/json")
-    shown, replayed = await _place(tx, command, at, claim)
+    shown, replayed = await _place(tx, command, at, claim, request)
     if replayed:
         response.status_code = 200
         response.headers[REPLAYED] = "true"
@@ -87,9 +88,11 @@ async def _command(tx: Tx, body: CreateOrder, client_order_id: str) -> PlaceOrde
     return body.command(scale, body.client_order_id or client_order_id)
 
 
-async def _place(tx: Tx, command: PlaceOrder, at: datetime, claim: Claim | None) -> tuple[OrderOut, bool]:
+async def _place(
+    tx: Tx, command: PlaceOrder, at: datetime, claim: Claim | None, request: Request
+) -> tuple[OrderOut, bool]:
     """The order, and whether it had been placed before."""
-    placed = await service.place_order(tx, command, now=at, claim=claim)
+    placed = await service.place_order(tx, command, now=at, claim=claim, backlog=gateway_of(request).backlog)
     if placed.order is None or placed.scale is None:
         return await _shown(tx, await service.get_order(tx, placed.id)), True
     count_order(placed.status)
@@ -108,7 +111,7 @@ async def place_bulk(body: BulkOrders, tx: OpenTx, at: _Now, request: Request, c
     for index, one in enumerate(body.orders):
         name = f"idk_{claim.id.hex}_{index}" if claim else uuid4().hex
         try:
-            shown, replayed = await _place(tx, await _command(tx, one, name), at, None)
+            shown, replayed = await _place(tx, await _command(tx, one, name), at, None, request)
         except DomainError as error:
             results.append(refused(request, index, error))
         else:

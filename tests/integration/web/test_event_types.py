@@ -49,6 +49,7 @@ from tests.factories.logins import logged_in
 from tests.factories.members import Person, make_person
 from tests.factories.receiver import receiver
 from tests.factories.tenants import TenantWithKey, make_tenant
+from tests.factories.work import replay_dead_work
 from tests.integration.insight.conftest import Desk, instrument, tenant_alone
 from tests.integration.insight.test_sweep_api import GRID, PROGRAM, work
 from tests.integration.platform.test_webhooks import Hooks
@@ -290,13 +291,8 @@ async def _strategies(flows: Flows, venue: Venue, who: dict[str, str]) -> None:
     names = {"name": "s", "template": "mean_reversion", "parameters": {"entry_z": -0.5}}
     strategy = await flows.made(who, "/strategies", **names)
     await flows.made(who, "/strategies", name="own", program=PROGRAM)
-    deployment = await flows.made(
-        who,
-        "/deployments",
-        strategy_id=strategy,
-        account_id=encode_id("acc", venue.account_id),
-        instruments=[encode_id("ins", venue.instrument_id)],
-    )
+    where = {"account_id": encode_id("acc", venue.account_id), "instruments": [encode_id("ins", venue.instrument_id)]}
+    deployment = await flows.made(who, "/deployments", strategy_id=strategy, **where)
     for verb in ("pause", "resume"):
         await flows.call(who, "POST", f"/deployments/{deployment}/{verb}")
     (row,) = await venue.rows("select id from deployments")
@@ -340,6 +336,7 @@ async def test_every_event_that_happens_is_of_a_declared_type_and_carries_what_i
     await _halts(flows, owner)
     await _strategies(flows, venue, tenant.headers)
     await _research(flows)
+    await replay_dead_work(flows.app.database, venue.tenant_id)
     await _webhooks(flows, tenant)
     await _standing(flows, tenant)
     wrong, seen = [], set()

@@ -19,7 +19,7 @@ from app.infra.logs import REDACTED, configure_logging, redact, redact_text
 from app.kernel.orders import OrderStatus
 
 CANARY = "c4n4ryc4n4ry"
-BOUNDED_LABELS = {"method", "route", "status", "queue", "feed"}
+BOUNDED_LABELS = {"method", "route", "status", "queue", "feed", "broker", "call", "answer", "state"}
 
 
 @pytest.fixture

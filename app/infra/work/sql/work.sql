@@ -36,11 +36,12 @@ LANGUAGE sql STABLE AS $$
                           AND b.lane = w.lane AND b.priority = w.priority AND b.since < w.sequence))
 $$;
 
--- Leases up to p_lanes lanes of a shard that have ready work, fair among tenants: each tenant's oldest lane first.
+-- Leases up to p_lanes lanes of a shard that have ready work, fair among tenants: each tenant's oldest lane first. Where
+-- one lane is asked for, any tenant's may be it: else whoever came first would be served whole before anybody else.
 CREATE OR REPLACE FUNCTION work_claim(p_queue text, p_shard int, p_holder text, p_lanes int, p_lease interval)
 RETURNS TABLE (tenant_id uuid, lane uuid, fence bigint) LANGUAGE sql AS $$
     WITH waiting AS (
-        SELECT w.tenant_id, w.lane, min(w.sequence) AS first,
+        SELECT w.tenant_id, w.lane,
                row_number() OVER (PARTITION BY w.tenant_id ORDER BY min(w.priority), min(w.sequence)) AS turn
         FROM work_items w
         WHERE w.state = 'ready' AND w.queue = p_queue AND w.shard = p_shard AND w.available_at <= clock_timestamp()
@@ -49,7 +50,7 @@ RETURNS TABLE (tenant_id uuid, lane uuid, fence bigint) LANGUAGE sql AS $$
           AND NOT EXISTS (SELECT 1 FROM work_leases l WHERE l.tenant_id = w.tenant_id AND l.queue = w.queue
                           AND l.lane = w.lane AND l.lease_until > clock_timestamp())
         GROUP BY w.tenant_id, w.lane
-        ORDER BY turn, first LIMIT p_lanes
+        ORDER BY turn, CASE WHEN p_lanes > 1 THEN min(w.sequence) END, random() LIMIT p_lanes
     )
     INSERT INTO work_leases AS l (tenant_id, queue, lane, lease_until, fence, holder)
     SELECT w.tenant_id, p_queue, w.lane, clock_timestamp() + p_lease, 1, p_holder FROM waiting w

@@ -66,6 +66,10 @@ class GrantEnded(EventPayload):
     ended_by: Literal["parent", "child"] = Field(description="The tenant above or below, which ended it.")
 
 
+class WorkReplayed(EventPayload):
+    kind: str = Field(description="What it does, such as `order.submit`.")
+
+
 EVENTS = (
     EventType("tenant.created", "ten", "The tenant was created.", TenantNamed),
     EventType("tenant.child_added", "ten", "A tenant was created below this one.", TenantNamed),
@@ -87,6 +91,7 @@ EVENTS = (
     EventType("approval.approved", "apr", "A second person approved it.", ApprovalDecided),
     EventType("approval.rejected", "apr", "A second person rejected it.", ApprovalDecided),
     EventType("approval.executed", "apr", "What was approved was done.", ApprovalDecided),
+    EventType("work.replayed", "wrk", "The operator lets work that had failed for good be tried again.", WorkReplayed),
     EventType("act_as.opened", "act", "A person of the tenant above may act for the one below.", GrantOpened),
     EventType("act_as.ended", "act", "An act-as grant was ended before its time.", GrantEnded),
 )

@@ -65,6 +65,7 @@ __all__ = [
     "kind_of",
     "parts",
     "protected",
+    "reduces",
     "sources",
     "trailed",
     "waits_for_trigger",
@@ -114,10 +115,15 @@ def check_form(command: PlaceOrder, context: Context, kinds: Kinds, *, mode: Mod
     kind.check(command, context)
 
 
+def reduces(command: PlaceOrder, context: Context) -> bool:
+    """Whether the order only gives up what is held and not being sold already."""
+    return command.side is Side.SELL and 0 < command.quantity <= context.position_quantity - context.open_sell
+
+
 def decide(command: PlaceOrder, context: Context, kinds: Kinds, rules: Mapping[str, Rule]) -> Decision:
     """Whether the order may go, given the state it was read in. Every finding is kept, the passing ones too."""
-    reduces = command.side is Side.SELL and 0 < command.quantity <= context.position_quantity - context.open_sell
-    findings = _state_findings(command, context, reduces=reduces)
+    only_reduces = reduces(command, context)
+    findings = _state_findings(command, context, reduces=only_reduces)
     kind = kind_of(command, kinds)
     findings += kind.findings(command, context)
     price = kind.price(command, context)
@@ -125,7 +131,7 @@ def decide(command: PlaceOrder, context: Context, kinds: Kinds, rules: Mapping[s
         findings.append(_deny("market", "a price", "none", "The feed shows no price of this instrument yet."))
         return Decision(OrderStatus.DENIED, 0, findings)
     hold = _hold(command, context, kind, price)
-    exposure = _exposure(command, context, price, hold, reduces=reduces)
+    exposure = _exposure(command, context, price, hold, reduces=only_reduces)
     said = evaluate(exposure, context.limits, rules)
     findings += said if context.client is None else counted_together(said, exposure, context.client, rules)
     money = currency_exponent(context.account["currency"])

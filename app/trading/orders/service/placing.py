@@ -11,6 +11,7 @@ import asyncpg
 
 from app.infra.database import Tx
 from app.infra.idempotency.keys import Claim, reused
+from app.infra.work.backlog import Backlog
 from app.kernel.errors import DomainError, Kind, conflict, invalid, not_found
 from app.kernel.ids import broker_tag, encode_id, uuid7
 from app.kernel.instrument import InstrumentScale
@@ -25,6 +26,7 @@ from app.trading.orders.domain import (
     decide,
     estimate,
     kind_of,
+    reduces,
 )
 from app.trading.orders.domain.client import CLIENT_WIDE, ClientState
 from app.trading.orders.service.grouping import children_of, grouped
@@ -72,12 +74,15 @@ class Preview:
     market_at: datetime | None
 
 
-async def place_order(tx: Tx, command: PlaceOrder, *, now: datetime, claim: Claim | None = None) -> PlacedOrder:
+async def place_order(
+    tx: Tx, command: PlaceOrder, *, now: datetime, claim: Claim | None = None, backlog: Backlog | None = None
+) -> PlacedOrder:
     """Decide on an order and store it, accepted or denied, once per client order id and once per `claim`.
 
     Raises `invalid` for what is wrong by form or fixed facts (nothing is written), `client_order_id_reused` for
     another order under the same id, `idempotency_key_reused` for another request under the same key, `account_busy`
-    when the account never held still. `now` stamps the order's id.
+    when the account never held still, `backlog_late` for an order that takes risk while the tenant is late in
+    `backlog`. `now` stamps the order's id.
     """
     order_id = uuid7(unix_ms=int(now.timestamp() * 1000))
     for _ in range(ATTEMPTS):
@@ -89,6 +94,8 @@ async def place_order(tx: Tx, command: PlaceOrder, *, now: datetime, claim: Clai
         context = _context(found)
         check_form(command, context, kinds(), mode=tx.principal.mode if tx.principal else None)
         decision = decide(command, context, kinds(), rules())
+        if backlog is not None and decision.status is OrderStatus.ACCEPTED and not reduces(command, context):
+            backlog.refuse("execution", tx.tenant_id)
         order = _order(order_id, command, context, decision, now=now)
         children = []
         if decision.status is OrderStatus.ACCEPTED:

@@ -1,0 +1,151 @@
+"""Decides when a broker may be called: how often for one account, and whether at all while it fails. Pure: times are
+seconds of one monotonic clock."""
+
+from collections import deque
+from collections.abc import Hashable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Call(StrEnum):
+    """What a call is for. What takes risk away (`exit`, `cancel`) is never kept waiting by what takes it (`entry`)."""
+
+    ENTRY = "entry"
+    EXIT = "exit"
+    CANCEL = "cancel"
+    QUESTION = "question"
+
+    @property
+    def sends(self) -> bool:
+        """It may make an order at the broker: without an answer, its fate is unknown."""
+        return self in (Call.ENTRY, Call.EXIT)
+
+
+WINDOW_SECONDS = 1.05
+"""What counts as one second: calls that leave a second apart may arrive closer to each other than that."""
+
+
+class Pace:
+    """At most `rate` calls in any second, wherever it begins; entries leave a fifth of them to exits and cancels.
+
+    A bucket of tokens would let twice the rate through in a second that follows a pause, and an exchange counts.
+    """
+
+    def __init__(self, rate: int) -> None:
+        if rate < 1:
+            raise ValueError(f"a rate of {rate} calls a second lets nothing through")
+        reserve = max(rate // 5, 1) if rate > 1 else 0
+        self._all: deque[float] = deque(maxlen=rate)
+        self._entries: deque[float] = deque(maxlen=rate - reserve)
+
+    def take(self, call: Call, now: float) -> float:
+        """0.0 when the call may be made now, and it is counted; else the seconds until it may ask again."""
+        logs = (self._all, self._entries) if call is Call.ENTRY else (self._all,)
+        wait = max(_wait(log, now) for log in logs)
+        if wait == 0.0:
+            for log in logs:
+                log.append(now)
+        return wait
+
+    def idle(self, now: float) -> bool:
+        """It knows no more than a new one."""
+        return not self._all or now - self._all[-1] >= WINDOW_SECONDS
+
+
+def _wait(log: deque[float], now: float) -> float:
+    return max(log[0] + WINDOW_SECONDS - now, 0.0) if len(log) == log.maxlen else 0.0
+
+
+class State(StrEnum):
+    """`closed`: calls pass. `open`: the broker fails, nothing is sent. `half_open`: one order at a time may try."""
+
+    CLOSED = "closed"
+    HALF_OPEN = "half_open"
+    OPEN = "open"
+
+
+FAILURES = 5
+FAILURES_SECONDS = 30.0
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 2.0, 30.0
+TRIAL_SECONDS = 0.5
+"""Between two calls that try a broker which failed: whoever else comes asks again after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The call may be made. `trial`: it tries a broker that failed, and nobody else does meanwhile."""
+
+    trial: bool
+
+
+class Breaker:
+    """Whether a broker answers, from what became of the calls to it.
+
+    It opens at `FAILURES` failures in `FAILURES_SECONDS`, if most of those who called lately met one: an account whose
+    own connection is broken takes the broker from no other. While it is open, cancels and questions try it, one at a
+    time; an order does when nobody has until the pause is over. Each success leads one step back: open, half open (one
+    order at a time), closed; a failure on the way makes the pause twice as long. Calls that were under way when it
+    opened say nothing new.
+    """
+
+    def __init__(self) -> None:
+        self.state = State.CLOSED
+        self._failures: deque[float] = deque(maxlen=FAILURES)
+        self._last: dict[Hashable, tuple[float, bool]] = {}
+        self._until = 0.0
+        self._pause = FIRST_PAUSE_SECONDS
+        self._trying = False
+        self._next_trial = 0.0
+
+    def admit(self, call: Call, now: float) -> Admitted | float:
+        """Leave to call, after which `heard` or `left` must follow; else the seconds until it may ask again."""
+        if wait := self.refuses(call, now):
+            return wait
+        if self.state is State.CLOSED:
+            return Admitted(trial=False)
+        self._trying, self._next_trial = True, now + TRIAL_SECONDS
+        return Admitted(trial=True)
+
+    def refuses(self, call: Call, now: float) -> float:
+        """The seconds that `admit` would say, 0.0 for leave; nothing changes."""
+        if self.state is State.CLOSED:
+            return 0.0
+        if self._trying:
+            return TRIAL_SECONDS
+        paused = self._until if self.state is State.OPEN and call.sends else 0.0
+        return max(paused - now, self._next_trial - now, 0.0)
+
+    def left(self, leave: Admitted) -> None:
+        """The call was given up by who made it, and told nothing."""
+        if leave.trial:
+            self._trying = False
+
+    def heard(self, call: Call, leave: Admitted, who: Hashable, now: float, *, failed: bool) -> None:
+        """What became of a call for `who`."""
+        self.left(leave)
+        self._last[who] = (now, failed)
+        if leave.trial:
+            self._tried(call, now, failed=failed)
+        elif failed and self.state is State.CLOSED:
+            self._failures.append(now)
+            if self._broken(now):
+                self._open(now)
+
+    def _tried(self, call: Call, now: float, *, failed: bool) -> None:
+        if failed:
+            self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
+            self._open(now)
+        elif call.sends:
+            self.state, self._pause = State.CLOSED, FIRST_PAUSE_SECONDS
+        else:
+            self.state = State.HALF_OPEN
+
+    def _broken(self, now: float) -> bool:
+        self._last = {who: last for who, last in self._last.items() if now - last[0] < FAILURES_SECONDS}
+        failing = sum(failed for _, failed in self._last.values())
+        many = len(self._failures) == FAILURES and now - self._failures[0] < FAILURES_SECONDS
+        return many and 2 * failing > len(self._last)
+
+    def _open(self, now: float) -> None:
+        self.state, self._until = State.OPEN, now + self._pause
+        self._failures.clear()
