@@ -26,6 +26,7 @@ from app.custody.accounts.domain import NewAccount
 from app.custody.accounts.service import create_account
 from app.custody.ledger.service import Books
 from app.infra.settings import load_settings
+from app.infra.work.tables import shard_of
 from app.kernel.ids import encode_id
 from app.kernel.money import Money
 from app.market.data.service import seed_reference
@@ -116,7 +117,11 @@ async def _measure(settings: dict[str, str]) -> list[Figure]:
                         figure(f"fill-{rate}-p50", p50, limit, "ms"),
                         figure(f"fill-{rate}-p99", p99, limit, "ms"),
                     ]
-            found.append(await slow_broker(app, environ, market.tenant_id, lambda: _fills(app, url, market, 100)))
+            one = market.traders[0].tenant_id
+            beside = Market(
+                [it for it in market.traders if shard_of(it.tenant_id) == shard_of(one)], market.instruments
+            )
+            found.append(await slow_broker(app, environ, one, lambda: _fills(app, url, beside, 100)))
     return found
 
 

@@ -192,7 +192,8 @@ async def test_an_interrupted_paper_order_that_is_cancelled_never_arrives_later(
     await begun(venue, placed.id)
     await cancel(venue.desk(), item(venue, placed.id, "order.cancel"))
     late = await resting(venue, placed.id)
-    await venue.app.database.pool.execute("select paper_accept_all($1, jsonb_build_array($2::jsonb))", venue.tenant_id, late)
+    accept = "select paper_accept_all($1, jsonb_build_array($2::jsonb))"
+    await venue.app.database.pool.execute(accept, venue.tenant_id, late)
     await venue.show(PRICE)
     assert (await venue.status(placed.id), await venue.rows("select 1 from fills")) == ("cancelled", [])
     await venue.is_sound()
