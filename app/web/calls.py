@@ -122,6 +122,8 @@ def _lay_out(dependant: Dependant, steps: list[_Step], known: dict[Callable[...,
     stack = None
     if inspect.isasyncgenfunction(call):
         call, stack = asynccontextmanager(call), _STACKS.get(dependant.scope or "", _REQUEST_STACK)
+    elif inspect.isclass(call):
+        call = _maker(call)
     elif not (inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(type(call).__call__)):
         return None
     fields = tuple((found, read) for name, read in _SOURCES.items() if (found := getattr(dependant, name)))
@@ -129,6 +131,15 @@ def _lay_out(dependant: Dependant, steps: list[_Step], known: dict[Callable[...,
     steps.append(_Step(call, tuple(results), fields, request, dependant.response_param_name, stack))
     known[dependant.call] = len(steps) - 1  # type: ignore[index]
     return len(steps) - 1
+
+
+def _maker(made: type) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """Makes an instance; FastAPI would call the class in a thread, as if it might block."""
+
+    async def make(**values: Any) -> Any:
+        return made(**values)
+
+    return make
 
 
 def _arguments(
