@@ -108,12 +108,12 @@ def _is_plain(route: APIRoute) -> bool:
 def _lay_out(dependant: Dependant, steps: list[_Step], known: dict[Callable[..., Any], int]) -> int | None:
     """Append `dependant`'s step behind those it needs, each call once. Its place; None when it cannot be laid out."""
     call = dependant.call
-    if call is None or any(getattr(dependant, name) is not None for name in _ELSEWHERE):
+    if call is None or any(getattr(dependant, name) for name in _ELSEWHERE):
         return None
     results = []
     for inner in dependant.dependencies:
         place = known.get(inner.call) if inner.call is not None and inner.use_cache else None
-        if place is None:
+        if place is None and not inner.body_params:
             place = _lay_out(inner, steps, known)
         if place is None:
             return None
