@@ -172,6 +172,7 @@ BEGIN
     c.venue_order_id := NULL;
     c.fence := NULL;
     c.unknown_since := NULL;
+    c.pending_change := NULL;
     c.created_at := clock_timestamp();
     c.updated_at := c.created_at;
     PERFORM orders_add_child(c, true, NULL, 'order.protect', 0);
