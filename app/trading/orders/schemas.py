@@ -15,8 +15,8 @@ from app.kernel.money import currency_exponent, format_scaled, format_trimmed
 from app.kernel.orders import OrderStatus, Side
 from app.trading.orders.domain import PlaceOrder
 from app.trading.orders.service import MAX_ORDERS, Preview, Supposed, Which, kinds, own_parameters
+from app.trading.orders.service.terms import OrderTerms, OrderTermsOut
 from app.trading.orders.tables import FillRow, Order
-from app.trading.orders.types._terms import OrderTerms, OrderTermsOut
 from app.web.models import ApiModel
 
 _ORDER: JsonDict = {
@@ -254,6 +254,7 @@ class OrderOut(OrderTermsOut):
                     "expires_at": None,
                     "after_market": False,
                     "parameters": None,
+                    "pending_change": None,
                     "mode": "test",
                     "status": "accepted",
                     "status_reason": None,

@@ -26,6 +26,7 @@ from app.trading.brokers.ports import (
 )
 from app.trading.orders.service.adopting import adopt
 from app.trading.orders.service.leaving import exit_position
+from app.trading.orders.service.modifying import modify
 from app.trading.orders.service.outcomes import BUSY, ask, broker_order, move, read_state, record, refusal
 from app.trading.orders.service.resolving import LOGIN_SECONDS, pause, resolve
 
@@ -79,12 +80,16 @@ def handlers(desk: Desk) -> dict[str, Handler]:
     async def leave_position(item: Item) -> None:
         await exit_position(desk.database, item, now=desk.clock())
 
+    async def modify_order(item: Item) -> None:
+        await modify(desk, item)
+
     async def resolve_order(item: Item) -> None:
         await resolve_unknown(desk, item)
 
     return {
         "order.submit": Handler(submit_order),
         "order.cancel": Handler(cancel_order, never_dies=True),
+        "order.modify": Handler(modify_order, never_dies=True),
         "position.exit": Handler(leave_position, never_dies=True),
         "order.resolve": Handler(resolve_order, never_dies=True),
     }
