@@ -54,7 +54,7 @@ WORDS = {
     "qty_exp": "Decimal places of its quantities.",
     "tick": "The step of its prices; null while it has no trading rules.",
     "lot": "The step of its quantities.",
-    "freeze_quantity": "The most that one order may ask for; null for no bound.",
+    "freeze_quantity": "The most that the exchange takes in one order: more is sent in slices; null for no bound.",
     "listed_on": "The first day it traded; null when that is unknown.",
     "delisted_on": "The last day it traded; null while it does.",
     "instruments": "The instruments, in the order in which the program numbers them.",

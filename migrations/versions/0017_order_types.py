@@ -12,11 +12,8 @@ from app.infra.rls import enable_tenant_rls
 revision = "0017"
 down_revision = "0016"
 
-_CHANGEABLE = (
-    "quantity, limit_price, trigger_price, validity, validity_minutes, expires_at, protected_price, hold_minor, "
-    "pending_change"
-)
-_BOOK = "trigger_price, triggered_at, protected_price, validity, expires_at"
+_CHANGEABLE = "quantity, limit_price, trigger_price, protected_price, hold_minor, pending_change"
+_BOOK = "trigger_price, triggered_at, protected_price"
 _CHECKS = {
     "trigger_price": "trigger_price > 0",
     "market_protection": "market_protection_bps BETWEEN 1 AND 10000",
@@ -33,7 +30,7 @@ _REPLACED = {
 
 _OTHERWISE = (
     "paper_modify(uuid, uuid, bigint, bigint, text)",
-    "paper_modify(uuid, uuid, bigint, bigint, bigint, bigint, text, timestamptz, text)",
+    "paper_modify(uuid, uuid, bigint, bigint, bigint, bigint, text)",
     "paper_reports(uuid, uuid, uuid)",
 )
 """SQL functions that take or answer something else before and after; those of the release are made afterwards."""

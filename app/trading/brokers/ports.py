@@ -67,16 +67,13 @@ class BrokerOrder:
 class Change:
     """What of a resting order shall be otherwise; None stays. `quantity` is the whole order's, fills included.
 
-    `protected_price` follows a stop's trigger price; `expires_at` comes with the validity TTL, as `validity_minutes`.
+    `protected_price` follows a stop's trigger price.
     """
 
     quantity: int | None = None
     limit_price: int | None = None
     trigger_price: int | None = None
-    validity: Validity | None = None
     protected_price: int | None = None
-    validity_minutes: int | None = None
-    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +145,7 @@ class Report:
     """An order as the broker holds it now. `filled` may run ahead of `fills`: then the rest of them is still to come.
 
     `tag` is None on an order that was not sent by us. `reason` is the broker's text on what ended it.
-    Prices and validity are what it has now, where it says so of an order that still works.
+    Prices are what it has now, where the broker says so.
     """
 
     tag: str | None
@@ -163,7 +160,6 @@ class Report:
     reason: str | None = None
     limit_price: str | None = None
     trigger_price: str | None = None
-    validity: Validity | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from app.kernel.money import currency_exponent, format_scaled, format_trimmed
 from app.kernel.orders import OrderStatus, Side
 from app.trading.orders.domain import PlaceOrder
 from app.trading.orders.service import MAX_ORDERS, Preview, Supposed, Which, kinds, own_parameters
+from app.trading.orders.service.group_terms import GroupTerms, GroupTermsOut
 from app.trading.orders.tables import Order
-from app.trading.orders.types._groups import GroupTerms, GroupTermsOut
 from app.web.bulk import MAX_BULK
 from app.web.models import ApiModel
 
@@ -271,6 +271,7 @@ class OrderOut(GroupTermsOut):
                     "expires_at": None,
                     "after_market": False,
                     "parameters": None,
+                    "pending_change": None,
                     "mode": "test",
                     "status": "accepted",
                     "status_reason": None,

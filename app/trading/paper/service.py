@@ -73,16 +73,8 @@ class PaperBroker:
     async def modify(self, order: BrokerOrder, change: Change) -> Outcome:
         """The order goes to the end of the line: what was shown before the change does not fill it."""
         after = await self._last_entry(order.feed)
-        sql = "select paper_modify($1, $2, $3, $4, $5, $6, $7, $8, $9)"
-        what = (
-            change.quantity,
-            change.limit_price,
-            change.trigger_price,
-            change.protected_price,
-            change.validity,
-            change.expires_at,
-            after,
-        )
+        sql = "select paper_modify($1, $2, $3, $4, $5, $6, $7)"
+        what = (change.quantity, change.limit_price, change.trigger_price, change.protected_price, after)
         refused = await self._pool.fetchval(sql, order.tenant_id, order.order_id, *what)
         return Accepted(order.tag) if refused is None else Rejected(refused)
 
@@ -171,7 +163,6 @@ def _report(row: asyncpg.Record) -> Report:
         at=row["at"],
         limit_price=_price(row, "limit_price"),
         trigger_price=_price(row, "trigger_price"),
-        validity=None if row["validity"] is None else Validity(row["validity"]),
     )
 
 

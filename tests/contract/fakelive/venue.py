@@ -92,7 +92,6 @@ class VenueOrder:
             "quantity": self.quantity,
             "price": float(self.form.get("price", "0")),
             "trigger_price": float(self.form.get("trigger_price", "0")),
-            "validity": self.form.get("validity", "DAY"),
             "filled_quantity": self.filled,
             "pending_quantity": self.quantity - self.filled,
             "average_price": traded / self.filled if self.filled else 0,
@@ -294,7 +293,7 @@ class FakeVenue:
                 listener(order.account, {"type": "order", "data": order.shown()})
 
 
-_MODIFIABLE = ("quantity", "price", "trigger_price", "validity", "validity_ttl")
+_MODIFIABLE = ("quantity", "price", "trigger_price")
 _NEEDS = {"MARKET": (), "LIMIT": ("price",), "SL": ("price", "trigger_price"), "SL-M": ("trigger_price",)}
 
 

@@ -188,6 +188,14 @@ async def test_a_waiting_order_counts_in_risk_like_a_working_one(venue: Venue) -
             "invalid_parameters",
             "parameters.trail_by",
         ),
+        *(
+            (
+                {"order_type": "trailing_stop", "limit_price": None, "parameters": {"trail_percent": text}},
+                "invalid_parameters",
+                "parameters.trail_percent",
+            )
+            for text in ("0", "0.00", "-1", "1e2", "100", "1.")
+        ),
         ({"parameters": {"trail_by": "1"}}, "invalid_parameters", "parameters"),
         ({"disclosed_quantity": "10"}, "invalid_disclosed_quantity", "disclosed_quantity"),
         ({"disclosed_quantity": "1.5"}, "too_precise", "disclosed_quantity"),

@@ -192,6 +192,19 @@ async def test_an_iceberg_whose_slice_ends_unfilled_shows_no_more(frozen: Venue)
     await frozen.is_sound()
 
 
+async def test_slices_of_an_order_for_the_next_session_wait_for_it(frozen: Venue) -> None:
+    placed = await frozen.order(quantity=40, after_market=True)
+    parts = await slices(frozen, placed.id)
+    waiting = await frozen.rows("select id, waits_for from waiting_orders order by id")
+    assert [(row["id"], row["waits_for"]) for row in waiting] == [(part["id"], "open") for part in parts]
+    assert await frozen.rows("select 1 from work_items where state = 'ready'") == []
+    for part in parts:
+        await frozen.app.database.pool.fetchval("select orders_release($1, $2)", frozen.tenant_id, part["id"])
+    await frozen.work()
+    await frozen.show(PRICE)
+    assert (await whole(frozen, placed.id))["status"] == "filled"
+
+
 async def test_the_cancel_of_an_iceberg_leaves_nothing_to_be_sent(frozen: Venue) -> None:
     placed = await frozen.order(order_class=OrderClass.ICEBERG, slices=3, quantity=40)
     async with frozen.app.database.tx(frozen.tenant_id) as tx:

@@ -1,9 +1,9 @@
 """Decides into which orders an order is cut that is not sent as one: slices, none above the freeze quantity."""
 
-from app.kernel.errors import invalid
+from app.kernel.errors import conflict, invalid
 from app.kernel.instrument import TradingRules
 from app.kernel.money import format_scaled
-from app.kernel.orders import OrderClass
+from app.kernel.orders import Leg, OrderClass
 from app.market.instruments.domain import check_quantity
 
 MAX_FREEZE_SLICES = 10
@@ -43,6 +43,19 @@ def check_slices(
             "above_freeze",
             f"quantity {format_scaled(quantity, qty_exp)} is more than {MAX_FREEZE_SLICES} times the freeze quantity "
             f"{most}; send it as several orders.",
+            param="quantity",
+        )
+
+
+def check_change(leg: str | None, quantity: int | None) -> None:
+    """Raises `order_not_changeable` for what only the group can change: its slices, and how much an exit covers."""
+    if leg in (Leg.WHOLE, Leg.SLICE):
+        message = "An order that is sent in slices cannot be changed; cancel it, and place another."
+        raise conflict("order_not_changeable", message)
+    if leg in (Leg.TARGET, Leg.STOP) and quantity is not None:
+        raise conflict(
+            "order_not_changeable",
+            "An exit covers what is filled: its quantity follows by itself. Change its prices alone.",
             param="quantity",
         )
 

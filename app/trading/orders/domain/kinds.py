@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel
 
 from app.engine.fills import SlippageModel, slipped
-from app.kernel.errors import invalid
+from app.kernel.errors import DomainError, Kind, invalid
 from app.kernel.instrument import TradingRules
 from app.kernel.money import Rounding, divide, format_trimmed
 from app.kernel.orders import OrderType, Side, Validity
@@ -29,15 +29,6 @@ STOP_VALIDITIES = PLAIN_VALIDITIES | {Validity.GTT}
 _BANDS = ((100, 200), (500, 100))
 _WIDEST_PRICE_BPS = 50
 """Below a price of 100: 2 per cent; below 500: 1 per cent; from there on half a per cent."""
-
-_REFUSED = {
-    "limit_price": "invalid_limit_price",
-    "trigger_price": "invalid_trigger_price",
-    "market_protection": "invalid_market_protection",
-    "disclosed_quantity": "invalid_disclosed_quantity",
-    "parameters": "invalid_parameters",
-}
-_FIELDS = {name: "market_protection_bps" if name == "market_protection" else name for name in _REFUSED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +138,33 @@ def kind_of(command: PlaceOrder, kinds: Kinds) -> OrderKind:
 
 def check_fields(command: PlaceOrder, kind: OrderKind, rules: TradingRules, *, price_exp: int) -> None:
     """Each field stands where the type takes it, and nowhere else; prices are on the tick. Raises by the field."""
-    for name, code in _REFUSED.items():
-        given = getattr(command, _FIELDS[name]) is not None
-        if given and name not in kind.needs | kind.takes:
-            raise invalid(code, f"A {kind.name} order takes no {name}.", param=name)
-        if not given and name in kind.needs:
-            raise invalid(code, f"A {kind.name} order needs {name}.", param=name)
+    _check_field(
+        "invalid_limit_price", f"A {kind.name} order {{wants}} limit_price.", kind, "limit_price", command.limit_price
+    )
+    _check_field(
+        "invalid_trigger_price",
+        f"A {kind.name} order {{wants}} trigger_price.",
+        kind,
+        "trigger_price",
+        command.trigger_price,
+    )
+    _check_field(
+        "invalid_market_protection",
+        f"A {kind.name} order {{wants}} market_protection.",
+        kind,
+        "market_protection",
+        command.market_protection_bps,
+    )
+    _check_field(
+        "invalid_disclosed_quantity",
+        f"A {kind.name} order {{wants}} disclosed_quantity.",
+        kind,
+        "disclosed_quantity",
+        command.disclosed_quantity,
+    )
+    _check_field(
+        "invalid_parameters", f"A {kind.name} order {{wants}} parameters.", kind, "parameters", command.parameters
+    )
     if command.validity not in kind.validities:
         known = ", ".join(sorted(kind.validities))
         raise invalid("invalid_validity", f"The validity of a {kind.name} order is one of {known}.", param="validity")
@@ -177,6 +189,14 @@ def check_fields(command: PlaceOrder, kind: OrderKind, rules: TradingRules, *, p
         price = getattr(command, name)
         if price is not None:
             check_price(price, rules, price_exp=price_exp, param=name)
+
+
+def _check_field(code: str, message: str, kind: OrderKind, name: str, value: object) -> None:
+    """`message` leaves {wants} open."""
+    if value is not None and name not in kind.needs | kind.takes:
+        raise DomainError(code, Kind.INVALID, message.format(wants="takes no"), param=name)
+    if value is None and name in kind.needs:
+        raise DomainError(code, Kind.INVALID, message.format(wants="needs"), param=name)
 
 
 def check_stop_side(command: PlaceOrder, context: Context) -> None:

@@ -33,6 +33,7 @@ from app.trading.orders.service.adopting import adopt
 from app.trading.orders.service.expiring import expire_order
 from app.trading.orders.service.grouping import cancel_family
 from app.trading.orders.service.leaving import exit_position
+from app.trading.orders.service.modifying import modify
 from app.trading.orders.service.outcomes import BUSY, ask, broker_order, move, read_state, record, refusal
 from app.trading.orders.service.reducing import reduce_exit
 from app.trading.orders.service.resolving import LOGIN_SECONDS, pause, resolve
@@ -95,6 +96,9 @@ def handlers(desk: Desk) -> dict[str, Handler]:
     async def reduce_order(item: Item) -> None:
         await reduce(desk, item)
 
+    async def modify_order(item: Item) -> None:
+        await modify(desk, item)
+
     async def resolve_order(item: Item) -> None:
         await resolve_unknown(desk, item)
 
@@ -106,6 +110,7 @@ def handlers(desk: Desk) -> dict[str, Handler]:
         "order.protect": Handler(submit_order, never_dies=True),
         "order.cancel": Handler(cancel_order, never_dies=True),
         "order.reduce": Handler(reduce_order, never_dies=True),
+        "order.modify": Handler(modify_order, never_dies=True),
         "position.exit": Handler(leave_position, never_dies=True),
         "order.resolve": Handler(resolve_order, never_dies=True),
         "order.expire": Handler(end_order, never_dies=True),

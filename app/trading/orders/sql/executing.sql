@@ -228,13 +228,14 @@ BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true);
     PERFORM accounts_advance_these(ARRAY(SELECT DISTINCT (e->>'account')::uuid FROM jsonb_array_elements(p_fills) e));
     SELECT array_agg(CASE WHEN s.known THEN 'replayed' WHEN s.filled IS DISTINCT FROM s.expected THEN 'conflict'
-                          ELSE 'recorded' END ORDER BY s.turn),
+                          WHEN s.unseen THEN 'gone' ELSE 'recorded' END ORDER BY s.turn),
            bool_or(s.grouped), array_agg(s.order_id) FILTER (WHERE s.ends), array_agg(s.ending) FILTER (WHERE s.ends)
     INTO v_said, v_grouped, v_ended, v_endings
     FROM (
         SELECT e.turn, o.id AS order_id, o.filled_quantity AS filled, o.order_class <> 'single' AS grouped,
                min((e.x->>'filled_before')::bigint) OVER (PARTITION BY o.id) AS expected,
                o.broker = 'paper' AND e.x->>'status' = 'filled' AS ends,
+               o.broker = 'paper' AND paper_unseen(o.id, f.venue_fill_id) AS unseen,
                jsonb_build_object('id', f.venue_fill_id, 'quantity', f.quantity, 'price', f.price, 'at', f.occurred_at)
                    AS ending,
                o.filled_quantity > 0 AND EXISTS (
@@ -244,7 +245,7 @@ BEGIN
         CROSS JOIN LATERAL jsonb_populate_record(NULL::fills, e.x->'row') f
         LEFT JOIN orders o ON o.tenant_id = p_tenant AND o.id = f.order_id
     ) s;
-    IF 'replayed' = ANY (v_said) OR 'conflict' = ANY (v_said) OR (v_grouped AND v_many > 1) THEN
+    IF 'recorded' <> ANY (v_said) OR (v_grouped AND v_many > 1) THEN
         RETURN CASE v_many WHEN 1 THEN v_said ELSE array_fill('conflict'::text, ARRAY[v_many]) END;
     END IF;
     IF cardinality(v_ended) > 0 AND paper_fill_all(v_ended, v_endings) < cardinality(v_ended) THEN

@@ -172,6 +172,7 @@ BEGIN
     c.venue_order_id := NULL;
     c.fence := NULL;
     c.unknown_since := NULL;
+    c.pending_change := NULL;
     c.created_at := clock_timestamp();
     c.updated_at := c.created_at;
     PERFORM orders_add_child(c, true, NULL, 'order.protect', 0);
@@ -238,7 +239,8 @@ BEGIN
             PERFORM events_append('order.cancelled', t.id, t.account_id,
                 orders_told('{"reason": "the other exit was filled"}', t.parent_id), NULL, NULL, NULL);
         ELSIF t.status IN ('waiting', 'accepted') OR (t.broker = 'paper' AND paper_reduce(t.id, v_left)) THEN
-            UPDATE orders SET quantity = filled_quantity + v_left, updated_at = clock_timestamp()
+            UPDATE orders SET quantity = filled_quantity + v_left, updated_at = clock_timestamp(),
+                pending_change = pending_change || jsonb_build_object('quantity', filled_quantity + v_left)
             WHERE tenant_id = v_tenant AND id = t.id;
         ELSE
             PERFORM work_append('execution', CASE v_left WHEN 0 THEN 'order.cancel' ELSE 'order.reduce' END,
@@ -334,7 +336,8 @@ BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true);
     SELECT * INTO o FROM orders WHERE tenant_id = p_tenant AND id = p_order;
     PERFORM accounts_advance(o.account_id, NULL);
-    UPDATE orders SET quantity = p_quantity, updated_at = clock_timestamp()
+    UPDATE orders SET quantity = p_quantity, updated_at = clock_timestamp(),
+        pending_change = pending_change || jsonb_build_object('quantity', p_quantity)
     WHERE tenant_id = p_tenant AND id = p_order AND p_quantity > filled_quantity AND p_quantity < quantity;
     PERFORM orders_pair_settle(o.pair_id);
 END $$;

@@ -1,23 +1,27 @@
 """A stop that follows the market in the order's favour; when the market turns and touches it, a market order."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from app.kernel.errors import invalid
 from app.kernel.money import parse_scaled
 from app.kernel.orders import OrderType, Validity
 from app.trading.orders.domain import AtMarket, AtVenue, Context, PlaceOrder, Waits, trailed
-from app.web.models import PositiveDecimal
+
+_Distance = Annotated[
+    str, StringConstraints(strict=True, pattern=r"^(0\.[0-9]{0,17}[1-9][0-9]{0,17}|[1-9][0-9]{0,17}(\.[0-9]{1,18})?)$")
+]
+"""A decimal above zero, as text."""
 
 
 class Trail(BaseModel):
     """How far behind the market the stop stays: one of the two."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, title="TrailingStopParameters")
-    trail_by: PositiveDecimal | None = Field(default=None, description="In units of the price.")
-    trail_percent: PositiveDecimal | None = Field(default=None, description="In per cent of the price, below 100.")
+    trail_by: _Distance | None = Field(default=None, description="In units of the price.")
+    trail_percent: _Distance | None = Field(default=None, description="In per cent of the price, below 100.")
 
     @model_validator(mode="after")
     def _one(self) -> Self:

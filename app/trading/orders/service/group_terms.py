@@ -9,7 +9,7 @@ from app.kernel.instrument import InstrumentScale
 from app.kernel.money import parse_scaled
 from app.kernel.orders import Leg, OrderClass
 from app.trading.orders.domain import Exit
-from app.trading.orders.types._terms import OrderTerms, OrderTermsOut
+from app.trading.orders.service.terms import OrderTerms, OrderTermsOut
 from app.web.models import ApiModel, PositiveDecimal, WholeNumber
 
 _CLASS = (
