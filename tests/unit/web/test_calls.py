@@ -81,7 +81,7 @@ class Shop:
         self.app.include_router(router)
 
 
-REQUESTS = (
+REQUESTS: tuple[tuple[str, str, Any, dict[str, str]], ...] = (
     ("POST", "/things/7", {"name": "a"}, {}),
     ("POST", "/things/7?limit=3", {"name": "a", "size": 2}, {"who": "ann", "key": "k"}),
     ("POST", "/things/7", {"name": "again"}, {}),
