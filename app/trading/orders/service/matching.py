@@ -27,6 +27,9 @@ from app.trading.portfolio.service import pay_dividends, split_positions
 
 BATCH = 500
 BLOCK_MS = 200
+LINGER_SECONDS = 0.005
+"""Between two readings of the tape: what is shown meanwhile is matched together. Each costs the database some commits."""
+
 RETRY_SECONDS = 1
 log = structlog.get_logger(__name__)
 
@@ -35,7 +38,9 @@ async def run_matcher(app: App, feed: str, *, stop: asyncio.Event) -> None:
     """Until `stop`. One process per feed at a time (the caller holds the lock). Database errors end it; the leader
     starts it again from the checkpoint. While Redis is away it waits."""
     after = await checkpoint(app.database.dispatch, feed)
+    clock = asyncio.get_running_loop().time
     while not stop.is_set():
+        began = clock()
         try:
             answer = await app.stream.xread({f"feed:{feed}": after}, count=BATCH, block=BLOCK_MS)
         except (RedisError, OSError, TimeoutError) as error:
@@ -44,6 +49,7 @@ async def run_matcher(app: App, feed: str, *, stop: asyncio.Event) -> None:
             continue
         if answer:
             after = await match_entries(app, feed, _entries(answer), after=after)
+            await asyncio.sleep(max(began + LINGER_SECONDS - clock(), 0))
 
 
 def _entries(answer: Any) -> Sequence[Entry]:

@@ -134,8 +134,10 @@ CREATE OR REPLACE FUNCTION paper_checkpoint(p_feed text) RETURNS text LANGUAGE s
     SELECT c.stream_id FROM paper_checkpoints c WHERE c.feed = p_feed
 $$;
 
+-- A transaction by itself, and one that may be lost: what lies behind an older place is matched again, with no effect.
 CREATE OR REPLACE FUNCTION paper_advance(p_feed text, p_stream_id text, p_market_at timestamptz) RETURNS void
 LANGUAGE sql AS $$
+    SELECT set_config('synchronous_commit', 'off', true);
     INSERT INTO paper_checkpoints (feed, stream_id, market_at) VALUES (p_feed, p_stream_id, p_market_at)
     ON CONFLICT (feed) DO UPDATE SET stream_id = excluded.stream_id, updated_at = clock_timestamp(),
         market_at = coalesce(excluded.market_at, paper_checkpoints.market_at)
