@@ -28,7 +28,7 @@ from app.trading.portfolio.service import pay_dividends, split_positions
 BATCH = 500
 BLOCK_MS = 200
 LINGER_SECONDS = 0.005
-"""Between two readings of the tape: what is shown meanwhile is matched together. Each costs the database some commits."""
+"""Between two readings of the tape: what is shown meanwhile is matched together. Each costs the database a commit."""
 
 RETRY_SECONDS = 1
 log = structlog.get_logger(__name__)
