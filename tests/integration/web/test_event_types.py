@@ -51,7 +51,7 @@ from tests.integration.insight.test_sweep_api import GRID, PROGRAM, work
 from tests.integration.platform.test_webhooks import Hooks
 from tests.integration.trading.conftest import AT, PRICE, Venue
 from tests.integration.trading.conftest import venue as venue
-from tests.integration.trading.scripted import Scripted, item, troubled
+from tests.integration.trading.scripted import Scripted, item, report, troubled
 from tests.integration.trading.test_corporate_actions import action, happens
 from tests.integration.trading.test_live_exits import raced
 
