@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from app.infra.work.runner import Item
+import pytest
+
+from app.infra.work.runner import Item, Retry
 from app.kernel.ids import broker_tag
 from app.kernel.orders import OrderType, Side, Validity
 from app.trading.brokers.ports import (
@@ -18,12 +20,14 @@ from app.trading.brokers.ports import (
     NotFound,
     Outcome,
     Report,
+    Throttled,
     Unknown,
     Updates,
     VenueFill,
     VenueStatus,
 )
 from app.trading.orders.service.executing import resolve_unknown, submit
+from app.trading.orders.service.reconciling import Book, read_book
 from tests.integration.trading.conftest import AT, PRICE, Venue
 
 Answer = Outcome | Report | NotFound | Exception | Sequence[Report]
@@ -142,3 +146,17 @@ async def resting(venue: Venue, order_id: UUID) -> str:
             "arrived_after": "0-0",
         }
     )
+
+
+async def troubled(venue: Venue) -> None:
+    """What only a live broker brings about: too many calls, an order that it does not show, one that is not ours."""
+    tired, hidden = [await venue.order(order_type=OrderType.LIMIT, limit_price=PRICE) for _ in range(2)]
+    with pytest.raises(Retry):
+        await submit(venue.desk(Scripted([Throttled(1.0)])), item(venue, tired.id))
+    script = Scripted([Unknown("no answer"), NotFound()])
+    await submit(venue.desk(script), item(venue, hidden.id))
+    await resolve_unknown(replace(venue.desk(script), deadline=timedelta(0)), item(venue, hidden.id))
+    there = report(hidden.id, VenueStatus.OPEN)
+    script = Scripted([[replace(there, tag=None, venue_order_id="S1"), there]])
+    account = BrokerAccount(venue.tenant_id, venue.account_id)
+    assert await read_book(venue.desk(script), Book(account, script), differences=True) is None

@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -22,7 +22,6 @@ from app.custody.ledger.service import reverse
 from app.infra.crypto.rotation import rotate_tenant
 from app.infra.database import Tx
 from app.infra.settings import Settings
-from app.infra.work.runner import Retry
 from app.kernel.ids import decode_id, encode_id
 from app.kernel.money import Money
 from app.kernel.orders import Fill, OrderType, Side
@@ -33,18 +32,14 @@ from app.platform.tenancy.ports import InvitationLetter
 from app.platform.tenancy.service import accept_invitation, create_invitation, create_tenant, set_status
 from app.trading.brokers.ports import (
     Accepted,
-    BrokerAccount,
-    NotFound,
     Rejected,
-    Throttled,
     Unknown,
     VenueStatus,
 )
 from app.trading.orders.service import ChangeOrder, order_to_change, request_change
-from app.trading.orders.service.executing import resolve_unknown, submit
+from app.trading.orders.service.executing import submit
 from app.trading.orders.service.filling import record_fill
 from app.trading.orders.service.modifying import modify
-from app.trading.orders.service.reconciling import Book, read_book
 from tests.architecture.event_types import declared
 from tests.factories.entitlements import limit_tenant
 from tests.factories.logins import logged_in
@@ -57,7 +52,7 @@ from tests.integration.insight.test_sweep_api import GRID, PROGRAM, work
 from tests.integration.platform.test_webhooks import Hooks
 from tests.integration.trading.conftest import AT, PRICE, Venue
 from tests.integration.trading.conftest import venue as venue
-from tests.integration.trading.scripted import Scripted, item, report
+from tests.integration.trading.scripted import Scripted, item, report, troubled
 from tests.integration.trading.test_corporate_actions import action, happens
 from tests.integration.trading.test_live_exits import raced
 
@@ -270,24 +265,10 @@ async def _orders(flows: Flows, venue: Venue, who: dict[str, str]) -> None:
     await modify(venue.desk(refusing), item(venue, placed.id, "order.modify"))
     part = Fill(placed.id, "v1", venue.instrument_id, Side.BUY, 4, PRICE, 0, AT)
     assert await record_fill(venue.app.database.pool, venue.tenant_id, part) == "recorded"
-    await _at_the_broker(venue)
+    await troubled(venue)
+    await raced(venue)
     for entry in (action(venue, "dividend", amount=2_500), action(venue, "split", numerator=2, denominator=1)):
         await happens(venue, entry)
-
-
-async def _at_the_broker(venue: Venue) -> None:
-    """What only a live broker brings about: too many calls, an order that it does not show, one that is not ours."""
-    tired, hidden = [await venue.order(order_type=OrderType.LIMIT, limit_price=PRICE) for _ in range(2)]
-    with pytest.raises(Retry):
-        await submit(venue.desk(Scripted([Throttled(1.0)])), item(venue, tired.id))
-    script = Scripted([Unknown("no answer"), NotFound()])
-    await submit(venue.desk(script), item(venue, hidden.id))
-    await resolve_unknown(replace(venue.desk(script), deadline=timedelta(0)), item(venue, hidden.id))
-    there = report(hidden.id, VenueStatus.OPEN)
-    script = Scripted([[replace(there, tag=None, venue_order_id="S1"), there]])
-    account = BrokerAccount(venue.tenant_id, venue.account_id)
-    assert await read_book(venue.desk(script), Book(account, script), differences=True) is None
-    await raced(venue)
 
 
 async def _halts(flows: Flows, owner: Person) -> None:

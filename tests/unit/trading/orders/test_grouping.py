@@ -1,11 +1,13 @@
 """Into which orders a quantity is cut: what sums to it, in lots, none above the freeze quantity."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.kernel.errors import DomainError
 from app.kernel.instrument import TradingRules
-from app.kernel.orders import OrderClass
-from app.trading.orders.domain.grouping import slices_of
+from app.kernel.orders import Leg, OrderClass
+from app.trading.orders.domain.grouping import check_change, slices_of
 
 
 @given(lot=st.integers(1, 100), lots=st.integers(1, 5_000), freeze_lots=st.integers(1, 900), more=st.integers(0, 99))
@@ -33,3 +35,23 @@ def test_an_iceberg_has_as_many_slices_as_were_asked_for_and_they_differ_by_a_lo
 def test_without_a_freeze_quantity_or_below_it_an_order_is_one() -> None:
     assert slices_of(OrderClass.SINGLE, 1_000, None, TradingRules(1, 1, None)) == (1_000,)
     assert slices_of(OrderClass.SINGLE, 18, None, TradingRules(1, 1, 18)) == (18,)
+
+
+@pytest.mark.parametrize("leg", [Leg.WHOLE, Leg.SLICE])
+def test_an_order_that_is_sent_in_slices_cannot_be_changed(leg: Leg) -> None:
+    with pytest.raises(DomainError, match="slices") as caught:
+        check_change(leg, None)
+    assert caught.value.code == "order_not_changeable"
+
+
+@pytest.mark.parametrize("leg", [Leg.TARGET, Leg.STOP])
+def test_of_an_exit_only_the_prices_can_be_changed(leg: Leg) -> None:
+    check_change(leg, None)
+    with pytest.raises(DomainError) as caught:
+        check_change(leg, 5)
+    assert (caught.value.code, caught.value.param) == ("order_not_changeable", "quantity")
+
+
+def test_entries_and_single_orders_can_be_changed() -> None:
+    check_change(Leg.ENTRY, 5)
+    check_change(None, 5)
