@@ -284,7 +284,7 @@ class OrderOut(OrderTermsOut):
     status_reason: str | None = Field(description="Why it was denied, rejected, cancelled or expired.")
     filled_quantity: str
     average_price: str | None = Field(description="Of what is filled, rounded to the price's scale.")
-    held: str = Field(description="What the order reserved of the account's cash when it was accepted.")
+    held: str = Field(description="What the order reserved of the account's cash when it was accepted or changed.")
     intent_reason: str | None = Field(description="Why a strategy placed it.")
     algo_id: str | None = Field(description="The exchange's id of the algorithm that placed it.")
     market_at: datetime | None = Field(description="The market clock at the decision.")
