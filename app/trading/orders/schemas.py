@@ -305,7 +305,7 @@ class OrderOut(GroupTermsOut):
     status_reason: str | None = Field(description="Why it was denied, rejected, cancelled or expired.")
     filled_quantity: str
     average_price: str | None = Field(description="Of what is filled, rounded to the price's scale.")
-    held: str = Field(description="What the order reserved of the account's cash when it was accepted.")
+    held: str = Field(description="What the order reserved of the account's cash when it was accepted or changed.")
     intent_reason: str | None = Field(description="Why a strategy placed it.")
     algo_id: str | None = Field(description="The exchange's id of the algorithm that placed it.")
     children: list["OrderOut"] | None = Field(description="Its slices or exits; null in lists.")

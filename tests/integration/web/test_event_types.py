@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -30,16 +30,9 @@ from app.platform.plans.service import assign_plan, mark_paid, mark_past_due
 from app.platform.tenancy.domain import Role, TenantStatus
 from app.platform.tenancy.ports import InvitationLetter
 from app.platform.tenancy.service import accept_invitation, create_invitation, create_tenant, set_status
-from app.trading.brokers.ports import (
-    Accepted,
-    Rejected,
-    Unknown,
-    VenueStatus,
-)
-from app.trading.orders.service import ChangeOrder, order_to_change, request_change
+from app.trading.brokers.ports import Accepted, Rejected, Unknown
 from app.trading.orders.service.executing import submit
 from app.trading.orders.service.filling import record_fill
-from app.trading.orders.service.modifying import modify
 from tests.architecture.event_types import declared
 from tests.factories.entitlements import limit_tenant
 from tests.factories.logins import logged_in
@@ -52,7 +45,7 @@ from tests.integration.insight.test_sweep_api import GRID, PROGRAM, work
 from tests.integration.platform.test_webhooks import Hooks
 from tests.integration.trading.conftest import AT, PRICE, Venue
 from tests.integration.trading.conftest import venue as venue
-from tests.integration.trading.scripted import Scripted, item, report, troubled
+from tests.integration.trading.scripted import Scripted, changed_and_not, item, troubled
 from tests.integration.trading.test_corporate_actions import action, happens
 from tests.integration.trading.test_live_exits import raced
 
@@ -250,19 +243,13 @@ async def _orders(flows: Flows, venue: Venue, who: dict[str, str]) -> None:
         if cancel:
             await flows.call(who, "POST", f"/orders/{order}/cancel")
     await venue.work()
-    await flows.call(who, "PATCH", f"/orders/{bought}", {"limit_price": "19.10"})
-    await venue.work()
     await venue.show(PRICE, 185_000)
     await venue.show(185_000, close=True)
     assert (await flows.call(who, "GET", f"/orders/{bought}"))["status"] == "filled"
     for outcome in (Rejected("not today"), Unknown("no answer"), Accepted("V1")):
         placed = await venue.order(order_type=OrderType.LIMIT, limit_price=PRICE)
         await submit(venue.desk(Scripted([outcome])), item(venue, placed.id))
-    async with venue.app.database.tx(venue.tenant_id) as tx:
-        await request_change(tx, await order_to_change(tx, placed.id), ChangeOrder(quantity=11))
-    refusing = Scripted([Rejected("not now"), report(placed.id, VenueStatus.OPEN)])
-    refusing.capabilities = replace(refusing.capabilities, modify=True)
-    await modify(venue.desk(refusing), item(venue, placed.id, "order.modify"))
+    await changed_and_not(venue, placed.id)
     part = Fill(placed.id, "v1", venue.instrument_id, Side.BUY, 4, PRICE, 0, AT)
     assert await record_fill(venue.app.database.pool, venue.tenant_id, part) == "recorded"
     await troubled(venue)

@@ -10,6 +10,8 @@ from app.kernel.orders import OrderStatus, Side, Validity
 from app.trading.orders.domain.asked import Context, PlaceOrder
 from app.trading.orders.domain.kinds import OrderKind
 
+CHANGEABLE = ("quantity", "limit_price", "trigger_price")
+
 
 @dataclass(frozen=True, slots=True)
 class ChangeOrder:
@@ -28,9 +30,6 @@ class ChangeOrder:
         return after
 
 
-CHANGEABLE = ("quantity", "limit_price", "trigger_price")
-
-
 def check_changeable(status: str, pending: Mapping[str, Any] | None, command: PlaceOrder, kind: OrderKind) -> None:
     """Raises `order_not_changeable`, `change_pending`."""
     if status not in (OrderStatus.OPEN, OrderStatus.PARTIALLY_FILLED):
@@ -38,7 +37,7 @@ def check_changeable(status: str, pending: Mapping[str, Any] | None, command: Pl
             f"The order is {status}; only one that works at the broker can be changed. Cancel it, or place another."
         )
         raise conflict("order_not_changeable", message)
-    if command.validity is Validity.GTT or not kind.sent_at_once:
+    if command.validity is Validity.GTT or not kind.sent_at_once or not kind.needs.intersection(CHANGEABLE):
         message = f"A {kind.name} order cannot be changed once it was sent; cancel it, and place another."
         raise conflict("order_not_changeable", message)
     if pending is not None:
