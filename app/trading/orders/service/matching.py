@@ -7,7 +7,7 @@ transaction that records its fill, and a corporate action is applied once per po
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 from uuid import UUID
@@ -27,7 +27,7 @@ from app.trading.portfolio.service import pay_dividends, split_positions
 
 BATCH = 500
 BLOCK_MS = 200
-LINGER_SECONDS = 0.005
+LINGER = timedelta(milliseconds=5)
 """Between two readings of the tape: what is shown meanwhile is matched together. Each costs the database a commit."""
 
 RETRY_SECONDS = 1
@@ -49,7 +49,7 @@ async def run_matcher(app: App, feed: str, *, stop: asyncio.Event) -> None:
             continue
         if answer:
             after = await match_entries(app, feed, _entries(answer), after=after)
-            await asyncio.sleep(max(began + LINGER_SECONDS - clock(), 0))
+            await asyncio.sleep(max(began + LINGER.total_seconds() - clock(), 0))
 
 
 def _entries(answer: Any) -> Sequence[Entry]:
