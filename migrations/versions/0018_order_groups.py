@@ -27,11 +27,11 @@ def upgrade() -> None:
     op.add_column("orders", sa.Column("pair_quantity", sa.BigInteger(), nullable=True))
     op.add_column("orders", sa.Column("counted", sa.Boolean(), server_default=sa.text("true"), nullable=False))
     op.create_foreign_key(
-        op.f("orders_tenant_id_parent_id_account_id_fkey"),
+        op.f("orders_tenant_id_parent_id_fkey"),
         "orders",
         "orders",
-        ["tenant_id", "parent_id", "account_id"],
-        ["tenant_id", "id", "account_id"],
+        ["tenant_id", "parent_id"],
+        ["tenant_id", "id"],
     )
     for name, columns, condition in (
         ("family", ["tenant_id", "parent_id", "id"], "parent_id IS NOT NULL"),
@@ -59,6 +59,6 @@ def downgrade() -> None:
     _check("status", f"status IN ({_STATUSES.replace(chr(39) + 'waiting' + chr(39) + ', ', '')})", replace=True)
     op.drop_index("orders_pair_idx", "orders")
     op.drop_index("orders_family_idx", "orders")
-    op.drop_constraint(op.f("orders_tenant_id_parent_id_account_id_fkey"), "orders")
+    op.drop_constraint(op.f("orders_tenant_id_parent_id_fkey"), "orders")
     for name in ("counted", "pair_quantity", "pair_id", "parent_id", "leg", "order_class"):
         op.drop_column("orders", name)

@@ -44,7 +44,7 @@ class Order(TenantRow, table=True):
         ),
         ForeignKeyConstraint(["instrument_id"], ["instruments.id"]),
         tenant_foreign_key(["deployment_id"], "deployments"),
-        tenant_foreign_key(["parent_id", "account_id"], "orders", references=["id", "account_id"]),
+        tenant_foreign_key(["parent_id"], "orders"),
         Index("orders_family_idx", "tenant_id", "parent_id", "id", postgresql_where=text("parent_id IS NOT NULL")),
         Index("orders_pair_idx", "tenant_id", "pair_id", postgresql_where=text("pair_id IS NOT NULL")),
         Index("orders_account_idx", "tenant_id", "account_id", "id"),
