@@ -3,7 +3,8 @@
 A market order fills at the first price after it arrived, moved against it by the slippage model. A limit order fills
 only on *trade-through*: a buy when the price is below its limit, a sell when above; a touch is no fill. It fills at
 the price itself when the market reached that price without trading at the limit in between (the first price after
-arrival, or a bar's opening price: a gap), else at its limit.
+arrival, or a bar's opening price: a gap), else at its limit. A stop is set off by a touch of its trigger price, and
+trades there, or at a gap's price, with slippage; one with a limit that this is beyond becomes a limit order.
 
 Nothing here caps the quantity at the traded volume yet: an order fills whole. The volume is part of the event so that
 a participation cap changes this module alone.
@@ -80,6 +81,24 @@ def match(
     if not through:
         return None
     return (price if first or first_after_arrival else limit_price), remaining
+
+
+def triggered(
+    *,
+    side: Side,
+    trigger_price: int,
+    price: int,
+    gap: bool,
+    tick: int = 1,
+    slippage: SlippageModel = NO_SLIPPAGE,
+) -> int | None:
+    """The price at which a stop trades once `price` was shown, at `price_exp`; None: it is not set off.
+
+    `gap`: the market came there without showing what lies between, as at a bar's opening price.
+    """
+    if price <= 0 or (price - trigger_price) * side.sign < 0:
+        return None
+    return slipped(price if gap else trigger_price, side, tick=tick, slippage=slippage)
 
 
 def bar_path(*, open: int, high: int, low: int, close: int, volume: int) -> tuple[PriceEvent, ...]:

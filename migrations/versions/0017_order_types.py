@@ -12,11 +12,8 @@ from app.infra.rls import enable_tenant_rls
 revision = "0017"
 down_revision = "0016"
 
-_CHANGEABLE = (
-    "quantity, limit_price, trigger_price, validity, validity_minutes, expires_at, protected_price, hold_minor, "
-    "pending_change"
-)
-_BOOK = "trigger_price, triggered_at, validity, expires_at"
+_CHANGEABLE = "quantity, limit_price, trigger_price, protected_price, hold_minor, pending_change"
+_BOOK = "trigger_price, triggered_at, protected_price"
 _CHECKS = {
     "trigger_price": "trigger_price > 0",
     "market_protection": "market_protection_bps BETWEEN 1 AND 10000",
@@ -29,6 +26,14 @@ _REPLACED = {
     "limit_price": ("(order_type = 'limit') = (limit_price IS NOT NULL)", "limit_price > 0"),
     "validity": ("validity IN ('day', 'gtc')", "validity IN ('day', 'gtc', 'ioc', 'ttl', 'gtt')"),
 }
+
+
+_OTHERWISE = (
+    "paper_modify(uuid, uuid, bigint, bigint, text)",
+    "paper_modify(uuid, uuid, bigint, bigint, bigint, bigint, text)",
+    "paper_reports(uuid, uuid, uuid)",
+)
+"""SQL functions that take or answer something else before and after; those of the release are made afterwards."""
 
 
 def _columns() -> list[sa.Column[Any]]:
@@ -46,6 +51,8 @@ def _columns() -> list[sa.Column[Any]]:
 
 
 def upgrade() -> None:
+    for function in _OTHERWISE:
+        op.execute(f"DROP FUNCTION IF EXISTS {function}")
     for column in _columns():
         op.add_column("orders", column)
     for name, (_, condition) in _REPLACED.items():
@@ -98,6 +105,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    for function in _OTHERWISE:
+        op.execute(f"DROP FUNCTION IF EXISTS {function}")
     op.execute("DROP TABLE waiting_orders CASCADE")
     op.execute(f"REVOKE UPDATE ({_BOOK}) ON paper_orders FROM mandi_app")
     for column in ("expires_at", "protected_price", "triggered_at", "trigger_price"):

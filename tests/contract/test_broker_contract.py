@@ -145,6 +145,23 @@ async def test_a_quantity_can_be_changed_while_the_order_rests(stage: Stage) -> 
     assert (await _report(stage, order)).quantity == "4"
 
 
+async def test_a_stop_rests_until_its_trigger_is_touched(stage: Stage) -> None:
+    for asked in ({"order_type": "sl_m", "limit_price": None}, {"order_type": "sl", "limit_price": PRICE + 10_000}):
+        order = await _working(stage, trigger_price=PRICE + 10_000, **asked)
+        found = await _report(stage, order)
+        assert (found.status, float(found.trigger_price or 0)) == (VenueStatus.OPEN, 21.0)
+        await stage.fill(order, 10, "21.00")
+        found = await _report(stage, order)
+        assert (found.status, found.filled, float(found.fills[0].price)) == (VenueStatus.FILLED, "10", 21.0)
+
+
+async def test_a_stops_trigger_can_be_moved(stage: Stage) -> None:
+    order = await _working(stage, order_type="sl_m", limit_price=None, trigger_price=PRICE + 10_000)
+    assert isinstance(await stage.broker.modify(order, Change(trigger_price=PRICE + 20_000)), Accepted)
+    found = await _report(stage, order)
+    assert (found.status, float(found.trigger_price or 0)) == (VenueStatus.OPEN, 22.0)
+
+
 async def test_an_order_that_has_ended_cannot_be_modified(stage: Stage) -> None:
     order = await _working(stage)
     await stage.broker.cancel(order)

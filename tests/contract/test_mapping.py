@@ -1,6 +1,7 @@
 """Pure translations, on payloads of Kite Connect v3's shape."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -88,6 +89,17 @@ def test_an_order_becomes_a_form_with_exact_decimals() -> None:
         "price": "820.55",
         "tag": "0123456789abcdefghjk",
     }
+    stop = replace(
+        ORDER, order_type=OrderType.SL_M, limit_price=None, trigger_price=8_300_000, market_protection_bps=150
+    )
+    assert (
+        order_form(stop).items()
+        >= {"order_type": "SL-M", "trigger_price": "830.00", "market_protection": "1.5"}.items()
+    )
+    brief = replace(ORDER, validity=Validity.TTL, validity_minutes=5, disclosed_quantity=4)
+    assert order_form(brief).items() >= {"validity": "TTL", "validity_ttl": "5", "disclosed_quantity": "4"}.items()
+    assert order_form(replace(ORDER, order_type=OrderType.MARKET, limit_price=None))["market_protection"] == "-1"
+    assert change_form(ORDER, Change(trigger_price=8_206_000)) == {"trigger_price": "820.60"}
     assert change_form(ORDER, Change(quantity=12)) == {"quantity": "12"}
     assert change_form(ORDER, Change(limit_price=8_206_000)) == {"price": "820.60"}
 

@@ -28,7 +28,8 @@ class BrokerOrder:
 
     `venue_order_id` is the broker's name for it, once it told us one. A stop trades once `trigger_price` is touched.
     No fill is worse than `protected_price`, `market_protection_bps` from the market or from the trigger. A TTL order
-    lives `validity_minutes`, to `expires_at` by the market's clock.
+    lives `validity_minutes`, to `expires_at` by the market's clock. A broker with `Capabilities.native_iceberg` shows
+    the market no more than `disclosed_quantity`; any other shows it all.
     """
 
     tenant_id: UUID
@@ -64,12 +65,15 @@ class BrokerOrder:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What of a resting order shall be otherwise; None stays. `quantity` is the whole order's, fills included."""
+    """What of a resting order shall be otherwise; None stays. `quantity` is the whole order's, fills included.
+
+    `protected_price` follows a stop's trigger price.
+    """
 
     quantity: int | None = None
     limit_price: int | None = None
     trigger_price: int | None = None
-    validity: Validity | None = None
+    protected_price: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +145,7 @@ class Report:
     """An order as the broker holds it now. `filled` may run ahead of `fills`: then the rest of them is still to come.
 
     `tag` is None on an order that was not sent by us. `reason` is the broker's text on what ended it.
+    Prices are what it has now, where the broker says so.
     """
 
     tag: str | None
@@ -153,6 +158,8 @@ class Report:
     fills: tuple[VenueFill, ...]
     at: datetime | None = None
     reason: str | None = None
+    limit_price: str | None = None
+    trigger_price: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,10 @@ from app.trading.orders.schemas import (
     WhatIf,
     WhatIfOut,
 )
+from app.trading.orders.service.terms import ModifyOrder
 from app.trading.orders.tables import Order
 from app.web.auth import requires
+from app.web.conditional import Expected
 from app.web.context import now
 from app.web.idempotency import REPLAYED, RequestClaim, idempotent
 from app.web.limits import costs
@@ -102,6 +104,17 @@ async def list_orders(
 async def retrieve(id: str, tx: OpenTx) -> OrderOut:
     """One order, with what the rules said of it."""
     return await _shown(tx, await service.get_order(tx, decode_id("ord", id)))
+
+
+@router.patch("/v1/orders/{id}", summary="Change an order", status_code=202, dependencies=_PLACE)
+async def modify(id: str, body: ModifyOrder, tx: OpenTx, expected: Expected) -> OrderOut:
+    """Ask the broker to change what works there. What asks for more is decided like a new order and reserved first;
+    what asks for less gives back once the broker has done it. Until then `pending_change` says what was asked."""
+    order = await service.order_to_change(tx, decode_id("ord", id))
+    if expected.given:
+        expected.check(await _shown(tx, order))
+    scale = (await scales_of(tx, [order.instrument_id]))[order.instrument_id]
+    return await _shown(tx, await service.request_change(tx, order, service.ChangeOrder(**body.scaled(scale))))
 
 
 @router.post(

@@ -15,8 +15,8 @@ from app.kernel.money import currency_exponent, format_scaled, format_trimmed
 from app.kernel.orders import OrderStatus, Side
 from app.trading.orders.domain import PlaceOrder
 from app.trading.orders.service import MAX_ORDERS, Preview, Supposed, Which, kinds, own_parameters
+from app.trading.orders.service.terms import OrderTerms, OrderTermsOut
 from app.trading.orders.tables import FillRow, Order
-from app.trading.orders.types._terms import OrderTerms, OrderTermsOut
 from app.web.models import ApiModel
 
 _ORDER: JsonDict = {
@@ -254,6 +254,7 @@ class OrderOut(OrderTermsOut):
                     "expires_at": None,
                     "after_market": False,
                     "parameters": None,
+                    "pending_change": None,
                     "mode": "test",
                     "status": "accepted",
                     "status_reason": None,
@@ -283,7 +284,7 @@ class OrderOut(OrderTermsOut):
     status_reason: str | None = Field(description="Why it was denied, rejected, cancelled or expired.")
     filled_quantity: str
     average_price: str | None = Field(description="Of what is filled, rounded to the price's scale.")
-    held: str = Field(description="What the order reserved of the account's cash when it was accepted.")
+    held: str = Field(description="What the order reserved of the account's cash when it was accepted or changed.")
     intent_reason: str | None = Field(description="Why a strategy placed it.")
     algo_id: str | None = Field(description="The exchange's id of the algorithm that placed it.")
     market_at: datetime | None = Field(description="The market clock at the decision.")

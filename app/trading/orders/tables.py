@@ -59,8 +59,8 @@ class Order(TenantRow, table=True):
         {
             "info": {
                 "app": "SELECT, INSERT, UPDATE (status, venue_order_id, filled_quantity, filled_notional, "
-                "status_reason, fence, updated_at, unknown_since, quantity, limit_price, trigger_price, validity, "
-                "validity_minutes, expires_at, protected_price, hold_minor, pending_change)"
+                "status_reason, fence, updated_at, unknown_since, quantity, limit_price, trigger_price, "
+                "protected_price, hold_minor, pending_change)"
             }
         },
     )

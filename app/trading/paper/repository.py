@@ -10,7 +10,7 @@ from app.infra.clearing import Outdated
 
 _BOOK = """
     select tenant_id, id, account_id, instrument_id, venue, side, order_type, validity, limit_price, remaining, tick,
-           slippage_bps, arrived_after
+           slippage_bps, arrived_after, trigger_price, triggered_at, protected_price, expires_at
     from paper_orders where feed = $1 and (instrument_id = any($2) or venue = any($3))
 """
 

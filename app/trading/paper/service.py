@@ -73,6 +73,9 @@ class PaperBroker:
             "remaining": order.quantity,
             "tick": order.tick,
             "slippage_bps": order.slippage_bps,
+            "trigger_price": order.trigger_price,
+            "protected_price": order.protected_price,
+            "expires_at": None if order.expires_at is None else order.expires_at.isoformat(),
             "arrived_after": await self._last_entry(order.feed),
         }
         await self._pool.execute("select paper_accept($1, $2::jsonb)", order.tenant_id, json.dumps(resting))
@@ -81,10 +84,10 @@ class PaperBroker:
     async def modify(self, order: BrokerOrder, change: Change) -> Outcome:
         """The order goes to the end of the line: what was shown before the change does not fill it."""
         after = await self._last_entry(order.feed)
-        sql, what = "select paper_modify($1, $2, $3, $4, $5)", (change.quantity, change.limit_price, after)
-        if await self._pool.fetchval(sql, order.tenant_id, order.order_id, *what):
-            return Accepted(order.tag)
-        return Rejected("the order does not rest")
+        sql = "select paper_modify($1, $2, $3, $4, $5, $6, $7)"
+        what = (change.quantity, change.limit_price, change.trigger_price, change.protected_price, after)
+        refused = await self._pool.fetchval(sql, order.tenant_id, order.order_id, *what)
+        return Accepted(order.tag) if refused is None else Rejected(refused)
 
     async def cancel(self, order: BrokerOrder) -> Outcome:
         """Nothing more will fill, also of an order that is still under way to the book."""
@@ -148,7 +151,13 @@ def _report(row: asyncpg.Record) -> Report:
         filled=quantity if fills else "0",
         fills=fills,
         at=row["at"],
+        limit_price=_price(row, "limit_price"),
+        trigger_price=_price(row, "trigger_price"),
     )
+
+
+def _price(row: asyncpg.Record, name: str) -> str | None:
+    return None if row[name] is None else format_scaled(row[name], row["price_exp"])
 
 
 def parse(entries: Sequence[Entry]) -> list[Price | Close]:
@@ -186,6 +195,8 @@ async def executions(
 
 async def _has_seen(stream: Redis, feed: str, row: asyncpg.Record, *, after: str) -> bool:
     """Whether a price of the instrument lies between the order's arrival and this batch."""
+    if row["triggered_at"] is not None:
+        return True
     if stream_key(row["arrived_after"]) >= stream_key(after):
         return False
     if row["order_type"] == OrderType.MARKET:
@@ -213,4 +224,8 @@ def _resting(row: asyncpg.Record, *, seen: bool) -> Resting:
         slippage_bps=row["slippage_bps"],
         arrived_after=row["arrived_after"],
         seen=seen,
+        trigger_price=row["trigger_price"],
+        triggered=row["triggered_at"] is not None,
+        protected_price=row["protected_price"],
+        expires_at=row["expires_at"],
     )

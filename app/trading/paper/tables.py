@@ -25,8 +25,8 @@ class PaperOrder(TenantRow, table=True):
         Index("paper_orders_book_idx", "feed", "instrument_id"),
         {
             "info": {
-                "app": "SELECT, INSERT, UPDATE (remaining, limit_price, trigger_price, triggered_at, validity, "
-                "expires_at, arrived_after), DELETE",
+                "app": "SELECT, INSERT, UPDATE (remaining, limit_price, trigger_price, triggered_at, protected_price, "
+                "arrived_after), DELETE",
                 "dispatch": "SELECT",
             }
         },

@@ -26,8 +26,8 @@ class LiveBroker:
     """`Broker` over HTTP. It is never sure: what it does not find may be hidden."""
 
     capabilities = Capabilities(
-        order_types=frozenset({OrderType.MARKET, OrderType.LIMIT}),
-        validities=frozenset({Validity.DAY}),
+        order_types=frozenset(OrderType),
+        validities=frozenset({Validity.DAY, Validity.IOC, Validity.TTL}),
         modify=True,
         native_iceberg=True,
         orders_per_second=10,

@@ -29,6 +29,8 @@ from app.trading.brokers.ports import (
 
 IST = ZoneInfo("Asia/Kolkata")
 THROTTLED_SECONDS = 1.0
+_TYPES = {OrderType.MARKET: "MARKET", OrderType.LIMIT: "LIMIT", OrderType.SL: "SL", OrderType.SL_M: "SL-M"}
+_VALIDITIES = {Validity.DAY: "DAY", Validity.IOC: "IOC", Validity.TTL: "TTL", Validity.GTC: "GTC"}
 _STATUS = {
     "COMPLETE": VenueStatus.FILLED,
     "CANCELLED": VenueStatus.CANCELLED,
@@ -56,14 +58,22 @@ def order_form(order: BrokerOrder) -> dict[str, str]:
         "exchange": order.venue,
         "tradingsymbol": order.symbol,
         "transaction_type": "BUY" if order.side is Side.BUY else "SELL",
-        "order_type": "MARKET" if order.order_type is OrderType.MARKET else "LIMIT",
+        "order_type": _TYPES[order.order_type],
         "product": "CNC" if order.product is Product.DELIVERY else "MIS",
-        "validity": "DAY" if order.validity is Validity.DAY else "GTC",
+        "validity": _VALIDITIES[order.validity],
         "quantity": format_scaled(order.quantity, order.qty_exp),
         "tag": order.tag,
     }
-    if order.limit_price is not None:
-        form["price"] = format_trimmed(order.limit_price, order.price_exp)
+    for name, price in (("price", order.limit_price), ("trigger_price", order.trigger_price)):
+        if price is not None:
+            form[name] = format_trimmed(price, order.price_exp)
+    if order.order_type in (OrderType.MARKET, OrderType.SL_M):
+        bps = order.market_protection_bps
+        form["market_protection"] = "-1" if bps is None else format_trimmed(bps, 2, places=0)
+    if order.disclosed_quantity is not None:
+        form["disclosed_quantity"] = format_scaled(order.disclosed_quantity, order.qty_exp)
+    if order.validity_minutes is not None:
+        form["validity_ttl"] = str(order.validity_minutes)
     return form
 
 
@@ -72,8 +82,9 @@ def change_form(order: BrokerOrder, change: Change) -> dict[str, str]:
     form = {}
     if change.quantity is not None:
         form["quantity"] = format_scaled(change.quantity, order.qty_exp)
-    if change.limit_price is not None:
-        form["price"] = format_trimmed(change.limit_price, order.price_exp)
+    for name, price in (("price", change.limit_price), ("trigger_price", change.trigger_price)):
+        if price is not None:
+            form[name] = format_trimmed(price, order.price_exp)
     return form
 
 
@@ -138,7 +149,14 @@ def _report(order: Mapping[str, Any], fills: tuple[VenueFill, ...]) -> Report:
         fills=fills,
         at=at(order["order_timestamp"]),
         reason=(order.get("status_message") or "")[:200] or None,
+        limit_price=_priced(order.get("price")),
+        trigger_price=_priced(order.get("trigger_price")),
     )
+
+
+def _priced(price: Decimal | int | None) -> str | None:
+    """Kite says 0 where there is none."""
+    return str(price) if price else None
 
 
 def positions(day: Sequence[Mapping[str, Any]]) -> list[VenuePosition]:

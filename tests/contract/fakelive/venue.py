@@ -66,6 +66,7 @@ class VenueOrder:
     at: datetime
     hidden_until: datetime
     message: str | None = None
+    triggered: bool = False
     trades: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -90,6 +91,7 @@ class VenueOrder:
             "order_type": self.form["order_type"],
             "quantity": self.quantity,
             "price": float(self.form.get("price", "0")),
+            "trigger_price": float(self.form.get("trigger_price", "0")),
             "filled_quantity": self.filled,
             "pending_quantity": self.quantity - self.filled,
             "average_price": traded / self.filled if self.filled else 0,
@@ -196,6 +198,8 @@ class FakeVenue:
         tag = form.get("tag", "")
         if len(tag) > 20 or not (tag.isalnum() or tag == ""):
             return _no(400, "InputException", "Invalid `tag`.")
+        if wrong := _wrong(form):
+            return _no(400, "InputException", wrong)
         hidden = now + HIDDEN_FOR if fault is Fault.HIDE else now
         order = VenueOrder(str(next(self._ids)), account, form, "PUT ORDER REQ RECEIVED", now, hidden)
         self.orders[order.order_id] = order
@@ -208,8 +212,11 @@ class FakeVenue:
         order = self._visible_one(account, order_id)
         if order is None or order.status in ENDED:
             return _no(400, "OrderException", "Order cannot be modified as it is not open.")
-        order.form |= {name: form[name] for name in ("quantity", "price") if name in form}
-        self._change(order, "OPEN")
+        changed = {name: form[name] for name in _MODIFIABLE if name in form}
+        if wrong := _wrong(order.form | changed):
+            return _no(400, "InputException", wrong)
+        order.form |= changed
+        self._change(order, self._resting(order))
         return _ok({"order_id": order_id})
 
     def _cancel(self, account: str, order_id: str, fault: Fault | None) -> Reply:
@@ -232,7 +239,15 @@ class FakeVenue:
     def open(self, order_id: str) -> None:
         """The exchange has it."""
         if self.orders[order_id].status not in ENDED:
-            self._change(self.orders[order_id], "OPEN")
+            self._change(self.orders[order_id], self._resting(self.orders[order_id]))
+
+    def _resting(self, order: VenueOrder) -> str:
+        return "TRIGGER PENDING" if "trigger_price" in order.form and not order.triggered else "OPEN"
+
+    def trigger(self, order_id: str) -> None:
+        """The market touches a stop's trigger."""
+        self.orders[order_id].triggered = True
+        self.open(order_id)
 
     def fill(self, order_id: str, quantity: int, price: str) -> None:
         """The exchange executes a part, or all, of a working order."""
@@ -276,6 +291,27 @@ class FakeVenue:
         if not self.silent:
             for listener in self.listeners:
                 listener(order.account, {"type": "order", "data": order.shown()})
+
+
+_MODIFIABLE = ("quantity", "price", "trigger_price")
+_NEEDS = {"MARKET": (), "LIMIT": ("price",), "SL": ("price", "trigger_price"), "SL-M": ("trigger_price",)}
+
+
+def _wrong(form: dict[str, str]) -> str | None:
+    """What Kite refuses of a form; nothing of one that was placed by hand."""
+    if "tag" not in form:
+        return None
+    needs = _NEEDS.get(form["order_type"])
+    if needs is None:
+        return "Invalid `order_type`."
+    missing = [name for name in needs if name not in form]
+    if missing:
+        return f"Missing `{missing[0]}`."
+    if form["order_type"] in ("MARKET", "SL-M") and float(form.get("market_protection", "0")) == 0:
+        return "Market orders without market protection are not allowed via API."
+    if (form.get("validity") == "TTL") != ("validity_ttl" in form):
+        return "Invalid `validity_ttl`."
+    return None
 
 
 def _unseen() -> Reply:

@@ -40,8 +40,10 @@ from app.trading.brokers.ports import (
     Unknown,
     VenueStatus,
 )
+from app.trading.orders.service import ChangeOrder, order_to_change, request_change
 from app.trading.orders.service.executing import resolve_unknown, submit
 from app.trading.orders.service.filling import record_fill
+from app.trading.orders.service.modifying import modify
 from app.trading.orders.service.reconciling import Book, read_book
 from tests.architecture.event_types import declared
 from tests.factories.entitlements import limit_tenant
@@ -253,12 +255,19 @@ async def _orders(flows: Flows, venue: Venue, who: dict[str, str]) -> None:
         if cancel:
             await flows.call(who, "POST", f"/orders/{order}/cancel")
     await venue.work()
+    await flows.call(who, "PATCH", f"/orders/{bought}", {"limit_price": "19.10"})
+    await venue.work()
     await venue.show(PRICE, 185_000)
     await venue.show(185_000, close=True)
     assert (await flows.call(who, "GET", f"/orders/{bought}"))["status"] == "filled"
     for outcome in (Rejected("not today"), Unknown("no answer"), Accepted("V1")):
         placed = await venue.order(order_type=OrderType.LIMIT, limit_price=PRICE)
         await submit(venue.desk(Scripted([outcome])), item(venue, placed.id))
+    async with venue.app.database.tx(venue.tenant_id) as tx:
+        await request_change(tx, await order_to_change(tx, placed.id), ChangeOrder(quantity=11))
+    refusing = Scripted([Rejected("not now"), report(placed.id, VenueStatus.OPEN)])
+    refusing.capabilities = replace(refusing.capabilities, modify=True)
+    await modify(venue.desk(refusing), item(venue, placed.id, "order.modify"))
     part = Fill(placed.id, "v1", venue.instrument_id, Side.BUY, 4, PRICE, 0, AT)
     assert await record_fill(venue.app.database.pool, venue.tenant_id, part) == "recorded"
     await _at_the_broker(venue)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from app.engine.apply import Position, Scale, apply_dividend, apply_fill, apply_split
 from app.engine.bars import EPOCH, Bars
 from app.engine.columns import MARKET, STATE, State
-from app.engine.fills import SlippageModel, match
+from app.engine.fills import SlippageModel, match, triggered
 from app.engine.instruments import Instrument, static_array
 from app.engine.kernels import charging, integers, matching, positions, sizing
 from app.engine.layout import FIELDS
@@ -94,8 +94,8 @@ def test_dividends_pay_identically(position: Position, amount: int, exps: tuple[
 
 
 @given(
-    st.sampled_from(Side), st.sampled_from(OrderType), st.integers(1, 10**10), st.integers(-1, 10**10), st.booleans(),
-    st.booleans(), st.integers(1, 1000), st.integers(0, 9999),
+    st.sampled_from(Side), st.sampled_from((OrderType.MARKET, OrderType.LIMIT)), st.integers(1, 10**10),
+    st.integers(-1, 10**10), st.booleans(), st.booleans(), st.integers(1, 1000), st.integers(0, 9999),
 )  # fmt: skip
 def test_the_fill_rule_is_identical(
     side: Side, kind: OrderType, limit: int, price: int, first: bool, arrived: bool, tick: int, bps: int
@@ -107,6 +107,18 @@ def test_the_fill_rule_is_identical(
     code = MARKET if kind is OrderType.MARKET else 1
     paid, _ = matching.match(side.sign, code, limit, price, first, arrived, tick, bps)
     assert (plain[0] if plain else 0) == paid
+
+
+@given(
+    st.sampled_from(Side), st.integers(1, 10**10), st.integers(-1, 10**10), st.booleans(), st.integers(1, 1000),
+    st.integers(0, 9999),
+)  # fmt: skip
+def test_stops_are_set_off_identically(side: Side, trigger: int, price: int, gap: bool, tick: int, bps: int) -> None:
+    plain = triggered(
+        side=side, trigger_price=trigger, price=price, gap=gap, tick=tick, slippage=SlippageModel(bps)
+    )  # fmt: skip
+    paid, _ = matching.triggered(side.sign, trigger, price, gap, tick, bps)
+    assert (plain or 0) == paid
 
 
 @settings(max_examples=300)

@@ -19,6 +19,8 @@ from app.trading.orders.domain.events import EVENTS
 from app.trading.orders.domain.kinds import (
     MARKET_BUFFER_BPS,
     PLAIN_VALIDITIES,
+    STOP_VALIDITIES,
+    AtMarket,
     AtVenue,
     Kinds,
     OrderKind,
@@ -28,6 +30,8 @@ from app.trading.orders.domain.kinds import (
     expected,
     kind_of,
     protected,
+    trailed,
+    waits_for_trigger,
 )
 from app.trading.orders.domain.life import TRANSITIONS, sources
 from app.trading.risk.domain import Exposure, Finding, Rule, check_algo_id, evaluate
@@ -37,7 +41,9 @@ __all__ = [
     "MARKET_BUFFER_BPS",
     "PLAIN_VALIDITIES",
     "SQUARE_OFF",
+    "STOP_VALIDITIES",
     "TRANSITIONS",
+    "AtMarket",
     "AtVenue",
     "Context",
     "Decision",
@@ -55,6 +61,8 @@ __all__ = [
     "kind_of",
     "protected",
     "sources",
+    "trailed",
+    "waits_for_trigger",
 ]
 
 SQUARE_OFF = "square_off"
@@ -132,6 +140,10 @@ def decide(command: PlaceOrder, context: Context, kinds: Kinds, rules: Mapping[s
 def _state_findings(command: PlaceOrder, context: Context, *, reduces: bool) -> list[Finding]:
     findings = []
     account = context.account
+    if command.after_market and context.session_open:
+        findings.append(
+            _deny("session", "closed", "open", "The session is open; place the order without after_market.")
+        )
     if account["status"] == "closed":
         findings.append(_deny("account_status", "active", "closed", "The account is closed."))
     elif account["status"] == "reduce_only" and not reduces:

@@ -33,6 +33,14 @@ class OrderEnded(Heard):
     reason: str = Field(description="Why, in a few words.")
 
 
+class OrderModified(EventPayload):
+    """The order as it is from now on."""
+
+    quantity: DecimalText = Field(description="How much it asks for, fills included.")
+    limit_price: DecimalText | None = Field(default=None, description="Its limit, if it has one.")
+    trigger_price: DecimalText | None = Field(default=None, description="Its trigger, if it has one.")
+
+
 class OrderReconciled(EventPayload):
     """What the books said, and what the broker says: its word is taken."""
 
@@ -73,6 +81,8 @@ EVENTS = (
     EventType("order.open", "ord", "The broker has the order.", Heard),
     EventType("order.partially_filled", "ord", "A part of the order was filled.", OrderFilled),
     EventType("order.filled", "ord", "The last part of the order was filled.", OrderFilled),
+    EventType("order.modified", "ord", "The broker has changed the order.", OrderModified),
+    EventType("order.modify_rejected", "ord", "The order was not changed; it is as it was, or has ended.", OrderEnded),
     EventType("order.cancelled", "ord", "What was left of the order was taken back.", OrderEnded),
     EventType("order.rejected", "ord", "The broker refused the order.", OrderEnded),
     EventType("order.expired", "ord", "The order's time ended at the venue.", OrderEnded),

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel
 
 from app.engine.fills import SlippageModel, slipped
-from app.kernel.errors import invalid
+from app.kernel.errors import DomainError, Kind, invalid
 from app.kernel.instrument import TradingRules
 from app.kernel.money import Rounding, divide, format_trimmed
 from app.kernel.orders import OrderType, Side, Validity
@@ -24,14 +24,11 @@ BPS = 10_000
 PLAIN_VALIDITIES = frozenset({Validity.DAY, Validity.GTC, Validity.TTL})
 """Of whatever rests at the venue."""
 
-_REFUSED = {
-    "limit_price": "invalid_limit_price",
-    "trigger_price": "invalid_trigger_price",
-    "market_protection": "invalid_market_protection",
-    "disclosed_quantity": "invalid_disclosed_quantity",
-    "parameters": "invalid_parameters",
-}
-_FIELDS = {name: "market_protection_bps" if name == "market_protection" else name for name in _REFUSED}
+STOP_VALIDITIES = PLAIN_VALIDITIES | {Validity.GTT}
+
+_BANDS = ((100, 200), (500, 100))
+_WIDEST_PRICE_BPS = 50
+"""Below a price of 100: 2 per cent; below 500: 1 per cent; from there on half a per cent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +60,8 @@ class OrderKind:
     needs: ClassVar[frozenset[str]] = frozenset()
     takes: ClassVar[frozenset[str]] = frozenset()
     validities: ClassVar[frozenset[Validity]] = PLAIN_VALIDITIES
+    sent_at_once: ClassVar[bool] = True
+    """False: it always waits with us first."""
 
     def check(self, command: PlaceOrder, context: Context) -> None:
         """What is wrong whatever the time, beyond the fields: raises, and nothing is written."""
@@ -96,6 +95,35 @@ class OrderKind:
         raise NotImplementedError
 
 
+class AtMarket(OrderKind):
+    """What trades at the market once its time has come; `reference` is the price that it is expected near."""
+
+    takes: ClassVar[frozenset[str]] = frozenset({"market_protection"})
+
+    def price(self, command: PlaceOrder, context: Context) -> int | None:
+        return self.reference(command, context)
+
+    def reference(self, command: PlaceOrder, context: Context) -> int | None:
+        return context.last_price
+
+    def worst_price(self, command: PlaceOrder, context: Context, price: int) -> int:
+        bound = self.protected_price(command, context)
+        return expected(price, command, context) if bound is None else bound
+
+    def protection_bps(self, command: PlaceOrder, context: Context) -> int | None:
+        """What was asked for, else what the account's broker wants: the paper venue nothing, an exchange's brokers the
+        band that Zerodha applies to equities by itself (Kite Connect, `market_protection` -1)."""
+        reference = self.reference(command, context)
+        if command.market_protection_bps is not None or context.account["broker"] == "paper" or reference is None:
+            return command.market_protection_bps
+        unit = 10 ** context.instrument["price_exp"]
+        return next((bps for below, bps in _BANDS if reference < below * unit), _WIDEST_PRICE_BPS)
+
+    def protected_price(self, command: PlaceOrder, context: Context) -> int | None:
+        reference, bps = self.reference(command, context), self.protection_bps(command, context)
+        return None if reference is None or bps is None else protected(reference, bps, command, context)
+
+
 Kinds = Mapping[str, OrderKind]
 
 
@@ -110,12 +138,33 @@ def kind_of(command: PlaceOrder, kinds: Kinds) -> OrderKind:
 
 def check_fields(command: PlaceOrder, kind: OrderKind, rules: TradingRules, *, price_exp: int) -> None:
     """Each field stands where the type takes it, and nowhere else; prices are on the tick. Raises by the field."""
-    for name, code in _REFUSED.items():
-        given = getattr(command, _FIELDS[name]) is not None
-        if given and name not in kind.needs | kind.takes:
-            raise invalid(code, f"A {kind.name} order takes no {name}.", param=name)
-        if not given and name in kind.needs:
-            raise invalid(code, f"A {kind.name} order needs {name}.", param=name)
+    _check_field(
+        "invalid_limit_price", f"A {kind.name} order {{wants}} limit_price.", kind, "limit_price", command.limit_price
+    )
+    _check_field(
+        "invalid_trigger_price",
+        f"A {kind.name} order {{wants}} trigger_price.",
+        kind,
+        "trigger_price",
+        command.trigger_price,
+    )
+    _check_field(
+        "invalid_market_protection",
+        f"A {kind.name} order {{wants}} market_protection.",
+        kind,
+        "market_protection",
+        command.market_protection_bps,
+    )
+    _check_field(
+        "invalid_disclosed_quantity",
+        f"A {kind.name} order {{wants}} disclosed_quantity.",
+        kind,
+        "disclosed_quantity",
+        command.disclosed_quantity,
+    )
+    _check_field(
+        "invalid_parameters", f"A {kind.name} order {{wants}} parameters.", kind, "parameters", command.parameters
+    )
     if command.validity not in kind.validities:
         known = ", ".join(sorted(kind.validities))
         raise invalid("invalid_validity", f"The validity of a {kind.name} order is one of {known}.", param="validity")
@@ -126,16 +175,28 @@ def check_fields(command: PlaceOrder, kind: OrderKind, rules: TradingRules, *, p
             f"A {command.validity} order {wants} validity_minutes.",
             param="validity_minutes",
         )
-    if command.after_market and command.validity not in (Validity.DAY, Validity.GTC):
+    if command.after_market and (command.validity not in (Validity.DAY, Validity.GTC) or not kind.sent_at_once):
         raise invalid(
             "invalid_after_market",
-            f"An order with validity {command.validity} cannot be placed for the next session.",
+            f"A {kind.name} order with validity {command.validity} cannot be placed for the next session.",
             param="after_market",
+        )
+    if command.market_protection_bps is not None and command.market_protection_bps > BPS:
+        raise invalid(
+            "invalid_market_protection", "market_protection is at most 100 per cent.", param="market_protection"
         )
     for name in ("limit_price", "trigger_price"):
         price = getattr(command, name)
         if price is not None:
             check_price(price, rules, price_exp=price_exp, param=name)
+
+
+def _check_field(code: str, message: str, kind: OrderKind, name: str, value: object) -> None:
+    """`message` leaves {wants} open."""
+    if value is not None and name not in kind.needs | kind.takes:
+        raise DomainError(code, Kind.INVALID, message.format(wants="takes no"), param=name)
+    if value is None and name in kind.needs:
+        raise DomainError(code, Kind.INVALID, message.format(wants="needs"), param=name)
 
 
 def check_stop_side(command: PlaceOrder, context: Context) -> None:
@@ -151,6 +212,20 @@ def check_stop_side(command: PlaceOrder, context: Context) -> None:
         f"{format_trimmed(last, context.instrument['price_exp'])}.",
         param="trigger_price",
     )
+
+
+def waits_for_trigger(command: PlaceOrder) -> Waits | None:
+    """A stop that waits with us over sessions, instead of resting at a venue for one."""
+    if command.validity is not Validity.GTT or command.trigger_price is None:
+        return None
+    return Waits(command.trigger_price)
+
+
+def trailed(price: int, side: Side, *, trail_by: int | None, trail_bps: int | None, tick: int) -> int:
+    """The trigger at its distance from `price`, on the tick away from the market; at least one tick."""
+    away = trail_by if trail_by is not None else divide(price * (trail_bps or 0), BPS, Rounding.HALF_UP)
+    rounding = Rounding.CEILING if side is Side.BUY else Rounding.FLOOR
+    return max(divide(price + side.sign * away, tick, rounding), 1) * tick
 
 
 def expected(price: int, command: PlaceOrder, context: Context) -> int:

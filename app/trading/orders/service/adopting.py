@@ -4,6 +4,7 @@ A report is the broker's whole word on an order, not a step: the same one again 
 and one that was never heard is made good by the next.
 """
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ import asyncpg
 from app.kernel.money import parse_scaled
 from app.kernel.orders import Fill, OrderStatus
 from app.trading.brokers.ports import BrokerOrder, Report, VenueFill, VenueStatus
+from app.trading.orders.service.changes import change_done, shows
 from app.trading.orders.service.filling import record_fill
 from app.trading.orders.service.outcomes import ASKED_FOR, move, read_state
 
@@ -41,6 +43,7 @@ async def adopt(
     `reason` says why it ended where the broker gives none. `revive`: an order that ended here and lives there lives on,
     which only a report may say that was asked for after that end was seen.
     """
+    order = await _changed(pool, order, report)
     before = await _status_and_filled(pool, order)
     told = sum(_quantity(order, fill) for fill in report.fills)
     if told > before[1]:
@@ -65,6 +68,17 @@ async def adopt(
         to = OrderStatus.PARTIALLY_FILLED if filled else OrderStatus.OPEN
         await move(pool, order, to, frm=[status], **heard)
     return complete and not report.status.ended
+
+
+async def _changed(pool: asyncpg.Pool, order: BrokerOrder, report: Report) -> BrokerOrder:
+    """The order, with the change that the broker was asked for and now shows: its fills are of the changed one."""
+    state = await read_state(pool, order.tenant_id, order.order_id)
+    assert state is not None  # orders are never deleted
+    pending = state["order"]["pending_change"]
+    if pending is not None and shows(report, order, pending):
+        await change_done(pool, order, pending)
+        return replace(order, quantity=pending["quantity"])
+    return replace(order, quantity=state["order"]["quantity"])
 
 
 async def _status_and_filled(pool: asyncpg.Pool, order: BrokerOrder) -> tuple[str, int]:

@@ -27,7 +27,8 @@ from app.trading.brokers.ports import (
 from app.trading.orders.service.adopting import adopt
 from app.trading.orders.service.expiring import expire_order
 from app.trading.orders.service.leaving import exit_position
-from app.trading.orders.service.outcomes import BUSY, ask, broker_order, move, read_state, record
+from app.trading.orders.service.modifying import modify
+from app.trading.orders.service.outcomes import BUSY, ask, broker_order, move, read_state, record, refusal
 from app.trading.orders.service.resolving import LOGIN_SECONDS, pause, resolve
 
 REMEMBERED = timedelta(days=1)
@@ -80,6 +81,9 @@ def handlers(desk: Desk) -> dict[str, Handler]:
     async def leave_position(item: Item) -> None:
         await exit_position(desk.database, item, now=desk.clock())
 
+    async def modify_order(item: Item) -> None:
+        await modify(desk, item)
+
     async def resolve_order(item: Item) -> None:
         await resolve_unknown(desk, item)
 
@@ -89,6 +93,7 @@ def handlers(desk: Desk) -> dict[str, Handler]:
     return {
         "order.submit": Handler(submit_order),
         "order.cancel": Handler(cancel_order, never_dies=True),
+        "order.modify": Handler(modify_order, never_dies=True),
         "position.exit": Handler(leave_position, never_dies=True),
         "order.resolve": Handler(resolve_order, never_dies=True),
         "order.expire": Handler(end_order, never_dies=True),
@@ -124,6 +129,8 @@ async def _send(desk: Desk, name: str, order: BrokerOrder, began: datetime) -> O
         return Rejected(f"the broker {name} is not connected here")
     if desk.clock() - began > desk.send_within:
         return Unknown("its turn was over before it was sent")
+    if refused := refusal(broker.capabilities, order):
+        return refused
     return await ask(broker.submit(order), order.order_id)
 
 

@@ -18,7 +18,8 @@ from app.infra.process import App
 from app.kernel.orders import Fill
 from app.platform.tenancy.service import tenant_ids
 from app.trading.orders.service.filling import record_fill
-from app.trading.orders.service.outcomes import expire
+from app.trading.orders.service.outcomes import expire, let_go
+from app.trading.orders.service.waiting import lapse_waiting, show_waiting
 from app.trading.paper.domain import Execution
 from app.trading.paper.service import Entry, advance, checkpoint, executions, parse, resting_in
 from app.trading.portfolio.service import pay_dividends, split_positions
@@ -70,7 +71,9 @@ async def _prices(app: App, feed: str, entries: Sequence[Entry], *, after: str) 
     if not entries:
         return after
     lanes: dict[tuple[UUID, UUID], list[Execution]] = defaultdict(list)
-    for done in await executions(app.database.dispatch, app.stream, feed, parse(entries), after=after):
+    tape = parse(entries)
+    await show_waiting(app, feed, tape)
+    for done in await executions(app.database.dispatch, app.stream, feed, tape, after=after):
         lanes[done.order.tenant_id, done.order.account_id].append(done)
     await asyncio.gather(*(_record(app, tenant_id, lane) for (tenant_id, _), lane in lanes.items()))
     return entries[-1][0]
@@ -81,8 +84,7 @@ async def _record(app: App, tenant_id: UUID, lane: Sequence[Execution]) -> None:
     for done in lane:
         order = done.order
         if done.price is None:
-            if await pool.fetchval("select paper_withdraw($1, $2)", tenant_id, order.order_id):
-                await expire(pool, tenant_id, order.order_id, "the session ended", venue_at=done.at)
+            await let_go(pool, done)
             continue
         fill = Fill(
             order_id=order.order_id,
@@ -110,6 +112,7 @@ async def _action(app: App, feed: str, fields: Mapping[str, str]) -> None:
         for tenant_id, order_id in await resting_in(app.database.dispatch, feed, what["instrument_id"]):
             if await app.database.pool.fetchval("select paper_withdraw($1, $2)", tenant_id, order_id):
                 await expire(app.database.pool, tenant_id, order_id, "corporate action", venue_at=what["at"])
+        await lapse_waiting(app, feed, what["instrument_id"], at=what["at"])
     for tenant_id in await tenant_ids(app.database):
         async with app.database.tx(tenant_id) as tx:
             if fields["kind"] == "dividend":

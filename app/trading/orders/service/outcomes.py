@@ -9,11 +9,12 @@ from uuid import UUID
 import asyncpg
 import structlog
 
-from app.kernel.orders import OrderStatus, Product, Side
+from app.kernel.orders import OrderStatus, OrderType, Product, Side, Validity
 from app.kernel.times import format_time
 from app.trading.brokers.ports import (
     Accepted,
     BrokerOrder,
+    Capabilities,
     Outcome,
     Rejected,
     SessionExpired,
@@ -22,6 +23,7 @@ from app.trading.brokers.ports import (
 )
 from app.trading.orders.domain import sources
 from app.trading.orders.service.kinds import kinds
+from app.trading.paper.domain import Execution, Happening
 
 log = structlog.get_logger(__name__)
 _TRANSITION = "select orders_transition($1, $2, $3, $4, $5, $6, $7::jsonb)"
@@ -41,6 +43,16 @@ async def ask(call: Awaitable[Answer], subject: UUID) -> Answer | Unknown:
     except Exception as error:
         log.error("broker.call_failed", subject=str(subject), exc_info=error)
         return Unknown(f"the broker did not answer: {type(error).__name__}")  # what it said is for us, in the log
+
+
+def refusal(can: Capabilities, order: BrokerOrder) -> Rejected | None:
+    """Why the broker is not even asked. A market order that may live for ever ends at once anyway."""
+    if order.order_type not in can.order_types:
+        return Rejected(f"the broker takes no {order.order_type} orders")
+    endless = order.order_type is OrderType.MARKET and order.validity is Validity.GTC
+    if order.validity not in can.validities and not endless:
+        return Rejected(f"the broker takes no orders with validity {order.validity}")
+    return None
 
 
 async def record(pool: asyncpg.Pool, order: BrokerOrder, outcome: Outcome, *, received_at: datetime) -> None:
@@ -64,9 +76,25 @@ async def record(pool: asyncpg.Pool, order: BrokerOrder, outcome: Outcome, *, re
 
 async def expire(pool: asyncpg.Pool, tenant_id: UUID, order_id: UUID, reason: str, *, venue_at: datetime) -> None:
     """The paper venue let the order lapse."""
+    await _end(pool, tenant_id, order_id, OrderStatus.EXPIRED, reason, venue_at)
+
+
+async def let_go(pool: asyncpg.Pool, done: Execution) -> None:
+    """What the tape did to a resting order that it did not fill: it ends at the paper venue, and so it ends here; or
+    it was set off, and rests on."""
+    order = done.order
+    if done.happening is Happening.TRIGGERED:
+        await pool.execute("select paper_trigger($1, $2, $3)", order.tenant_id, order.order_id, done.stream_id)
+    elif await pool.fetchval("select paper_let_go($1, $2, $3)", order.tenant_id, order.order_id, done.happening):
+        await _end(pool, order.tenant_id, order.order_id, OrderStatus(done.happening), done.reason, done.at)
+
+
+async def _end(
+    pool: asyncpg.Pool, tenant_id: UUID, order_id: UUID, to: OrderStatus, reason: str, venue_at: datetime
+) -> None:
     event = json.dumps({"reason": reason, "venue_at": format_time(venue_at)})
     allowed = ["submitting", "unknown", "open", "partially_filled"]
-    await pool.fetchval(_TRANSITION, tenant_id, order_id, allowed, OrderStatus.EXPIRED, None, reason, event)
+    await pool.fetchval(_TRANSITION, tenant_id, order_id, allowed, to, None, reason, event)
 
 
 async def move(

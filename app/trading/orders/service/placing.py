@@ -19,8 +19,8 @@ from app.trading.orders.domain import (
     Context,
     Decision,
     Estimate,
-    OrderKind,
     PlaceOrder,
+    Waits,
     check_form,
     decide,
     estimate,
@@ -158,6 +158,7 @@ def _order(
 ) -> dict[str, Any]:
     """The columns of the new row, but for the tenant and the times; `waiting`: what it waits for before it is sent."""
     kind = kind_of(command, kinds())
+    waits = kind.waits(command, context)
     lives = timedelta(minutes=command.validity_minutes) if command.validity_minutes is not None else None
     return {
         "id": order_id,
@@ -184,7 +185,7 @@ def _order(
         "algo_id": command.algo_id,
         "broker_tag": broker_tag(order_id),
         "market_at": context.market_at,
-        "trigger_price": command.trigger_price,
+        "trigger_price": waits.trigger_price if waits else command.trigger_price,
         "market_protection_bps": kind.protection_bps(command, context),
         "protected_price": kind.protected_price(command, context),
         "disclosed_quantity": command.disclosed_quantity,
@@ -193,16 +194,16 @@ def _order(
         "after_market": command.after_market,
         "parameters": command.parameters,
         "pending_change": None,
-        "waiting": _waiting(command, context, kind),
+        "waiting": _waiting(command, context, waits),
         "client": context.client and context.client.key,
     }
 
 
-def _waiting(command: PlaceOrder, context: Context, kind: OrderKind) -> dict[str, Any] | None:
+def _waiting(command: PlaceOrder, context: Context, waits: Waits | None) -> dict[str, Any] | None:
     """The row that stands for the order until it is sent; None: it is sent at once."""
     if command.after_market:
         found: dict[str, Any] = {"waits_for": "open"}
-    elif waits := kind.waits(command, context):
+    elif waits:
         found = {"waits_for": "price"} | asdict(waits)
     else:
         return None

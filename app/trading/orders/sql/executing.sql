@@ -173,6 +173,9 @@ BEGIN
         RETURN 'conflict';
     END IF;
     v_status := CASE WHEN o.filled_quantity + f.quantity = o.quantity THEN 'filled' ELSE 'partially_filled' END;
+    IF o.broker = 'paper' AND paper_unseen(o.id, f.venue_fill_id) THEN
+        RETURN 'gone';
+    END IF;
     IF o.broker = 'paper' AND v_status = 'filled' AND NOT paper_end(o.id, 'filled', jsonb_build_object(
             'id', f.venue_fill_id, 'quantity', f.quantity, 'price', f.price, 'at', f.occurred_at)) THEN
         RETURN 'gone';

@@ -26,12 +26,35 @@ CREATE OR REPLACE FUNCTION paper_end(p_order uuid, p_status text, p_fill jsonb) 
     SELECT EXISTS (SELECT 1 FROM kept)
 $$;
 
--- An order lapses: its session is over, or its price means something else after a split.
-CREATE OR REPLACE FUNCTION paper_withdraw(p_tenant uuid, p_order uuid) RETURNS boolean LANGUAGE plpgsql AS $$
+-- An order leaves the book without a fill, as p_status says: expired or cancelled.
+CREATE OR REPLACE FUNCTION paper_let_go(p_tenant uuid, p_order uuid, p_status text) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true);
-    RETURN paper_end(p_order, 'expired', NULL);
+    RETURN paper_end(p_order, p_status, NULL);
 END $$;
+
+-- An order lapses: its session is over, or its price means something else after a split.
+CREATE OR REPLACE FUNCTION paper_withdraw(p_tenant uuid, p_order uuid) RETURNS boolean LANGUAGE sql AS $$
+    SELECT paper_let_go(p_tenant, p_order, 'expired')
+$$;
+
+-- A stop was set off by the entry p_entry and rests by its limit now; what was shown up to there is behind it.
+CREATE OR REPLACE FUNCTION paper_trigger(p_tenant uuid, p_order uuid, p_entry text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('app.tenant_id', p_tenant::text, true);
+    UPDATE paper_orders SET triggered_at = p_entry, arrived_after = p_entry
+    WHERE tenant_id = p_tenant AND id = p_order AND triggered_at IS NULL AND NOT paper_unseen(p_order, p_entry);
+END $$;
+
+-- Whether an order of the book must not meet an entry of the stream: it came, or was changed, after it. A batch of the
+-- tape may have been read before. The caller has set the tenant.
+CREATE OR REPLACE FUNCTION paper_unseen(p_order uuid, p_entry text) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT p_entry ~ '^[0-9]+-[0-9]+$' AND EXISTS (
+        SELECT 1 FROM paper_orders o
+        WHERE o.tenant_id = current_setting('app.tenant_id')::uuid AND o.id = p_order
+          AND (split_part(o.arrived_after, '-', 1)::numeric, split_part(o.arrived_after, '-', 2)::numeric)
+              >= (split_part(p_entry, '-', 1)::numeric, split_part(p_entry, '-', 2)::numeric))
+$$;
 
 -- Takes an order back, also before it has arrived: then it never will. p_order: its id, account_id, instrument_id, side
 -- and quantity.
@@ -47,31 +70,45 @@ BEGIN
     VALUES (p_tenant, o.id, o.account_id, o.instrument_id, o.side, o.quantity, 'cancelled') ON CONFLICT DO NOTHING;
 END $$;
 
--- Changes a resting order, which then meets no price shown before. False when it does not rest.
+-- Changes a resting order, which then meets no price shown before; what is null stays. Null when it is done, else why
+-- it is not. A quantity is the whole order's: it rests whole.
 CREATE OR REPLACE FUNCTION paper_modify(p_tenant uuid, p_order uuid, p_quantity bigint, p_limit_price bigint,
-                                        p_arrived_after text) RETURNS boolean LANGUAGE plpgsql AS $$
+                                        p_trigger_price bigint, p_protected_price bigint, p_arrived_after text)
+RETURNS text
+LANGUAGE plpgsql AS $$
+DECLARE v_triggered text;
 BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true);
+    SELECT o.triggered_at INTO v_triggered FROM paper_orders o WHERE o.tenant_id = p_tenant AND o.id = p_order FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN 'the order does not rest';
+    ELSIF v_triggered IS NOT NULL AND p_trigger_price IS NOT NULL THEN
+        RETURN 'the order was triggered';
+    END IF;
     UPDATE paper_orders SET remaining = coalesce(p_quantity, remaining), arrived_after = p_arrived_after,
-        limit_price = CASE order_type WHEN 'limit' THEN coalesce(p_limit_price, limit_price) END
+        limit_price = CASE WHEN limit_price IS NOT NULL THEN coalesce(p_limit_price, limit_price) END,
+        trigger_price = CASE WHEN trigger_price IS NOT NULL THEN coalesce(p_trigger_price, trigger_price) END,
+        protected_price = coalesce(p_protected_price, protected_price)
     WHERE tenant_id = p_tenant AND id = p_order;
-    RETURN FOUND;
+    RETURN NULL;
 END $$;
 
 -- What the venue holds of an account (p_order: of one order): what rests, and what ended in the last day.
 CREATE OR REPLACE FUNCTION paper_reports(p_tenant uuid, p_account uuid, p_order uuid)
 RETURNS TABLE (id uuid, symbol text, price_exp int, qty_exp int, side text, quantity bigint, status text, fill jsonb,
-               at timestamptz) LANGUAGE plpgsql AS $$
+               at timestamptz, limit_price bigint, trigger_price bigint) LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true);
     RETURN QUERY
-    SELECT h.id, i.symbol, i.price_exp, i.qty_exp, h.side, h.quantity, h.status, h.fill, h.at FROM (
+    SELECT h.id, i.symbol, i.price_exp, i.qty_exp, h.side, h.quantity, h.status, h.fill, h.at,
+           h.limit_price, h.trigger_price FROM (
         SELECT o.id, o.instrument_id, o.side, o.remaining AS quantity, 'open' AS status, NULL::jsonb AS fill,
-               o.arrived_at AS at
+               o.arrived_at AS at, o.limit_price, o.trigger_price
         FROM paper_orders o
         WHERE o.tenant_id = p_tenant AND o.account_id = p_account AND (p_order IS NULL OR o.id = p_order)
         UNION ALL
-        SELECT e.id, e.instrument_id, e.side, e.quantity, e.status, e.fill, e.ended_at FROM paper_ended e
+        SELECT e.id, e.instrument_id, e.side, e.quantity, e.status, e.fill, e.ended_at, NULL, NULL
+        FROM paper_ended e
         WHERE e.tenant_id = p_tenant AND e.account_id = p_account
           AND CASE WHEN p_order IS NULL THEN e.ended_at > clock_timestamp() - interval '1 day' ELSE e.id = p_order END
     ) h CROSS JOIN LATERAL instrument_for_order(h.instrument_id, NULL) i

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from app.kernel.instrument import InstrumentScale
 from app.kernel.money import format_scaled, format_trimmed, parse_scaled
@@ -66,6 +66,38 @@ def _scaled(value: str | None, exponent: int, param: str) -> int | None:
     return None if value is None else parse_scaled(value, exponent, param=param)
 
 
+class ModifyOrder(ApiModel):
+    """What `PATCH /v1/orders/{id}` takes; what is left out stays."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"quantity": "12", "limit_price": "210.30"}]})
+
+    quantity: PositiveDecimal | None = Field(default=None, description="Of the whole order, fills included.")
+    limit_price: PositiveDecimal | None = Field(default=None, description="The worst price: a multiple of the tick.")
+    trigger_price: PositiveDecimal | None = Field(default=None, description="Of a stop that was not set off yet.")
+
+    def scaled(self, scale: InstrumentScale) -> dict[str, int | None]:
+        """Raises `too_precise`, `out_of_range`."""
+        return {
+            "quantity": _scaled(self.quantity, scale.qty_exp, "quantity"),
+            "limit_price": _scaled(self.limit_price, scale.price_exp, "limit_price"),
+            "trigger_price": _scaled(self.trigger_price, scale.price_exp, "trigger_price"),
+        }
+
+
+class PendingChange(ApiModel):
+    """What the broker is being asked to make of an order."""
+
+    quantity: str = Field(description="Of the whole order.")
+    limit_price: str | None
+    trigger_price: str | None = Field(description="Of a stop.")
+
+    @classmethod
+    def of(cls, change: dict[str, Any], scale: InstrumentScale) -> "PendingChange":
+        prices = {name: change[name] for name in ("limit_price", "trigger_price")}
+        texts = {name: None if one is None else format_trimmed(one, scale.price_exp) for name, one in prices.items()}
+        return cls(quantity=format_scaled(change["quantity"], scale.qty_exp), **texts)
+
+
 class OrderTermsOut(ApiModel):
     """How an order trades."""
 
@@ -83,6 +115,9 @@ class OrderTermsOut(ApiModel):
     expires_at: datetime | None = Field(description="When a `ttl` order ends, by the market's clock.")
     after_market: bool = Field(description="Whether it was placed for the next session.")
     parameters: dict[str, Any] | None = Field(description="What its order type alone takes.")
+    pending_change: PendingChange | None = Field(
+        description="What the broker is being asked to make of it; `order.modified` or `order.modify_rejected` follows."
+    )
 
     @classmethod
     def shown(cls, order: Any, scale: InstrumentScale) -> dict[str, Any]:
@@ -108,4 +143,5 @@ class OrderTermsOut(ApiModel):
             "expires_at": order.expires_at,
             "after_market": order.after_market,
             "parameters": order.parameters,
+            "pending_change": PendingChange.of(order.pending_change, scale) if order.pending_change else None,
         }

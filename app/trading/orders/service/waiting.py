@@ -1,0 +1,77 @@
+"""Orders that wait with us: the matcher shows them the tape, and the calendar opens their session."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from app.infra.process import App
+from app.infra.work.tables import shard_of
+from app.kernel.orders import OrderStatus, Side, Validity
+from app.kernel.times import format_time
+from app.trading.orders.domain.waiting import Turn, Turned, WaitsForPrice, watch
+from app.trading.paper.domain import Close, Price
+
+_BOOK = """
+    select tenant_id, id, account_id, instrument_id, venue, side, validity, trigger_price, trail_by, trail_bps, tick,
+           seen_to
+    from waiting_orders where feed = $1 and waits_for = 'price' and (instrument_id = any($2) or venue = any($3))
+"""
+_IN_INSTRUMENT = "select tenant_id, id from waiting_orders where feed = $1 and instrument_id = $2"
+_TRANSITION = "select orders_transition($1, $2, '{accepted}', $3, NULL, $4, $5::jsonb)"
+
+
+async def show_waiting(app: App, feed: str, tape: Sequence[Price | Close]) -> None:
+    """Commit what the tape does to the feed's waiting orders. A batch that is shown again changes nothing."""
+    instruments = list({entry.instrument_id for entry in tape if isinstance(entry, Price)})
+    venues = list({entry.venue for entry in tape if isinstance(entry, Close)})
+    if not tape:
+        return
+    rows = await app.database.dispatch.fetch(_BOOK, feed, instruments, venues)
+    for turned in watch(map(_waits, rows), tape):
+        if await _record(app.database.pool, turned):
+            app.poker.poke("execution", shard_of(turned.order.tenant_id))
+
+
+async def lapse_waiting(app: App, feed: str, instrument_id: UUID, *, at: datetime) -> None:
+    """A split: the prices and quantities of what waits in the instrument mean something else now."""
+    for row in await app.database.dispatch.fetch(_IN_INSTRUMENT, feed, instrument_id):
+        await _lapse(app.database.pool, row["tenant_id"], row["id"], "corporate action", at)
+
+
+def _waits(row: asyncpg.Record) -> WaitsForPrice:
+    return WaitsForPrice(
+        tenant_id=row["tenant_id"],
+        order_id=row["id"],
+        account_id=row["account_id"],
+        instrument_id=row["instrument_id"],
+        venue=row["venue"],
+        side=Side(row["side"]),
+        validity=Validity(row["validity"]),
+        trigger_price=row["trigger_price"],
+        trail_by=row["trail_by"],
+        trail_bps=row["trail_bps"],
+        tick=row["tick"],
+        seen_to=row["seen_to"],
+    )
+
+
+async def _record(pool: asyncpg.Pool, turned: Turned) -> bool:
+    """Whether a row of work was written."""
+    order = turned.order
+    match turned.turn:
+        case Turn.SENT:
+            return bool(await pool.fetchval("select orders_release($1, $2)", order.tenant_id, order.order_id))
+        case Turn.OVER:
+            await _lapse(pool, order.tenant_id, order.order_id, "the session ended", turned.at)
+        case Turn.MOVED:
+            moved = (order.tenant_id, order.order_id, order.trigger_price, order.seen_to)
+            await pool.execute("select orders_trail($1, $2, $3, $4)", *moved)
+    return False
+
+
+async def _lapse(pool: asyncpg.Pool, tenant_id: UUID, order_id: UUID, reason: str, at: datetime) -> None:
+    event = json.dumps({"reason": reason, "venue_at": format_time(at)})
+    await pool.fetchval(_TRANSITION, tenant_id, order_id, OrderStatus.EXPIRED, reason, event)

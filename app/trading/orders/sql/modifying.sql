@@ -1,0 +1,100 @@
+-- What the hold of a whole order comes to for the part of it that is not filled yet.
+CREATE OR REPLACE FUNCTION orders_hold_left(p_hold bigint, p_quantity bigint, p_filled bigint) RETURNS bigint
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT ceil(p_hold::numeric * (p_quantity - p_filled) / p_quantity)::bigint
+$$;
+
+-- Keeps a change that was decided, reserves what it costs more, and asks for it ahead of what waits in the lane. False:
+-- the order is not what was decided on. The caller has set the tenant and holds the account's turn.
+CREATE OR REPLACE FUNCTION orders_ask_change(p_order uuid, p_filled bigint, p_change jsonb) RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE o orders; c orders := jsonb_populate_record(NULL::orders, p_change);
+BEGIN
+    UPDATE orders SET pending_change = p_change, updated_at = clock_timestamp()
+    WHERE tenant_id = current_setting('app.tenant_id')::uuid AND id = p_order AND filled_quantity = p_filled
+      AND status IN ('open', 'partially_filled') AND pending_change IS NULL
+    RETURNING * INTO o;
+    IF o.id IS NULL THEN
+        RETURN false;
+    END IF;
+    IF c.hold_minor > 0 THEN
+        PERFORM ledger_resize_hold(o.id, o.account_id, orders_hold_left(c.hold_minor, c.quantity, p_filled), true);
+    END IF;
+    PERFORM work_append('execution', 'order.modify', o.account_id, jsonb_build_object('order_id', o.id), 0);
+    RETURN true;
+END $$;
+
+-- The broker has changed the order: it is so here from now on, and what it costs less is given back. An order of which
+-- no more is wanted than was filled meanwhile has ended. False: no change of it is being asked for.
+CREATE OR REPLACE FUNCTION orders_change_done(p_tenant uuid, p_order uuid, p_event jsonb) RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE o orders; c orders;
+BEGIN
+    PERFORM set_config('app.tenant_id', p_tenant::text, true);
+    PERFORM accounts_advance((SELECT x.account_id FROM orders x WHERE x.tenant_id = p_tenant AND x.id = p_order), NULL);
+    SELECT * INTO o FROM orders WHERE tenant_id = p_tenant AND id = p_order FOR NO KEY UPDATE;
+    IF o.pending_change IS NULL OR o.status NOT IN ('open', 'partially_filled', 'unknown') THEN
+        RETURN false;
+    END IF;
+    c := jsonb_populate_record(NULL::orders, o.pending_change);
+    IF c.quantity <= o.filled_quantity THEN
+        UPDATE orders SET pending_change = NULL, status = 'cancelled', updated_at = clock_timestamp(),
+            status_reason = 'changed to what was filled' WHERE tenant_id = p_tenant AND id = p_order;
+        PERFORM ledger_void(o.id);
+        PERFORM events_append('order.cancelled', o.id, o.account_id,
+                              '{"reason": "changed to what was filled"}', NULL, NULL, NULL);
+        RETURN true;
+    END IF;
+    UPDATE orders SET pending_change = NULL, quantity = c.quantity, limit_price = c.limit_price,
+        trigger_price = c.trigger_price, protected_price = c.protected_price, hold_minor = c.hold_minor,
+        updated_at = clock_timestamp()
+    WHERE tenant_id = p_tenant AND id = p_order;
+    IF c.hold_minor > 0 THEN
+        PERFORM ledger_resize_hold(o.id, o.account_id, orders_hold_left(c.hold_minor, c.quantity, o.filled_quantity),
+                                   false);
+    END IF;
+    PERFORM events_append('order.modified', o.id, o.account_id, p_event, NULL, NULL, NULL);
+    RETURN true;
+END $$;
+
+-- The order stays as it was, and what had been reserved for the change is given back.
+CREATE OR REPLACE FUNCTION orders_change_refused(p_tenant uuid, p_order uuid, p_event jsonb) RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE o orders;
+BEGIN
+    PERFORM set_config('app.tenant_id', p_tenant::text, true);
+    PERFORM accounts_advance((SELECT x.account_id FROM orders x WHERE x.tenant_id = p_tenant AND x.id = p_order), NULL);
+    UPDATE orders SET pending_change = NULL, updated_at = clock_timestamp()
+    WHERE tenant_id = p_tenant AND id = p_order AND pending_change IS NOT NULL RETURNING * INTO o;
+    IF o.id IS NULL THEN
+        RETURN false;
+    END IF;
+    IF o.hold_minor > 0 AND o.filled_quantity < o.quantity THEN
+        PERFORM ledger_resize_hold(o.id, o.account_id, orders_hold_left(o.hold_minor, o.quantity, o.filled_quantity),
+                                   false);
+    END IF;
+    PERFORM events_append('order.modify_rejected', o.id, o.account_id, p_event, NULL, NULL, NULL);
+    RETURN true;
+END $$;
+
+-- The paper venue's book and ours change in one transaction: no fill comes between.
+CREATE OR REPLACE FUNCTION orders_change_in_book(p_tenant uuid, p_order uuid, p_event jsonb) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE o orders; c orders; v_refused text;
+BEGIN
+    PERFORM set_config('app.tenant_id', p_tenant::text, true);
+    PERFORM accounts_advance((SELECT x.account_id FROM orders x WHERE x.tenant_id = p_tenant AND x.id = p_order), NULL);
+    SELECT * INTO o FROM orders WHERE tenant_id = p_tenant AND id = p_order FOR NO KEY UPDATE;
+    IF o.pending_change IS NULL THEN
+        RETURN;
+    END IF;
+    c := jsonb_populate_record(NULL::orders, o.pending_change);
+    v_refused := paper_modify(p_tenant, p_order, c.quantity, c.limit_price,
+                              CASE WHEN c.trigger_price <> o.trigger_price THEN c.trigger_price END, c.protected_price,
+                              orders_present_entry());
+    IF v_refused IS NULL THEN
+        PERFORM orders_change_done(p_tenant, p_order, p_event);
+    ELSE
+        PERFORM orders_change_refused(p_tenant, p_order, jsonb_build_object('reason', v_refused));
+    END IF;
+END $$;
