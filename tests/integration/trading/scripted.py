@@ -11,19 +11,23 @@ from app.infra.work.runner import Item
 from app.kernel.ids import broker_tag
 from app.kernel.orders import OrderType, Side, Validity
 from app.trading.brokers.ports import (
+    Accepted,
     BrokerAccount,
     BrokerOrder,
     Capabilities,
     Change,
     NotFound,
     Outcome,
+    Rejected,
     Report,
     Unknown,
     Updates,
     VenueFill,
     VenueStatus,
 )
+from app.trading.orders.service import ChangeOrder, order_to_change, request_change
 from app.trading.orders.service.executing import resolve_unknown, submit
+from app.trading.orders.service.modifying import modify
 from tests.integration.trading.conftest import AT, PRICE, Venue
 
 Answer = Outcome | Report | NotFound | Exception | Sequence[Report]
@@ -121,6 +125,16 @@ async def lost(venue: Venue) -> tuple[UUID, Scripted]:
     order_id, script = await sent(venue, Unknown("?"))
     await resolve_unknown(later(venue, Scripted([NotFound()]), 181), item(venue, order_id, "order.resolve"))
     return order_id, script
+
+
+async def changed_and_not(venue: Venue, order_id: UUID) -> None:
+    """An order for 10 that works there is changed to 11; another change is refused."""
+    outcomes: list[list[Answer]] = [[Accepted("V1")], [Rejected("not now"), report(order_id, VenueStatus.OPEN)]]
+    for quantity, answers in zip((11, 12), outcomes, strict=True):
+        async with venue.app.database.tx(venue.tenant_id) as tx:
+            await request_change(tx, await order_to_change(tx, order_id), ChangeOrder(quantity=quantity))
+        script = Scripted(answers, capabilities=replace(_CAPABILITIES, modify=True))
+        await modify(venue.desk(script), item(venue, order_id, "order.modify"))
 
 
 async def resting(venue: Venue, order_id: UUID) -> str:

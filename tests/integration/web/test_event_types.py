@@ -31,19 +31,9 @@ from app.platform.plans.service import assign_plan, mark_paid, mark_past_due
 from app.platform.tenancy.domain import Role, TenantStatus
 from app.platform.tenancy.ports import InvitationLetter
 from app.platform.tenancy.service import accept_invitation, create_invitation, create_tenant, set_status
-from app.trading.brokers.ports import (
-    Accepted,
-    BrokerAccount,
-    NotFound,
-    Rejected,
-    Throttled,
-    Unknown,
-    VenueStatus,
-)
-from app.trading.orders.service import ChangeOrder, order_to_change, request_change
+from app.trading.brokers.ports import Accepted, BrokerAccount, NotFound, Rejected, Throttled, Unknown, VenueStatus
 from app.trading.orders.service.executing import resolve_unknown, submit
 from app.trading.orders.service.filling import record_fill
-from app.trading.orders.service.modifying import modify
 from app.trading.orders.service.reconciling import Book, read_book
 from tests.architecture.event_types import declared
 from tests.factories.entitlements import limit_tenant
@@ -56,7 +46,7 @@ from tests.integration.insight.test_sweep_api import GRID, PROGRAM, work
 from tests.integration.platform.test_webhooks import Hooks
 from tests.integration.trading.conftest import AT, PRICE, Venue
 from tests.integration.trading.conftest import venue as venue
-from tests.integration.trading.scripted import Scripted, item, report
+from tests.integration.trading.scripted import Scripted, changed_and_not, item, report
 from tests.integration.trading.test_corporate_actions import action, happens
 
 pytestmark = pytest.mark.asyncio
@@ -255,19 +245,13 @@ async def _orders(flows: Flows, venue: Venue, who: dict[str, str]) -> None:
         if cancel:
             await flows.call(who, "POST", f"/orders/{order}/cancel")
     await venue.work()
-    await flows.call(who, "PATCH", f"/orders/{bought}", {"limit_price": "19.10"})
-    await venue.work()
     await venue.show(PRICE, 185_000)
     await venue.show(185_000, close=True)
     assert (await flows.call(who, "GET", f"/orders/{bought}"))["status"] == "filled"
     for outcome in (Rejected("not today"), Unknown("no answer"), Accepted("V1")):
         placed = await venue.order(order_type=OrderType.LIMIT, limit_price=PRICE)
         await submit(venue.desk(Scripted([outcome])), item(venue, placed.id))
-    async with venue.app.database.tx(venue.tenant_id) as tx:
-        await request_change(tx, await order_to_change(tx, placed.id), ChangeOrder(quantity=11))
-    refusing = Scripted([Rejected("not now"), report(placed.id, VenueStatus.OPEN)])
-    refusing.capabilities = replace(refusing.capabilities, modify=True)
-    await modify(venue.desk(refusing), item(venue, placed.id, "order.modify"))
+    await changed_and_not(venue, placed.id)
     part = Fill(placed.id, "v1", venue.instrument_id, Side.BUY, 4, PRICE, 0, AT)
     assert await record_fill(venue.app.database.pool, venue.tenant_id, part) == "recorded"
     await _at_the_broker(venue)
@@ -283,10 +267,10 @@ async def _at_the_broker(venue: Venue) -> None:
     script = Scripted([Unknown("no answer"), NotFound()])
     await submit(venue.desk(script), item(venue, hidden.id))
     await resolve_unknown(replace(venue.desk(script), deadline=timedelta(0)), item(venue, hidden.id))
-    strange = replace(report(hidden.id, VenueStatus.OPEN), tag=None, venue_order_id="S1")
-    script = Scripted([[strange, report(hidden.id, VenueStatus.OPEN)]])
-    account = BrokerAccount(venue.tenant_id, venue.account_id)
-    assert await read_book(venue.desk(script), Book(account, script), differences=True) is None
+    there = report(hidden.id, VenueStatus.OPEN)
+    script = Scripted([[replace(there, tag=None, venue_order_id="S1"), there]])
+    book = Book(BrokerAccount(venue.tenant_id, venue.account_id), script)
+    assert await read_book(venue.desk(script), book, differences=True) is None
 
 
 async def _halts(flows: Flows, owner: Person) -> None:
