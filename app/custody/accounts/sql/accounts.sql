@@ -86,3 +86,12 @@ BEGIN
     ORDER BY a.id FOR NO KEY UPDATE;
     RETURN (SELECT sum(c.version) FROM accounts_of_client(p_client, p_mode, p_currency) c);
 END $$;
+
+-- Takes the account's turn, and locks those of the same client, mode and currency first, in id order: what limits of the
+-- client count holds still until the end of the transaction, and a decision on how it was before is made anew.
+CREATE OR REPLACE FUNCTION accounts_advance_beside(p_account uuid) RETURNS bigint LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM accounts_lock_client(a.client_id, a.mode, a.currency) FROM accounts a
+    WHERE a.tenant_id = current_setting('app.tenant_id')::uuid AND a.id = p_account AND a.client_id IS NOT NULL;
+    RETURN accounts_advance(p_account, NULL);
+END $$;

@@ -54,6 +54,14 @@ def without(context: Context, order: PlaceOrder, *, filled: int, held: int) -> C
     """The state as it would be if what remains of the working `order`, which holds `held`, were not there."""
     left = order.quantity - filled
     buys, sells = (left, 0) if order.side is Side.BUY else (0, left)
+    client = context.client
+    if client is not None:
+        client = replace(
+            client,
+            open_orders=client.open_orders - 1,
+            open_buy=client.open_buy - buys,
+            open_sell=client.open_sell - sells,
+        )
     return replace(
         context,
         open_orders=context.open_orders - 1,
@@ -61,6 +69,7 @@ def without(context: Context, order: PlaceOrder, *, filled: int, held: int) -> C
         open_sell=context.open_sell - sells,
         book_open_sell=context.book_open_sell - sells,
         available=(context.available or 0) + held,
+        client=client,
     )
 
 

@@ -46,7 +46,7 @@ from app.trading.risk.service import rules
 if TYPE_CHECKING:
     from app.trading.orders.service.executing import Desk
 
-_TURN = text("SELECT accounts_advance(:account, NULL)")
+_TURN = text("SELECT accounts_advance_beside(:account)")
 _ASK = text("SELECT orders_ask_change(:order, :filled, CAST(:change AS jsonb))")
 
 
