@@ -25,6 +25,7 @@ WORDS = {
     # who and what
     "account_id": "The account.",
     "deployment_id": "The deployment of a strategy; null for what was placed by hand.",
+    "parent_id": "The order that it is part of; null for one that was asked for by itself.",
     "strategy_id": "The stored strategy.",
     "instrument_id": "The instrument.",
     "order_id": "The order.",

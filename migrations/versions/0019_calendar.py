@@ -67,7 +67,12 @@ def _reconciliations() -> None:
         sa.CheckConstraint("mode IN ('test', 'live')", name=op.f("reconciliations_mode_check")),
         sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("reconciliations_pkey")),
         sa.UniqueConstraint(
-            "tenant_id", "source", "mode", "as_of", "digest", name=op.f("reconciliations_tenant_id_key")
+            "tenant_id",
+            "source",
+            "mode",
+            "as_of",
+            "digest",
+            name=op.f("reconciliations_tenant_id_source_mode_as_of_digest_key"),
         ),
     )
     enable_tenant_rls(op, "reconciliations", app="SELECT, INSERT")
@@ -78,4 +83,4 @@ def downgrade() -> None:
     op.execute("REVOKE UPDATE (expected_minor, actual_minor, opened_at) ON ledger_breaks FROM mandi_app")
     op.drop_table("reconciliations")
     op.drop_index("orders_intraday_idx")
-    op.drop_table("calendar_jobs")
+    op.execute("DROP TABLE calendar_jobs CASCADE")  # with the function that answers its rows
