@@ -43,6 +43,7 @@ async def _jobs(venue: Venue, **wanted: Any) -> list[dict[str, Any]]:
 
 async def _work(venue: Venue, script: Scripted) -> int:
     dispatch, shard = venue.app.database.dispatch, shard_of(venue.tenant_id)
+    await venue.forget_others()
     return await drain(dispatch, handlers(venue.desk(script)), "execution", shard, holder="test")
 
 

@@ -46,6 +46,7 @@ class Scene:
     async def work(self) -> None:
         """Until the account's lane is empty: what waits a moment waits no longer."""
         shard, dispatch = shard_of(self.live.tenant_id), self.live.app.database.dispatch
+        await self.live.forget_others()
         for _ in range(30):
             await dispatch.execute(
                 "update work_items set available_at = clock_timestamp() where state = 'ready' and tenant_id = $1",
