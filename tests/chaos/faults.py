@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from random import Random
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 import asyncpg
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -62,7 +62,7 @@ PROCESS: ContextVar[Process] = ContextVar("process")
 
 @dataclass
 class Faults:
-    """Draws what happens at each call: `rate` of them at random, and each of `targets` as soon as its name is called."""
+    """Draws what happens at each call: `rate` of them at random, each of `targets` when its name is called."""
 
     random: Random
     rate: float = 0.0
@@ -96,7 +96,7 @@ class Faults:
         if how in (How.REFUSED, How.UNHEARD):
             raise error()
         process.dead = how is How.KILLED
-        return await _cancel(process)
+        await _cancel(process)
 
 
 async def _stalled(stall: Stall, call: Callable[[], Awaitable[Answer]]) -> Answer:
@@ -108,7 +108,7 @@ async def _stalled(stall: Stall, call: Callable[[], Awaitable[Answer]]) -> Answe
     return answer
 
 
-async def _cancel(process: Process) -> Any:
+async def _cancel(process: Process) -> NoReturn:
     """End the process from outside, as whoever stops it does: what it waits for is cancelled with it."""
     current = asyncio.current_task()
     assert current is not None
@@ -124,7 +124,7 @@ def no_database() -> Exception:
     return asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
 
 
-def no_redis() -> Exception:
+def no_redis() -> RedisConnectionError:
     return RedisConnectionError("connection reset by peer")
 
 

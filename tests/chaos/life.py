@@ -6,6 +6,7 @@ Time is the test's: leases end, delays are over and brokers' deadlines pass when
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -113,9 +114,8 @@ class Life:
 
     async def end(self, task: asyncio.Task[Any]) -> None:
         """Until the process has ended. What it ends with is its own affair, but for a mistake."""
-        (ended,) = await asyncio.gather(task, return_exceptions=True)
-        if isinstance(ended, BaseException) and not isinstance(ended, OUTSIDE):
-            raise ended
+        with suppress(*OUTSIDE):
+            await task
 
     async def run(self) -> None:
         steps: list[Callable[[], Awaitable[None]]] = [
