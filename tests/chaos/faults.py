@@ -121,7 +121,8 @@ async def _cancel(process: Process) -> NoReturn:
 
 
 def no_database() -> Exception:
-    return asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+    lost: Exception = asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+    return lost
 
 
 def no_redis() -> RedisConnectionError:

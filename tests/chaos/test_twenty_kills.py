@@ -185,4 +185,4 @@ def test_twenty_kills_under_load_lose_no_order_and_double_none() -> None:
         restarts = {service["name"]: service["restarts"] for service in stack.state()["services"]}
     assert all(restarts[name] >= TIMES for name in KILLED)
     assert sum(caller.repeated for caller in callers) > 0
-    assert sum(row["status"] == "filled" for row in orders) > 50
+    assert sum(row["status"] == "filled" for row in orders) > 20
