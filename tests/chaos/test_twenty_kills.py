@@ -5,9 +5,12 @@ A caller has fixed client order ids and repeats each order until he is answered,
 
 import asyncio
 import json
+import os
+import signal
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from itertools import count
@@ -110,17 +113,22 @@ def _kill_all(stack: RunningStack, random: Random) -> None:
 
 
 def _kill(stack: RunningStack, name: str) -> None:
-    before, deadline = stack.pid(name), time.monotonic() + 40
-    stack.kill(name)
-    while _pid(stack, name) in (before, None):
+    killed = _running(stack, name)
+    with suppress(ProcessLookupError):
+        os.kill(killed, signal.SIGKILL)
+    _running(stack, name, other_than=killed)
+
+
+def _running(stack: RunningStack, name: str, *, other_than: int | None = None) -> int:
+    """The pid of the process, as soon as it has one: it may be about to be started again."""
+    deadline = time.monotonic() + 40
+    while time.monotonic() < deadline:
         assert stack.process.poll() is None, "the stack gave up"
-        assert time.monotonic() < deadline, f"{name} did not come back"
+        found = [service["pid"] for service in stack.state().get("services", []) if service["name"] == name]
+        if found and found[0] not in (None, other_than):
+            return int(found[0])
         time.sleep(0.05)
-
-
-def _pid(stack: RunningStack, name: str) -> int | None:
-    found = [service["pid"] for service in stack.state().get("services", []) if service["name"] == name]
-    return int(found[0]) if found and found[0] else None
+    raise AssertionError(f"{name} did not come back")
 
 
 async def _read(stack: RunningStack, *asked: tuple[str, tuple[object, ...]]) -> list[list[asyncpg.Record]]:
