@@ -156,6 +156,23 @@ async def test_a_cancel_is_tried_for_ever(database: Database, tenant_id: UUID, q
     assert (await rows(database, queue))[0]["state"] == "ready"
 
 
+async def test_an_outage_is_no_fault_of_the_item(database: Database, tenant_id: UUID, queue: str) -> None:
+    away = [
+        ConnectionRefusedError("refused"),
+        asyncpg.AdminShutdownError("terminating connection"),
+        asyncpg.ConnectionDoesNotExistError("closed in the middle"),
+        asyncpg.InterfaceError("connection is closed"),
+    ] * MAX_ATTEMPTS
+    lane, ran = uuid7(), Ran(fail=lambda _: away.pop() if away else None)
+    await put(database, tenant_id, queue, lane, "a")
+    while away:
+        await run(database, queue, tenant_id, ran)
+        assert (await rows(database, queue))[0]["state"] == "ready"
+        await make_due(database, queue)
+    await run(database, queue, tenant_id, ran)
+    assert (await rows(database, queue))[0]["state"] == "done"
+
+
 async def test_a_domain_error_is_dead_at_once(database: Database, tenant_id: UUID, queue: str) -> None:
     ran = Ran(lambda item: invalid("bad", "never any better"))
     await put(database, tenant_id, queue, uuid7(), "a")
