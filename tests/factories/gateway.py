@@ -15,6 +15,8 @@ STREAMS = frozenset({"/v1/events/stream"})
 EXITS = frozenset(
     {
         "POST /v1/orders",
+        "POST /v1/orders/bulk",
+        "POST /v1/orders/bulk_cancel",
         "POST /v1/orders/{id}/cancel",
         "POST /v1/orders/cancel_all",
         "POST /v1/positions/exit_all",
