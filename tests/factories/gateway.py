@@ -17,6 +17,7 @@ EXITS = frozenset(
         "POST /v1/orders",
         "POST /v1/orders/bulk",
         "POST /v1/orders/bulk_cancel",
+        "PATCH /v1/orders/{id}",
         "POST /v1/orders/{id}/cancel",
         "POST /v1/orders/cancel_all",
         "POST /v1/positions/exit_all",

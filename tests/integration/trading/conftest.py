@@ -68,6 +68,7 @@ class Venue:
     async def work(self) -> int:
         """Run the tenant's lanes as a worker does."""
         shard = shard_of(self.tenant_id)
+        await self.forget_others()
         return await drain(self.app.database.dispatch, handlers(self.desk()), "execution", shard, holder="test")
 
     async def forget_others(self) -> None:
