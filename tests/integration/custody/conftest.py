@@ -113,7 +113,7 @@ class Books:
         return done
 
     async def available(self, account: UUID) -> int:
-        return int(await self.value("select ledger_available($1)", account))
+        return int(await self.value("select (select posted - held from ledger_cash($1))", account))
 
     async def check(self) -> dict[str, LedgerCheck]:
         """The proof by currency; fails the test when anything is wrong."""

@@ -296,7 +296,7 @@ async def test_another_tenant_finds_no_account_hold_or_key(database: Database, b
     with pytest.raises(asyncpg.PostgresError, match="has no books"):
         await stranger.settle(account, 100, 0)
     assert await stranger.void(order) == 0
-    assert await stranger.value("select ledger_available($1)", account) is None
+    assert await stranger.value("select (select posted - held from ledger_cash($1))", account) is None
     assert await refused(stranger, "select ledger_open_books($1, 'USD')", account) == "23503"
     mature = "select ledger_settle_trades($1, $2, 1, 0, 1, null, 0, now(), '{}')"
     assert await refused(stranger, mature, uuid7(), account) == "MD005"

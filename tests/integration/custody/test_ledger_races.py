@@ -9,7 +9,6 @@ import pytest
 
 from app.custody.ledger import service
 from app.custody.ledger.domain import SHARDS
-from app.infra.database import Database
 from app.kernel.errors import DomainError
 from app.kernel.ids import uuid7
 from app.kernel.money import Money
@@ -116,25 +115,19 @@ async def test_of_concurrent_voids_and_fills_exactly_one_releases_the_hold(books
     await books.check()
 
 
-async def test_transactions_that_settle_fills_of_many_accounts_do_not_deadlock(
-    books: Books, database: Database
-) -> None:
+async def test_transactions_that_settle_fills_of_many_accounts_do_not_deadlock(books: Books) -> None:
     accounts = [await books.open(100_000) for _ in range(6)]
     others = await books.value("select count(distinct shard) from ledger_accounts where kind = 'clearing'")
     assert others == 8
 
     async def batch(turn: int) -> None:
         order = accounts[turn % 6 :] + accounts[: turn % 6]
-        async with database.pool.acquire() as connection, connection.transaction():
-            await connection.execute("select set_config('app.tenant_id', $1, true)", str(books.tenant_id))
-            await connection.execute("select ledger_lock($1)", order)
-            for account in order:
-                await connection.execute(
-                    "select ledger_settle_fill($1, $2, 'USD', -10, '{\"brokerage\": 1}', null, null, $3, '{}')",
-                    uuid7(),
-                    account,
-                    NOW,
-                )
+        fills = [
+            {"fill": str(uuid7()), "account": str(account), "currency": "USD", "cash": -10, "heads": {"brokerage": 1}}
+            | {"hold": None, "release": None, "at": NOW.isoformat(), "details": {}}
+            for account in order
+        ]
+        assert await books.value("select ledger_settle_fills($1::jsonb)", json.dumps(fills)) == []
 
     await asyncio.gather(*(batch(turn) for turn in range(48)))
     assert [await books.available(account) for account in accounts] == [100_000 - 48 * 11] * 6

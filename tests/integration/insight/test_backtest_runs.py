@@ -145,7 +145,11 @@ async def _claim(desk: Desk) -> asyncpg.Record:
     lease = timedelta(seconds=30)
     (lane,) = await dispatch.fetch("select * from work_claim('backtests', $1, 'dead', 1, $2)", shard, lease)
     started = await dispatch.fetchrow(
-        "select * from work_start('backtests', $1, $2, $3, $4)", lane["tenant_id"], lane["lane"], lane["fence"], lease
+        "select * from work_next('backtests', $1, $2, $3, $4, null)",
+        lane["tenant_id"],
+        lane["lane"],
+        lane["fence"],
+        lease,
     )
     assert started is not None
     return lane

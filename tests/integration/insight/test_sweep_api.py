@@ -161,7 +161,7 @@ async def test_a_chunk_whose_worker_died_runs_again_to_the_same_bytes(desk: Desk
         "select * from work_claim('backtests', $1, 'dead', 1, $2)", shard, timedelta(seconds=1)
     )
     await dispatch.fetchrow(
-        "select * from work_start('backtests', $1, $2, $3, $4)", lane["tenant_id"], lane["lane"], lane["fence"],
+        "select * from work_next('backtests', $1, $2, $3, $4, null)", lane["tenant_id"], lane["lane"], lane["fence"],
         timedelta(seconds=1),
     )  # fmt: skip
     await work(desk)

@@ -97,7 +97,7 @@ async def test_no_function_shows_or_changes_another_tenants_rows(
         done = [one async for one in _attack(hands, pair)]
     assert [(name, what) for name, what in done if what != "called" and (name, what) != SPELLS] == []
     called = {name for name, _ in done}
-    assert {"orders_context", "ledger_available", "tenancy_standing"} <= called, "calls fail before they do anything"
+    assert {"orders_context", "ledger_securities", "tenancy_standing"} <= called, "calls fail before they do anything"
     record_property("attempts", hands.attempts)
     record_property("functions", hands.attempts // 3)
 

@@ -1,5 +1,6 @@
 -- An account's cash, by trade date: what was posted, with what trades have yet to bring and cost; and what of it is held
--- for working orders. The caller has set the tenant, here and below.
+-- for working orders. The rest can be traded with or reserved: venues let the proceeds of a sale buy again at once. No row
+-- when the account has no books. The caller has set the tenant, here and below.
 CREATE OR REPLACE FUNCTION ledger_cash(p_account uuid) RETURNS TABLE (posted bigint, held bigint)
 LANGUAGE sql STABLE AS $$
     SELECT a.posted + a.receivable - a.payable, a.pending_out FROM ledger_accounts a

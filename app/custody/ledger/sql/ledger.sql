@@ -127,12 +127,7 @@ BEGIN
 END
 $$;
 
--- What the account can still trade with or reserve: its cash, what trades will bring and cost it, less what is held.
--- Venues let the proceeds of a sale buy again at once. Null when it has no books.
-CREATE OR REPLACE FUNCTION ledger_available(p_account uuid) RETURNS bigint LANGUAGE sql STABLE AS $$
-    SELECT a.posted + a.receivable - a.payable - a.pending_out FROM ledger_accounts a
-    WHERE a.tenant_id = ledger_tenant() AND a.account_id = p_account AND a.kind = 'client_cash'
-$$;
+DROP FUNCTION IF EXISTS ledger_available(uuid);
 
 -- Which kind of account collects a head of charges; `head_kind` in ../domain.py is the same.
 CREATE OR REPLACE FUNCTION ledger_head_kind(p_head text) RETURNS text LANGUAGE sql IMMUTABLE AS $$

@@ -1,6 +1,7 @@
 -- What trades post, as ledger.sql does: a fill to what is unsettled, and its settlement from there to cash and securities.
 -- The old signature took charges as one sum; only orders_record_fill called it.
 DROP FUNCTION IF EXISTS ledger_settle_fill(uuid, uuid, text, bigint, bigint, uuid, bigint, timestamptz, jsonb);
+DROP FUNCTION IF EXISTS ledger_lock(uuid[]);
 
 -- What fills post, leg by leg: the accounts as they are found, null where one is yet to be opened. `place` counts the legs
 -- in the order of the fills; a client's cash moves by its mirrors of what is receivable and payable alone.
@@ -45,27 +46,10 @@ $$;
 
 SET LOCAL ROLE mandi_ledger;
 
--- Locks the ledger rows that fills of these trading accounts touch, in id order: call it first when one transaction
--- settles fills of several accounts.
-CREATE OR REPLACE FUNCTION ledger_lock(p_accounts uuid[])
-RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-DECLARE v_tenant uuid := ledger_tenant();
-BEGIN
-    PERFORM a.id FROM ledger_accounts a
-    WHERE a.tenant_id = v_tenant
-      AND (a.account_id = ANY (p_accounts)
-           OR (a.kind IN ('clearing', 'charges', 'taxes')
-               AND (a.currency, a.shard) IN (
-                   SELECT c.currency, ledger_shard(c.account_id) FROM ledger_accounts c
-                   WHERE c.tenant_id = v_tenant AND c.account_id = ANY (p_accounts) AND c.kind = 'client_cash')))
-    ORDER BY a.id FOR NO KEY UPDATE OF a;
-END
-$$;
-
 -- Posts fills, in their order; of each: `fill` its id, `account`, `currency`, `cash` what the trade brings the client before
 -- charges (negative for a buy), `heads` what it costs besides by head, in minor units, `hold` the order's id (null without
 -- one), `release` how much of the hold it uses up (null for all that is left), `at` and `details`. The result is receivable
--- or payable until `ledger_settle_trades`. A fill is a fact: it may overdraw. Answers the fills that were posted before:
+-- or payable until `ledger_settle_trades`. A fill is a fact: it may overdraw. The ledger's rows are locked in id order. Answers the fills that were posted before:
 -- of these nothing changes.
 CREATE OR REPLACE FUNCTION ledger_settle_fills(p_fills jsonb) RETURNS uuid[]
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
@@ -284,13 +268,11 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION ledger_lock(uuid[]),
-    ledger_settle_fills(jsonb),
+REVOKE ALL ON FUNCTION ledger_settle_fills(jsonb),
     ledger_settle_fill(uuid, uuid, text, bigint, jsonb, uuid, bigint, timestamptz, jsonb),
     ledger_settle_trades(uuid, uuid, bigint, bigint, bigint, uuid, bigint, timestamptz, jsonb),
     ledger_restate_securities(text, uuid, uuid, bigint, timestamptz, jsonb) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION ledger_lock(uuid[]),
-    ledger_settle_fills(jsonb),
+GRANT EXECUTE ON FUNCTION ledger_settle_fills(jsonb),
     ledger_settle_fill(uuid, uuid, text, bigint, jsonb, uuid, bigint, timestamptz, jsonb),
     ledger_settle_trades(uuid, uuid, bigint, bigint, bigint, uuid, bigint, timestamptz, jsonb),
     ledger_restate_securities(text, uuid, uuid, bigint, timestamptz, jsonb) TO mandi_app;

@@ -61,27 +61,6 @@ RETURNS TABLE (tenant_id uuid, lane uuid, fence bigint) LANGUAGE sql AS $$
     RETURNING l.tenant_id, l.lane, l.fence
 $$;
 
--- The lane's next item, its attempt counted and committed before it runs. Nothing when the fence no longer holds.
-CREATE OR REPLACE FUNCTION work_start(p_queue text, p_tenant uuid, p_lane uuid, p_fence bigint, p_lease interval)
-RETURNS TABLE (id uuid, kind text, payload jsonb, attempts smallint) LANGUAGE sql AS $$
-    WITH held AS (
-        UPDATE work_leases SET lease_until = clock_timestamp() + p_lease
-        WHERE tenant_id = p_tenant AND queue = p_queue AND lane = p_lane AND fence = p_fence
-          AND lease_until > clock_timestamp()
-        RETURNING 1
-    ), next AS (
-        SELECT w.id FROM work_items w, held
-        WHERE w.tenant_id = p_tenant AND w.queue = p_queue AND w.lane = p_lane AND w.state = 'ready'
-          AND w.available_at <= clock_timestamp()
-          AND NOT EXISTS (SELECT 1 FROM work_blocked(p_queue, work_shard(p_tenant)) b WHERE b.tenant_id = p_tenant
-                          AND b.lane = p_lane AND b.priority = w.priority AND b.since < w.sequence)
-        ORDER BY w.priority, w.sequence LIMIT 1
-    )
-    UPDATE work_items w SET attempts = w.attempts + 1 FROM next
-    WHERE w.tenant_id = p_tenant AND w.id = next.id
-    RETURNING w.id, w.kind, w.payload, w.attempts
-$$;
-
 CREATE OR REPLACE FUNCTION work_done(p_tenant uuid, p_id uuid) RETURNS void LANGUAGE sql AS $$
     UPDATE work_items SET state = 'done', finished_at = clock_timestamp() WHERE tenant_id = p_tenant AND id = p_id
 $$;
@@ -123,21 +102,6 @@ LANGUAGE sql AS $$
     WHERE tenant_id = p_tenant AND queue = p_queue AND lane = p_lane AND fence = p_fence
 $$;
 
--- What a worker asks between two items of a lane, in one round trip: p_done is done, and the lane's next item, or none,
--- and then the lane is given back. Whoever lost the lane gives nothing back: the fence is another's.
-CREATE OR REPLACE FUNCTION work_next(p_queue text, p_tenant uuid, p_lane uuid, p_fence bigint, p_lease interval,
-                                     p_done uuid)
-RETURNS TABLE (id uuid, kind text, payload jsonb, attempts smallint) LANGUAGE plpgsql AS $$
-BEGIN
-    IF p_done IS NOT NULL THEN
-        PERFORM work_done(p_tenant, p_done);
-    END IF;
-    RETURN QUERY SELECT n.id, n.kind, n.payload, n.attempts FROM work_start(p_queue, p_tenant, p_lane, p_fence, p_lease) n;
-    IF NOT FOUND THEN
-        PERFORM work_release(p_queue, p_tenant, p_lane, p_fence);
-    END IF;
-END $$;
-
 -- Leases lanes as `work_claim` does, and starts each one's first item. A lane whose work was done meanwhile comes without.
 CREATE OR REPLACE FUNCTION work_take(p_queue text, p_shard int, p_holder text, p_lanes int, p_lease interval)
 RETURNS TABLE (tenant_id uuid, lane uuid, fence bigint, id uuid, kind text, payload jsonb, attempts smallint)
@@ -173,8 +137,9 @@ RETURNS TABLE (tenant_id uuid, lane uuid, id uuid, kind text, payload jsonb, att
     RETURNING w.tenant_id, w.lane, w.id, w.kind, w.payload, w.attempts
 $$;
 
--- `work_next` for many lanes at once: p_done is done, and the next item of each lane that is still held, or none, and then
--- that lane is given back.
+-- What a worker asks between two items of its lanes, in one round trip: p_done is done (null: nothing is), and the next item
+-- of each lane that is still held, or none, and then that lane is given back. Whoever lost a lane gives nothing back: the
+-- fence is another's.
 CREATE OR REPLACE FUNCTION work_next_all(p_queue text, p_shard int, p_tenants uuid[], p_lanes uuid[], p_fences bigint[],
                                          p_lease interval, p_done uuid[])
 RETURNS TABLE (tenant_id uuid, lane uuid, id uuid, kind text, payload jsonb, attempts smallint) LANGUAGE plpgsql AS $$
@@ -200,6 +165,16 @@ BEGIN
     WHERE l.tenant_id = m.tenant_id AND l.queue = p_queue AND l.lane = m.lane AND l.fence = m.fence
       AND m.lane <> ALL (v_started);
 END $$;
+
+-- The same of one lane.
+DROP FUNCTION IF EXISTS work_start(text, uuid, uuid, bigint, interval);
+CREATE OR REPLACE FUNCTION work_next(p_queue text, p_tenant uuid, p_lane uuid, p_fence bigint, p_lease interval,
+                                     p_done uuid)
+RETURNS TABLE (id uuid, kind text, payload jsonb, attempts smallint) LANGUAGE sql AS $$
+    SELECT n.id, n.kind, n.payload, n.attempts
+    FROM work_next_all(p_queue, work_shard(p_tenant), ARRAY[p_tenant], ARRAY[p_lane], ARRAY[p_fence], p_lease,
+                       ARRAY[p_done]) n
+$$;
 
 -- Finished rows are kept for a while for `mandi work` and debugging, then removed.
 CREATE OR REPLACE FUNCTION work_prune(p_older interval) RETURNS bigint LANGUAGE sql AS $$
