@@ -149,8 +149,12 @@ class _Bench:
         """Run the present items of lanes. Answers the next items of those lanes that go on together."""
         kinds: defaultdict[str, list[Item]] = defaultdict(list)
         for item in items:
-            kinds[item.kind].append(item)
-            self._round[item.id] = item, False
+            handler = self._handlers.get(item.kind)
+            if handler is None or handler.together is None:
+                self.alone(_lane(item), item)  # at once: a cancel in one lane waits for no entries in others
+            else:
+                kinds[item.kind].append(item)
+                self._round[item.id] = item, False
         for kind, present in kinds.items():
             finished = await self._together(kind, present)
             for item in present:
@@ -175,12 +179,11 @@ class _Bench:
         await asyncio.gather(*self.running, *releases, return_exceptions=True)
 
     async def _together(self, kind: str, items: Sequence[Item]) -> Collection[UUID]:
-        handler = self._handlers.get(kind)
-        if handler is None or handler.together is None:
-            return ()
+        run = self._handlers[kind].together
+        assert run is not None  # `round` has looked
         try:
             async with asyncio.timeout(ITEM_TIMEOUT):
-                return await handler.together(items)
+                return await run(items)
         except Exception as error:
             log.error("work.not_together", kind=kind, items=len(items), exc_info=error)
             return ()

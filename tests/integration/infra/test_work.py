@@ -1,7 +1,7 @@
 """Rows of work: order, leases, fences and attempts, as workers meet them. Every test works on a queue of its own."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -263,3 +263,54 @@ async def test_work_that_lasts_keeps_its_lane_for_as_long_as_its_handler_says(
     assert await drain(database.dispatch, handlers, queue, shard_of(tenant_id), holder="test") == 1
     assert [row["state"] for row in await rows(database, queue)] == ["done"]
     assert seen[-1] <= timedelta(minutes=10)
+
+
+async def test_present_items_run_together_lane_after_lane_and_what_is_left_runs_alone(
+    database: Database, tenant_id: UUID, queue: str
+) -> None:
+    rounds: list[list[str]] = []
+
+    async def together(items: Sequence[Item]) -> set[UUID]:
+        rounds.append(sorted(item.payload["name"] for item in items))
+        return {item.id for item in items if item.payload["name"] != "b1"}
+
+    ran = Ran()
+    for lane in "abc":
+        await put(database, tenant_id, queue, uuid7(), f"{lane}1", f"{lane}2")
+    handlers = {"note": Handler(ran, together=together)}
+    assert await drain(database.dispatch, handlers, queue, shard_of(tenant_id), holder="test") == 6
+    assert (rounds, ran.names) == ([["a1", "b1", "c1"], ["a2", "c2"]], ["b1", "b2"])
+    assert [(row["state"], row["attempts"]) for row in await rows(database, queue)] == [("done", 1)] * 6
+
+
+async def test_what_fails_together_is_run_one_by_one(database: Database, tenant_id: UUID, queue: str) -> None:
+    async def together(items: Sequence[Item]) -> set[UUID]:
+        raise RuntimeError("not today")
+
+    ran = Ran()
+    for name in "ab":
+        await put(database, tenant_id, queue, uuid7(), name)
+    handlers = {"note": Handler(ran, together=together)}
+    assert await drain(database.dispatch, handlers, queue, shard_of(tenant_id), holder="test") == 2
+    assert sorted(ran.names) == ["a", "b"]
+
+
+async def test_a_cancel_in_one_lane_does_not_wait_for_what_runs_together_in_others(
+    database: Database, tenant_id: UUID, queue: str
+) -> None:
+    cancelled = asyncio.Event()
+
+    async def cancel(_: Item) -> None:
+        cancelled.set()
+
+    async def together(items: Sequence[Item]) -> set[UUID]:
+        await asyncio.wait_for(cancelled.wait(), 5)
+        return {item.id for item in items}
+
+    ran = Ran()
+    await put(database, tenant_id, queue, uuid7(), "entry")
+    async with database.tx(tenant_id) as tx:
+        tx.work(queue, "cancel", uuid7(), {}, priority=0)
+    handlers = {"note": Handler(ran, together=together), "cancel": Handler(cancel)}
+    assert await drain(database.dispatch, handlers, queue, shard_of(tenant_id), holder="test") == 2
+    assert (cancelled.is_set(), ran.names) == (True, [])

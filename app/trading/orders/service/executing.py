@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import structlog
 
 from app.infra.database import Database
 from app.infra.process import App
@@ -42,6 +43,7 @@ REMEMBERED = timedelta(days=1)
 """How long a cancel waits for an order that is lost: should it appear, it is taken back."""
 
 LOST_SECONDS = 5
+log = structlog.get_logger(__name__)
 _BEGIN_ALL = "select * from orders_begin_all($1, $2, $3, $4)"
 _OPENED_ALL = "select orders_opened_all($1, $2, $3, $4::jsonb)"
 
@@ -147,10 +149,17 @@ async def submit_together(desk: Desk, items: Sequence[Item]) -> set[UUID]:
     for item in items:
         tenants[item.tenant_id].append(item)
     many = [(name, broker) for name, broker in desk.brokers.items() if isinstance(broker, TakesMany)]
-    done = await asyncio.gather(
-        *(_send_all(desk, name, broker, theirs) for name, broker in many for theirs in tenants.values())
+    answers = await asyncio.gather(
+        *(_send_all(desk, name, broker, theirs) for name, broker in many for theirs in tenants.values()),
+        return_exceptions=True,  # one tenant's failure leaves no other's orders running behind the caller's back
     )
-    return set[UUID]().union(*done)
+    done: set[UUID] = set()
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            log.error("orders.not_together", exc_info=answer)
+        else:
+            done |= answer
+    return done
 
 
 async def _send_all(desk: Desk, name: str, broker: TakesMany, items: Sequence[Item]) -> set[UUID]:
