@@ -8,6 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
+from app.infra.outages import AWAY
 from app.kernel.money import format_trimmed
 from app.kernel.orders import WORKING
 from app.local.figures import Change, Holding, StrategyFigures, Summary, market_value, reduced
@@ -69,14 +70,8 @@ from risk_decisions d, jsonb_array_elements(d.findings) f
 where d.verdict = 'denied' and f ->> 'verdict' = 'deny'
 group by 1
 """
-# a server that restarts; a mistake in a statement is not among them and is raised
-_LOST = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.exceptions.OperatorInterventionError,
-)
+_LOST = (*AWAY, OSError, asyncpg.OperatorInterventionError)
+"""A server that restarts or is slow; a mistake in a statement is not among them and is raised."""
 
 
 class SummaryReader:

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
+from app.infra.outages import AWAY
 from app.kernel.errors import DomainError, Kind, StepUpError
 from app.web.bodies import Malformed
 from app.web.context import request_id_of
@@ -33,14 +34,11 @@ RETRYABLE = frozenset({429, 503})
 MAX_ECHO = 64
 MAX_ERRORS = 20
 _TRANSIENT = (
-    asyncpg.PostgresConnectionError,
+    *AWAY,
     asyncpg.TransactionRollbackError,
     asyncpg.InsufficientResourcesError,
     asyncpg.OperatorInterventionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # what asyncpg raises when its connection dies in the middle of an exchange
     PoolTimeoutError,
-    ConnectionError,
     TimeoutError,
 )
 """A database that is away, full or asks to be asked again: the same request may succeed later."""

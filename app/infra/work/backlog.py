@@ -13,6 +13,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
+from app.infra.outages import UNANSWERED
 from app.infra.waiting import set_within
 from app.kernel.errors import DomainError, Kind
 
@@ -62,7 +63,7 @@ class Backlog:
                 async with asyncio.timeout(2.0):
                     await self.read()
                 readable = True
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+            except UNANSWERED as error:
                 self._late = {}
                 if readable:
                     log.warning("backlog.unreadable", error=repr(error))

@@ -13,6 +13,8 @@ from uuid import UUID
 import asyncpg
 import structlog
 
+from app.infra.outages import UNANSWERED
+
 RENEWALS = 5
 """In the time of one lease: four may fail before it ends."""
 
@@ -76,7 +78,7 @@ async def _renew(dispatch: asyncpg.Pool, queue: str, item: Turn, lease: timedelt
             item.id,
             lease,
         )
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+    except UNANSWERED as error:
         log.warning("work.not_renewed", item=str(item.id), error=repr(error))
         held, now = now - since < lease.total_seconds(), since
     if not held:

@@ -13,6 +13,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
+from app.infra.outages import UNANSWERED, is_outage
 from app.infra.work.lasting import LeaseLost, give_back, keep
 from app.kernel.errors import DomainError
 
@@ -25,13 +26,6 @@ DRAIN_SECONDS = 10.0
 ITEM_TIMEOUT = 20.0
 """Seconds one item may run: less than the lease, so that a slow handler loses its turn before its fence."""
 
-_AWAY = (
-    ConnectionError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.CannotConnectNowError,
-)
 _TAKE = "select * from work_take($1, $2, $3, $4, $5)"
 _NEXT = "select * from work_next($1, $2, $3, $4, $5, $6)"
 _NEXT_ALL = "select * from work_next_all($1, $2, $3, $4, $5, $6, $7)"
@@ -250,16 +244,9 @@ async def _release(dispatch: asyncpg.Pool, queue: str, lane: _Lane, done: UUID |
                 await dispatch.execute("select work_done($1, $2)", lane.tenant_id, done)
             await dispatch.execute("select work_release($1, $2, $3, $4)", queue, lane.tenant_id, lane.id, lane.fence)
             return
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        except UNANSWERED as error:
             if last:
                 log.warning("work.not_released", lane=str(lane.id), tenant=str(lane.tenant_id), error=repr(error))
-
-
-def _is_outage(error: Exception) -> bool:
-    """Whether the database was away: that is no fault of the item, however often it happens."""
-    if isinstance(error, asyncpg.InterfaceError):
-        return not isinstance(error, ValueError)  # a closed connection, unlike a value that does not fit
-    return isinstance(error, _AWAY)
 
 
 async def _run_item(dispatch: asyncpg.Pool, handlers: Mapping[str, Handler], queue: str, item: Item) -> Ran:
@@ -284,7 +271,7 @@ async def _run_item(dispatch: asyncpg.Pool, handlers: Mapping[str, Handler], que
         return Ran.WAITS
     except Exception as error:
         dies = not (handler and handler.never_dies)
-        dead = dies and not _is_outage(error) and (item.attempts >= MAX_ATTEMPTS or isinstance(error, DomainError))
+        dead = dies and not is_outage(error) and (item.attempts >= MAX_ATTEMPTS or isinstance(error, DomainError))
         log.error(
             "work.failed",
             kind=item.kind,

@@ -162,6 +162,7 @@ async def test_an_outage_is_no_fault_of_the_item(database: Database, tenant_id: 
         asyncpg.AdminShutdownError("terminating connection"),
         asyncpg.ConnectionDoesNotExistError("closed in the middle"),
         asyncpg.InterfaceError("connection is closed"),
+        asyncpg.InternalClientError("another operation (2) is in progress"),
     ] * MAX_ATTEMPTS
     lane, ran = uuid7(), Ran(fail=lambda _: away.pop() if away else None)
     await put(database, tenant_id, queue, lane, "a")

@@ -19,6 +19,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 
 from app.infra.database import Tx
+from app.infra.outages import AWAY
 from app.infra.process import App
 from app.infra.work.runner import MAX_ATTEMPTS, Handler, Item, Retry
 from app.insight.backtest import repository
@@ -32,13 +33,7 @@ RUN = "backtest.run"
 REPORT_SECONDS = 0.5
 RUN_SECONDS = 900.0
 AWAY_SECONDS = 2.0
-_AWAY = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    OSError,
-)
+_AWAY = (*AWAY, OSError, asyncpg.OperatorInterventionError)
 """The database is down: that is nobody's failure, so the run waits."""
 
 log = structlog.get_logger(__name__)

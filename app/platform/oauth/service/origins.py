@@ -3,10 +3,10 @@
 import time
 from collections.abc import Callable
 
-import asyncpg
 import structlog
 
 from app.infra.database import Database
+from app.infra.outages import UNANSWERED
 from app.kernel.principal import Principal
 from app.platform.oauth import repository
 
@@ -33,7 +33,7 @@ class ClientOrigins:
             return known
         try:
             found = await repository.is_registered_origin(self._database().pool, origin)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except UNANSWERED as error:
             log.warning("oauth.origins_unknown", error=type(error).__name__)
             return False
         self._known.pop(origin, None)

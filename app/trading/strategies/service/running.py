@@ -20,6 +20,7 @@ import structlog
 from app.engine.decision import Book, Holding, decide
 from app.engine.instruments import Instrument
 from app.engine.program import Program, compile_program
+from app.infra.outages import is_outage
 from app.infra.process import App
 from app.kernel.errors import DomainError
 from app.kernel.ids import derive_id
@@ -186,7 +187,7 @@ async def _rules(app: App, instrument_id: UUID, at: datetime) -> TradingRules:
 
 async def _failed(app: App, due: Due, error: Exception) -> None:
     """Counts against the deployment, unless it is the house that is down: then the bar simply waits."""
-    if isinstance(error, asyncpg.PostgresConnectionError | asyncpg.InterfaceError | OSError):
+    if is_outage(error) or isinstance(error, OSError):
         raise error
     log.error("deployment.bar_failed", deployment=str(due["id"]), tenant=str(due["tenant_id"]), exc_info=error)
     await app.database.pool.fetchval("select strategies_fail($1, $2, $3)", due["tenant_id"], due["id"], str(error))
