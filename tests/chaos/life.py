@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
 
 from app.infra.process import App
-from app.infra.work.relay import _wake, sent_key
+from app.infra.work.relay import sent_key, wake
 from app.infra.work.runner import drain
 from app.infra.work.tables import shard_of
 from app.kernel.errors import DomainError
@@ -212,9 +212,9 @@ class Life:
 
     async def _relay(self, sent: list[int]) -> None:
         rows = await self.app.database.dispatch.fetch("select queue, shard, ready from work_waiting()")
-        for row in rows:
-            if row["queue"] == "execution":
-                await _wake(self.app.redis, lambda _, shard: sent.append(shard), row["queue"], row["shard"])
+        waiting = [(row["queue"], row["shard"], row["ready"]) for row in rows if row["queue"] == "execution"]
+        if waiting:
+            await wake(self.app.redis, lambda _, shards: sent.extend(shards), waiting)
 
     async def _drain(self, shard: int) -> None:
         self.workers += 1
