@@ -36,7 +36,7 @@ from tests.integration.trading.memory_broker import MemoryBroker, There
 TICK = 100
 DEADLINE = timedelta(seconds=180)
 QUIET_ROUNDS = 30
-STANDS = ("broker.submit", "broker.cancel", "orders_begin_each", "orders_begin", "paper_accept_each", "work_next")
+STANDS = ("broker.submit", "broker.cancel", "orders_rest_each", "orders_begin", "paper_accept_all", "work_next")
 MATCHING = "orders_record_fills_each"
 OUTSIDE = (OSError, RedisError, DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncio.CancelledError)
 """What a process may end with that nobody answers."""
