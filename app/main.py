@@ -254,9 +254,9 @@ def create_app(settings: Settings | None = None, *, login: Login | None = None) 
         },
     )
     app.router.routes.extend(flat(_routers(used)))
-    app.router.middleware_stack = RouteIndex(app.router)
     install_errors(app)
     install_openapi(app)
+    app.add_middleware(RouteIndex, router=app.router)
     app.add_middleware(SourceBoundary)
     app.add_middleware(RequestBoundary, observe=observe_request, origins=origins)
     return app

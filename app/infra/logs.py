@@ -9,6 +9,7 @@ import json
 import logging
 import re
 import sys
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -137,38 +138,48 @@ class _Lines:
     debug = info = warning = error = critical = exception = msg
 
 
-Fields = dict[str, Any]
-
-
 def log_request(*, method: str, route: str, status: int | None, ms: float) -> None:
     """The line of a finished request. `method` and `route` are of our vocabulary, never what a client made up."""
     write = _write_request if structlog.is_configured() else _through_structlog
-    write({"method": method, "route": route, "status": status, "ms": ms})
+    write(method, route, status, ms)
 
 
-def _through_structlog(fields: Fields) -> None:
-    structlog.get_logger("mandi").info("request", **fields)
+RequestWriter = Callable[[str, str, int | None, float], None]
 
 
-_write_request: Callable[[Fields], None] = _through_structlog
+def _through_structlog(method: str, route: str, status: int | None, ms: float) -> None:
+    structlog.get_logger("mandi").info("request", method=method, route=route, status=status, ms=ms)
 
 
-def _request_writer(service: str, stream: TextIO) -> Callable[[Fields], None]:
-    def write(event: Fields) -> None:
-        event |= {"event": "request", **structlog.contextvars.get_contextvars()}
-        if (given := event.get("request_id")) is not None:
-            event["request_id"] = redact_text(given)  # a client may have chosen it
-        event |= {"logger": "app.web.middleware", "level": "info", "timestamp": _now()}
-        event["service"] = service
-        _add_trace(None, "", event)
-        stream.write(_encode(event) + "\n")
+_write_request: RequestWriter = _through_structlog
+_text = json.encoder.encode_basestring
+"""A string as JSON."""
+
+
+def _request_writer(service: str, stream: TextIO) -> RequestWriter:
+    always = f'"logger": "app.web.middleware", "level": "info", "service": {_text(service)}'
+
+    def write(method: str, route: str, status: int | None, ms: float) -> None:
+        context = _add_trace(None, "", structlog.contextvars.get_contextvars())
+        if (given := context.get("request_id")) is not None:
+            context["request_id"] = redact_text(given)  # a client may have chosen it
+        bound = "".join([f', "{name}": {_text(value)}' for name, value in context.items()])
+        outcome = f'"status": {"null" if status is None else status}, "ms": {ms}, "timestamp": "{_now()}"'
+        asked = f'"method": {_text(method)}, "route": {_text(route)}'
+        stream.write(f'{{"event": "request", {asked}, {outcome}{bound}, {always}}}\n')
         stream.flush()
 
     return write
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    seconds, microseconds = divmod(time.time_ns() // 1000, 1_000_000)
+    return f"{_second(seconds)}.{microseconds:06}Z"
+
+
+@lru_cache(maxsize=1)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().removesuffix("+00:00")
 
 
 def configure_logging(service: str, *, level: str, console: bool = False, stream: TextIO | None = None) -> None:

@@ -2,7 +2,7 @@
 
 FastAPI walks the tree of dependencies with every request, and looks at each of them anew (is it a coroutine? a
 generator? which scopes has it?): a third of the CPU of a small request. What this cannot lay out is left to FastAPI:
-forms, streams, functions that run in threads, overrides, and requests that a tracer watches.
+forms, streams, functions that run in threads, generators that outlive the handler, and requests that a tracer watches.
 """
 
 import inspect
@@ -31,8 +31,9 @@ _ELSEWHERE = (
 )
 """What a dependency may ask of FastAPI that is not laid out here."""
 
-_STACKS = {"function": "fastapi_function_astack"}
-_REQUEST_STACK = "fastapi_inner_astack"
+OPENED = "mandi.opened"
+"""In the scope of a planned request: the stack on which its generators wait for the handler's end."""
+
 _SOURCES: Mapping[str, Callable[[Request], Any]] = {
     "path_params": lambda request: request.path_params,
     "query_params": lambda request: request.query_params,
@@ -43,14 +44,15 @@ _SOURCES: Mapping[str, Callable[[Request], Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One call. `results`: its arguments that are results of earlier steps. `stack`: where a generator's end waits."""
+    """One call. `results`: its arguments that are results of earlier steps. `opens`: it is a generator, which ends when
+    the handler has."""
 
     call: Callable[..., Any]
     results: tuple[tuple[str, int], ...]
     fields: tuple[tuple[Sequence[Any], Callable[[Request], Any]], ...]
     request: tuple[str, ...]
     response: str | None
-    stack: str | None
+    opens: bool
 
 
 def planned_handler(route: APIRoute) -> Handler | None:
@@ -76,11 +78,11 @@ def planned_handler(route: APIRoute) -> Handler | None:
             if values is None:
                 failed.add(place)
                 results.append(None)
-            elif step.stack is None:
-                results.append(await step.call(**values))
+            elif step.opens:
+                opened: AsyncExitStack = request.scope[OPENED]
+                results.append(await opened.enter_async_context(step.call(**values)))
             else:
-                stack: AsyncExitStack = request.scope[step.stack]
-                results.append(await stack.enter_async_context(step.call(**values)))
+                results.append(await step.call(**values))
         values = _arguments(endpoint, request, response, results, errors, failed) or {}
         if body_fields:
             found, wrong = await request_body_to_args(
@@ -119,16 +121,18 @@ def _lay_out(dependant: Dependant, steps: list[_Step], known: dict[Callable[...,
             return None
         if inner.name is not None:
             results.append((inner.name, place))
-    stack = None
-    if inspect.isasyncgenfunction(call):
-        call, stack = asynccontextmanager(call), _STACKS.get(dependant.scope or "", _REQUEST_STACK)
+    opens = inspect.isasyncgenfunction(call)
+    if opens:
+        if dependant.scope != "function":
+            return None
+        call = asynccontextmanager(call)
     elif inspect.isclass(call):
         call = _maker(call)
     elif not (inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(type(call).__call__)):
         return None
     fields = tuple((found, read) for name, read in _SOURCES.items() if (found := getattr(dependant, name)))
     request = tuple(filter(None, (dependant.request_param_name, dependant.http_connection_param_name)))
-    steps.append(_Step(call, tuple(results), fields, request, dependant.response_param_name, stack))
+    steps.append(_Step(call, tuple(results), fields, request, dependant.response_param_name, opens))
     known[dependant.call] = len(steps) - 1  # type: ignore[index]
     return len(steps) - 1
 

@@ -178,17 +178,13 @@ def domain_problem(request: Request, error: DomainError) -> JSONResponse:
     )
 
 
-async def _on_domain_error(request: Request, error: DomainError) -> JSONResponse:
-    return domain_problem(request, error)
-
-
 def _step_up(error: StepUpError) -> str:
     """The challenge of RFC 9470: a client that knows it sends the person to log in, with this `max_age`."""
     said = "A more recent login is needed"
     return f'Bearer realm="mandi", error="{error.code}", error_description="{said}", max_age={error.max_age_s}'
 
 
-async def _on_validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
+def _validation_problem(request: Request, error: RequestValidationError) -> JSONResponse:
     request_id = request_id_of(request)
     found = error.errors()
     if any(one["type"] == "json_invalid" for one in found):
@@ -205,7 +201,7 @@ async def _on_validation_error(request: Request, error: RequestValidationError) 
     )
 
 
-async def _on_http_exception(request: Request, error: HTTPException) -> JSONResponse:
+def _exception_problem(request: Request, error: HTTPException) -> JSONResponse:
     code, detail = _HTTP.get(error.status_code, ("malformed_request", "The request could not be read."))
     if isinstance(error, Malformed):
         code, detail = error.code, error.detail
@@ -220,8 +216,24 @@ def http_problem(status: int, request_id: str) -> JSONResponse:
     return problem(status, code, detail, request_id=request_id)
 
 
+ANTICIPATED = (DomainError, RequestValidationError, HTTPException)
+
+
+def anticipated(request: Request, error: Exception) -> JSONResponse:
+    """The answer to one of `ANTICIPATED`."""
+    if isinstance(error, DomainError):
+        return domain_problem(request, error)
+    if isinstance(error, RequestValidationError):
+        return _validation_problem(request, error)
+    assert isinstance(error, HTTPException)
+    return _exception_problem(request, error)
+
+
+async def _on_anticipated(request: Request, error: Exception) -> JSONResponse:
+    return anticipated(request, error)
+
+
 def install_errors(app: FastAPI) -> None:
     """Make every anticipated failure a problem document; the middleware answers the others with `unexpected`."""
-    app.exception_handler(DomainError)(_on_domain_error)
-    app.exception_handler(RequestValidationError)(_on_validation_error)
-    app.exception_handler(HTTPException)(_on_http_exception)
+    for kind in ANTICIPATED:
+        app.exception_handler(kind)(_on_anticipated)

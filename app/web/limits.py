@@ -126,16 +126,11 @@ def shown(scope: Scope) -> Verdict | None:
 
 def headers_of(verdict: Verdict) -> list[tuple[bytes, bytes]]:
     """`RateLimit-Policy`, `RateLimit`, and `Retry-After` with a refusal: lists of structured fields (RFC 9651)."""
-    left = ", ".join(
-        f'"{one.policy}";r={level.remaining};t={seconds(level.full_in_us)}'
-        for one, level in zip(verdict.buckets, verdict.levels, strict=True)
-    )
-    found = [(b"ratelimit-policy", _policy_of(verdict.buckets)), (b"ratelimit", left.encode())]
+    policies, left = [], []
+    for one, level in zip(verdict.buckets, verdict.levels, strict=True):
+        policies.append(f'"{one.policy}";q={one.rate.quota};w={one.rate.window_s}')
+        left.append(f'"{one.policy}";r={level.remaining};t={seconds(level.full_in_us)}')
+    found = [(b"ratelimit-policy", ", ".join(policies).encode()), (b"ratelimit", ", ".join(left).encode())]
     if not verdict.admitted:
         found.append((b"retry-after", str(max(1, seconds(verdict.wait_us))).encode()))
     return found
-
-
-@lru_cache(maxsize=REMEMBERED)
-def _policy_of(buckets: tuple[Bucket, ...]) -> bytes:
-    return ", ".join(f'"{one.policy}";q={one.rate.quota};w={one.rate.window_s}' for one in buckets).encode()

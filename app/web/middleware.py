@@ -57,20 +57,21 @@ class RequestBoundary:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        given = headers.get("request-id", "")
+        asked = dict(reversed(scope["headers"]))  # the first of a name counts; `Headers` looks for each name anew
+        given = asked.get(b"request-id", b"").decode("latin-1")
         request_id = given if _REQUEST_ID.fullmatch(given) else encode_id("req", uuid7())
         scope.setdefault("state", {})["request_id"] = request_id
         bind_request(request_id)
-        reply = _Reply(scope, send, request_id, headers)
+        reply = _Reply(scope, send, request_id, no_store=b"authorization" in asked or b"cookie" in asked)
         began = time.perf_counter()
         try:
-            if (origin := headers.get("origin")) is not None and await self._origins.registered(origin):
+            origin = asked[b"origin"].decode("latin-1") if b"origin" in asked else None
+            if origin is not None and await self._origins.registered(origin):
                 reply.origin = scope["state"]["origin"] = origin
-            refused = _refusal(scope, headers)
+            refused = _refusal(scope, asked.get(b"content-length"))
             if refused is not None:
                 await http_problem(refused, request_id)(scope, receive, reply)
-            elif origin is not None and is_preflight(scope["method"], headers):
+            elif origin is not None and is_preflight(scope["method"], Headers(scope=scope)):
                 answer = preflight() if reply.origin else _refused_origin(request_id)
                 await answer(scope, receive, reply)
             else:
@@ -100,13 +101,10 @@ def _refused_origin(request_id: str) -> Response:
     )
 
 
-def _refusal(scope: Scope, headers: Headers) -> int | None:
+def _refusal(scope: Scope, length: bytes | None) -> int | None:
     if sum([len(name) + len(value) for name, value in scope["headers"]]) > MAX_HEADER_BYTES:
         return 431
-    length = headers.get("content-length")
-    if length is None:
-        return None
-    return 413 if length.isascii() and length.isdigit() and int(length[:20]) > MAX_BODY_BYTES else None
+    return 413 if length is not None and length.isdigit() and int(length[:20]) > MAX_BODY_BYTES else None
 
 
 def _limited(receive: Receive) -> Receive:
@@ -128,13 +126,13 @@ def _limited(receive: Receive) -> Receive:
 class _Reply:
     """`send` that adds the headers every answer carries, and remembers the status."""
 
-    def __init__(self, scope: Scope, send: Send, request_id: str, asked: Headers) -> None:
+    def __init__(self, scope: Scope, send: Send, request_id: str, *, no_store: bool) -> None:
         self.status: int | None = None
         self.origin: str | None = None
         self._scope = scope
         self._send = send
         self._request_id = request_id
-        self._no_store = "authorization" in asked or "cookie" in asked
+        self._no_store = no_store
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -3,20 +3,21 @@ answers kept for their key.
 """
 
 from collections.abc import Iterable
+from contextlib import AsyncExitStack
 from functools import cached_property
 from typing import Any
 
 from fastapi import APIRouter, Request, Response, params
 from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.routing import BaseRoute, Match
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.kernel.errors import DomainError
 from app.web.auth import cost_of
 from app.web.bodies import StrictRequest, check_media_type
-from app.web.calls import Handler, planned_handler
+from app.web.calls import OPENED, Handler, planned_handler
 from app.web.conditional import conditional
-from app.web.errors import domain_problem
+from app.web.errors import ANTICIPATED, anticipated, domain_problem
 from app.web.idempotency import Replay, settle, settle_refusal
 from app.web.limits import Costs
 from app.web.queries import refuse_unknown_query
@@ -34,21 +35,44 @@ class MannerlyRoute(APIRoute):
         (method,) = self.methods or ("GET",)
         return cost_of(self.dependant, method)
 
+    @cached_property
+    def plan(self) -> Handler | None:
+        """What handles its requests in the place of FastAPI's handler, if anything can."""
+        return planned_handler(self)
+
+    @cached_property
+    def _takes_json(self) -> bool:
+        return self.body_field is not None and not isinstance(self.body_field.field_info, params.Form)
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send, plan: Handler) -> None:
+        """What FastAPI and Starlette wrap around a handler, as far as a planned one needs it (decision 0016)."""
+        request = StrictRequest(scope, receive, send)
+        response: Response | None = None
+        try:
+            async with AsyncExitStack() as scope[OPENED]:
+                response = await self._handle(request, plan)
+        except ANTICIPATED as error:
+            response = anticipated(request, error)
+            error.__traceback__ = None  # of an error that is raised again and again it would grow
+        if response is None:
+            raise RuntimeError(f"a dependency of {self.path_format} swallowed an exception")
+        await response(scope, receive, send)
+
     def get_route_handler(self) -> Handler:
-        whole, planned = super().get_route_handler(), planned_handler(self)
-        takes_json = self.body_field is not None and not isinstance(self.body_field.field_info, params.Form)
+        whole = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
-            refuse_unknown_query(request)
-            if takes_json:
-                check_media_type(request)
-            watched = TRACED in request.scope or request.app.dependency_overrides
-            handler = whole if planned is None or watched else planned
-            if request.method == "GET":
-                return conditional(request, await handler(request))
-            return await _once(StrictRequest(request.scope, request.receive), handler)
+            return await self._handle(StrictRequest(request.scope, request.receive), whole)
 
         return handle
+
+    async def _handle(self, request: Request, handler: Handler) -> Response:
+        refuse_unknown_query(request)
+        if self._takes_json:
+            check_media_type(request)
+        if request.method == "GET":
+            return conditional(request, await handler(request))
+        return await _once(request, handler)
 
 
 async def _once(request: Request, handler: Handler) -> Response:
@@ -84,33 +108,56 @@ class ApiRouter(APIRouter):
 ANY = "{}"
 """The second segment of a path that takes any."""
 
+_FOUND = "mandi.route"
+
 
 class RouteIndex:
-    """ASGI, in the place of an application's router: tries only routes whose paths begin with the request's first two
-    segments. There are more than a hundred, and trying each in turn cost as much as a bare application's whole request.
+    """ASGI, innermost of an application's middleware: finds a request's route, and serves it unless that is FastAPI's
+    affair. Tries only routes whose paths begin with the request's first two segments: there are more than a hundred,
+    and trying each in turn cost as much as a bare application's whole request.
     """
 
-    def __init__(self, router: APIRouter) -> None:
+    def __init__(self, app: ASGIApp, router: APIRouter) -> None:
+        self._app = app
         self._router = router
         self._known = 0
         self._groups: dict[tuple[str, str], APIRouter] = {}
+        router.middleware_stack = self._route
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        route = self._find(scope)
+        if isinstance(route, MannerlyRoute) and (plan := route.plan) is not None:
+            await route.serve(scope, receive, send, plan)
+        else:
+            scope[_FOUND] = route
+            await self._app(scope, receive, send)
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """In the place of the router's own search, where FastAPI has wrapped what it wraps around everything."""
+        route: BaseRoute | None = scope.get(_FOUND)
+        handle = self._near(scope).app if route is None else route.handle
+        await handle(scope, receive, send)
+
+    def _find(self, scope: Scope) -> BaseRoute | None:
+        """The route that takes the request. None: the router shall look itself, and answer or tell a span."""
+        if scope["type"] == "lifespan" or scope.get("root_path") or TRACED in scope:
+            return None
+        for route in self._near(scope).routes:
+            match, found = route.matches(scope)
+            if match is Match.FULL:
+                scope.update(found)
+                scope["router"] = self._router
+                return route
+        return None
+
+    def _near(self, scope: Scope) -> APIRouter:
+        """A router of the routes that may take the request."""
         if self._known != len(self._router.routes):
             self._build()
-        router = self._router
-        if scope["type"] != "lifespan" and not scope.get("root_path"):
-            first, second = _segments(scope["path"])
-            router = self._groups.get((first, second)) or self._groups.get((first, ANY), router)
-            scope["router"] = self._router
-            if TRACED not in scope:  # a span wants to know the route, which FastAPI tells it below
-                for route in router.routes:
-                    match, found = route.matches(scope)
-                    if match is Match.FULL:
-                        scope.update(found)
-                        await route.handle(scope, receive, send)
-                        return
-        await router.app(scope, receive, send)  # what no route takes, or not with this method
+        if scope["type"] == "lifespan" or scope.get("root_path"):
+            return self._router
+        first, second = _segments(scope["path"])
+        return self._groups.get((first, second)) or self._groups.get((first, ANY), self._router)
 
     def _build(self) -> None:
         found: dict[tuple[str, str], list[BaseRoute]] = {}

@@ -101,9 +101,10 @@ class SourceBoundary:
             await self._app(scope, receive, send)
             return
 
-        sources, source = served.sources, source_of(scope)
+        sources = served.sources
         anonymous = not _bears_credential(scope)
         if anonymous:
+            source = source_of(scope)
             verdict = sources.refused(source) or await sources.charge(source)
             show(scope, verdict)
             if not verdict.admitted:
@@ -114,4 +115,4 @@ class SourceBoundary:
                 return
         await self._app(scope, receive, send)
         if not anonymous and shown(scope) is None:
-            await sources.charge(source)
+            await sources.charge(source_of(scope))

@@ -5,7 +5,7 @@ import json
 import logging
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +15,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.infra import telemetry
-from app.infra.logs import REDACTED, configure_logging, redact, redact_text
+from app.infra.logs import REDACTED, configure_logging, log_request, redact, redact_text
 from app.kernel.orders import OrderStatus
 
 CANARY = "c4n4ryc4n4ry"
@@ -247,3 +247,22 @@ def test_unknown_methods_statuses_and_surplus_routes_become_other(monkeypatch: p
     telemetry.observe_request("BREW", "/teapot", 9999, 0.1)
     labels = {"method": "other", "route": "other", "status": "other"}
     assert (REGISTRY.get_sample_value("http_requests_total", labels) or 0) >= 1
+
+
+@pytest.mark.parametrize("status", [200, None])
+def test_the_line_of_a_request_says_what_the_processors_would_say(stream: io.StringIO, status: int | None) -> None:
+    telemetry.bind_request('sk_test_in1_"x"\\né')
+    telemetry.bind_tenant("ten_1")
+    try:
+        with telemetry.make_tracer_provider("test", endpoint=None).get_tracer("x").start_as_current_span("span"):
+            log_request(method="GET", route="/v1/é", status=status, ms=1.5)
+            structlog.get_logger("app.web.middleware").info(
+                "request", method="GET", route="/v1/é", status=status, ms=1.5
+            )
+    finally:
+        structlog.contextvars.clear_contextvars()
+    by_hand, processed = map(json.loads, stream.getvalue().splitlines())
+    times = [datetime.fromisoformat(line.pop("timestamp")) for line in (by_hand, processed)]
+    assert times[0] <= times[1] < times[0] + timedelta(seconds=5)
+    assert by_hand == processed
+    assert by_hand["request_id"].startswith("sk_test_[redacted]")

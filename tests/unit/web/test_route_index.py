@@ -44,7 +44,7 @@ def _app(*, indexed: bool) -> FastAPI:
     app.get("/v1/templates")(lambda: "templates")
     app.add_api_websocket_route("/v1/stream", echo)
     if indexed:
-        app.router.middleware_stack = RouteIndex(app.router)
+        app.add_middleware(RouteIndex, router=app.router)
     return app
 
 

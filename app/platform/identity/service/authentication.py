@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -22,6 +23,13 @@ FLUSH_SECONDS = 30.0
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    until: float
+    stored: StoredKey
+    principal: Principal
+
+
 class KeyAuthenticator:
     """Verifies API keys of `cell`. Keeps hashes of good keys for `CACHE_SECONDS`; never a key, never a failure."""
 
@@ -29,30 +37,30 @@ class KeyAuthenticator:
         self._database = database
         self._cell = cell
         self._monotonic = monotonic
-        self._verified: dict[bytes, tuple[float, StoredKey]] = {}
+        self._verified: dict[bytes, _Verified] = {}
         self._used: dict[UUID, dict[UUID, datetime]] = {}
 
     async def authenticate(self, credential: str, *, now: datetime) -> Principal:
         """The caller. Raises `malformed_api_key`, `wrong_cell`, `invalid_api_key`, `api_key_revoked|expired`."""
-        parsed = parse_key(credential, cell=self._cell)
-        digest = hash_key(credential)
-        until, cached = self._verified.get(digest, (0.0, None))
-        if cached is None or until <= self._monotonic():
+        digest = hash_key(credential)  # of all of it: what is known by it has the right form and cell
+        known = self._verified.get(digest)
+        if known is None or known.until <= self._monotonic():
             self._verified.pop(digest, None)
-            asked = self._monotonic()
-            stored = check_key(await repository.find_key(self._database.pool, parsed.key_id), digest, now=now)
-            self._remember(digest, stored, asked + CACHE_SECONDS)
-        else:
-            stored = check_key(cached, digest, now=now)
+            known = await self._verify(credential, digest, now=now)
+        stored = check_key(known.stored, digest, now=now)
         self._used.setdefault(stored.tenant_id, {})[stored.id] = now
-        return Principal(
+        return known.principal
+
+    async def _verify(self, credential: str, digest: bytes, *, now: datetime) -> _Verified:
+        parsed, asked = parse_key(credential, cell=self._cell), self._monotonic()
+        stored = check_key(await repository.find_key(self._database.pool, parsed.key_id), digest, now=now)
+        principal = Principal(
             tenant_id=stored.tenant_id, key_id=stored.id, mode=stored.mode, scopes=stored.scopes, user_id=stored.user_id
         )
-
-    def _remember(self, digest: bytes, stored: StoredKey, until: float) -> None:
         while len(self._verified) >= CACHE_KEYS:
             del self._verified[next(iter(self._verified))]
-        self._verified[digest] = (until, stored)
+        self._verified[digest] = _Verified(asked + CACHE_SECONDS, stored, principal)
+        return self._verified[digest]
 
     async def flush(self) -> None:
         """Write when keys were last used: once a tenant and period, not once a request."""
