@@ -32,6 +32,7 @@ from app.trading.orders.domain.kinds import (
     kind_of,
     protected,
     trailed,
+    trailed_price,
     waits_for_trigger,
 )
 from app.trading.orders.domain.life import TRANSITIONS, sources
@@ -67,7 +68,9 @@ __all__ = [
     "protected",
     "reduces",
     "sources",
+    "trading_rules",
     "trailed",
+    "trailed_price",
     "waits_for_trigger",
 ]
 

@@ -47,9 +47,9 @@ def check_slices(
         )
 
 
-def check_change(leg: str | None, quantity: int | None) -> None:
+def check_change(leg: str | None, quantity: int | None, *, has_parent: bool = False) -> None:
     """Raises `order_not_changeable` for what only the group can change: its slices, and how much an exit covers."""
-    if leg in (Leg.WHOLE, Leg.SLICE):
+    if leg in (Leg.WHOLE, Leg.SLICE) or (leg == Leg.ENTRY and has_parent):
         message = "An order that is sent in slices cannot be changed; cancel it, and place another."
         raise conflict("order_not_changeable", message)
     if leg in (Leg.TARGET, Leg.STOP) and quantity is not None:

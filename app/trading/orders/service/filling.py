@@ -1,8 +1,9 @@
 """Record fills: gather orders and positions, reduce and charge, then write fills, orders, positions, ledger at once."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -22,18 +23,22 @@ TOGETHER = 50
 
 _CONTEXTS = "select * from orders_fill_contexts($1, $2)"
 _RECORD = "select orders_record_fills($1, $2::jsonb, $3::jsonb)"
+_NO_STOPS: Mapping[UUID, int] = MappingProxyType({})
 _MOVED_ON = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 log = structlog.get_logger(__name__)
 
 
-async def record_fill(pool: asyncpg.Pool, tenant_id: UUID, fill: Fill) -> str:
+async def record_fill(
+    pool: asyncpg.Pool, tenant_id: UUID, fill: Fill, *, set_off: Mapping[UUID, int] = _NO_STOPS
+) -> str:
     """`recorded`, `replayed` (the same venue fill id was there) or `gone` (the paper venue had let the order go).
 
+    `set_off`: of stops that were resting until then, the price that set them off; it is told with their fill.
     `fill.charges_minor` is ignored: the account's charge schedule says what this execution costs.
     """
     for _ in range(ATTEMPTS):
         try:
-            (answer,) = await _record(pool, tenant_id, [fill])
+            (answer,) = await _record(pool, tenant_id, [fill], set_off)
         except _MOVED_ON:
             continue
         if answer != "conflict":
@@ -41,24 +46,29 @@ async def record_fill(pool: asyncpg.Pool, tenant_id: UUID, fill: Fill) -> str:
     raise RuntimeError(f"order {fill.order_id} never held still while its fill was recorded")
 
 
-async def record_fills(pool: asyncpg.Pool, tenant_id: UUID, fills: Sequence[Fill]) -> list[str]:
+async def record_fills(
+    pool: asyncpg.Pool, tenant_id: UUID, fills: Sequence[Fill], *, set_off: Mapping[UUID, int] = _NO_STOPS
+) -> list[str]:
     """What `record_fill` says of each of one tenant's fills, in their order, many in one transaction."""
     said: list[str] = []
     for start in range(0, len(fills), TOGETHER):
         batch = fills[start : start + TOGETHER]
         try:
-            answers: Sequence[str] = await _record(pool, tenant_id, batch)
+            answers: Sequence[str] = await _record(pool, tenant_id, batch, set_off)
         except _MOVED_ON:
             answers = ["conflict"] * len(batch)
         except asyncpg.PostgresError as error:
             log.error("fills.not_together", tenant=str(tenant_id), fills=len(batch), exc_info=error)
             answers = ["conflict"] * len(batch)  # one that cannot be recorded stops no other
         for fill, answer in zip(batch, answers, strict=True):
-            said.append(await record_fill(pool, tenant_id, fill) if answer == "conflict" else answer)
+            again = answer == "conflict"
+            said.append(await record_fill(pool, tenant_id, fill, set_off=set_off) if again else answer)
     return said
 
 
-async def _record(pool: asyncpg.Pool, tenant_id: UUID, fills: Sequence[Fill]) -> Sequence[str]:
+async def _record(
+    pool: asyncpg.Pool, tenant_id: UUID, fills: Sequence[Fill], set_off: Mapping[UUID, int]
+) -> Sequence[str]:
     rows = await pool.fetch(_CONTEXTS, tenant_id, list({fill.order_id for fill in fills}))
     orders = {context["id"]: context for context in (json.loads(row[0]) for row in rows)}
     books: dict[tuple[str, str], _Book] = {}
@@ -67,7 +77,7 @@ async def _record(pool: asyncpg.Pool, tenant_id: UUID, fills: Sequence[Fill]) ->
         order = orders[str(fill.order_id)]
         name = order["book"], order["instrument"]
         book = books.setdefault(name, _Book(order["account"], *name, order["version"], _position(order)))
-        writes.append(_write(fill, order, book))
+        writes.append(_write(fill, order, book) | {"set_off": set_off.get(fill.order_id)})
     positions = json.dumps([book.as_dict() for book in books.values()])
     answers: Sequence[str] = await pool.fetchval(_RECORD, tenant_id, json.dumps(writes), positions)
     return answers

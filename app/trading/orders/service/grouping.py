@@ -7,10 +7,16 @@ from uuid import UUID
 
 import asyncpg
 
+from app.infra.database import Tx
+from app.kernel.errors import DomainError, invalid
 from app.kernel.ids import broker_tag, encode_id
-from app.kernel.orders import Leg, OrderClass, OrderStatus, Side
+from app.kernel.orders import Leg, OrderClass, OrderStatus, Side, Validity
 from app.trading.orders.domain import ENTERS, Context, Exit, PlaceOrder, holds, parts
+from app.trading.orders.domain.exits import check_changed
 from app.trading.orders.service.kinds import kinds
+from app.trading.orders.service.reading import children_of as children_rows
+from app.trading.orders.service.reading import get_order
+from app.trading.orders.tables import Order
 
 _CANCEL_FAMILY = "select orders_cancel_family($1, $2)"
 
@@ -100,6 +106,31 @@ def _child(parent: Mapping[str, Any], place: int, name: str, **columns: Any) -> 
         "counted": True,
         **columns,
     }
+
+
+async def check_group(tx: Tx, order: Order, after: PlaceOrder, context: Context) -> None:
+    """Whether an entry and the exits that wait for it still go together, once `order`, one of them, is `after`. Raises
+    what placing them so would raise, by the field that is changed."""
+    if order.leg != Leg.ENTRY and order.status != OrderStatus.WAITING:
+        return
+    entry = order if order.parent_id is None else await get_order(tx, order.parent_id)
+    waiting = [child for child in await children_rows(tx, entry.id) if child.status == OrderStatus.WAITING]
+    prices = {child.id: (child.limit_price, child.trigger_price) for child in (entry, *waiting)}
+    prices[order.id] = after.limit_price, after.trigger_price
+    command = replace(
+        after,
+        order_class=OrderClass(entry.order_class),
+        side=Side(entry.side),
+        order_type=entry.order_type,
+        limit_price=prices[entry.id][0],
+        validity=after.validity if entry is order else Validity(entry.validity),
+        exits=tuple(Exit(Leg(child.leg or ""), *prices[child.id]) for child in waiting),
+    )
+    try:
+        check_changed(command, context.last_price, price_exp=context.instrument["price_exp"])
+    except DomainError as error:
+        group, _, field = (error.param or "").rpartition(".")
+        raise invalid(error.code, error.message, param="limit_price" if group and entry is order else field) from None
 
 
 async def cancel_family(pool: asyncpg.Pool, tenant_id: UUID, order: Mapping[str, Any]) -> bool:

@@ -86,12 +86,15 @@ async def _prices(app: App, feed: str, entries: Sequence[Entry], *, after: str) 
     return entries[-1][0]
 
 
-async def _record(app: App, tenant_id: UUID, executed: Sequence[Execution]) -> None:
+async def _record(app: App, tenant_id: UUID, found: Sequence[Execution]) -> None:
     """Runs of fills together; what happens between them, such as a lapse, by itself."""
     pool = app.database.pool
-    for is_fill, run in groupby(executed, key=lambda done: done.price is not None):
+    for is_fill, run in groupby(found, key=lambda done: done.price is not None):
         if is_fill:
-            await record_fills(pool, tenant_id, [_fill(done, done.price) for done in run if done.price is not None])
+            executed = list(run)
+            fills = [_fill(done, done.price) for done in executed if done.price is not None]
+            set_off = {done.order.order_id: by for done in executed if (by := done.set_off_by) is not None}
+            await record_fills(pool, tenant_id, fills, set_off=set_off)
             continue
         for done in run:
             await let_go(pool, done)

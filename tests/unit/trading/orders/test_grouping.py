@@ -54,4 +54,6 @@ def test_of_an_exit_only_the_prices_can_be_changed(leg: Leg) -> None:
 
 def test_entries_and_single_orders_can_be_changed() -> None:
     check_change(Leg.ENTRY, 5)
+    with pytest.raises(DomainError):
+        check_change(Leg.ENTRY, 5, has_parent=True)  # a slice of a whole
     check_change(None, 5)
