@@ -147,6 +147,23 @@ async def test_a_matcher_that_read_the_order_before_its_change_leaves_it_alone(v
     assert await venue.rows(sql, id=placed.id) != [read]
 
 
+async def test_a_session_that_ended_before_the_validity_was_changed_ends_nothing(venue: Venue) -> None:
+    waits = await venue.order(order_type="trailing_stop", parameters={"trail_by": "1.00"})
+    rests = await venue.order(order_type="limit", limit_price=DOWN)
+    await venue.work()
+    (read,) = await venue.rows("select seen_to, trigger_price from waiting_orders where id = :id", id=waits.id)
+    pool, ended = venue.app.database.pool, str(await venue.app.stream.xadd(f"feed:{venue.feed}", {"type": "none"}))
+    await asyncio.sleep(0.01)
+    for order in (waits, rests):
+        await _change(venue, order.id, validity=Validity.GTC)
+    await venue.work()
+    judged = (venue.tenant_id, waits.id, read["seen_to"], read["trigger_price"])
+    await pool.execute("select orders_wait_over($1, $2, $3, $4, 'the session ended', '{}')", *judged)
+    sql = "select orders_let_go($1, $2, $3, 'expired', 'the session ended', '{}', NULL, NULL)"
+    await pool.execute(sql, venue.tenant_id, rests.id, ended)
+    assert [await venue.status(order.id) for order in (waits, rests)] == ["accepted", "open"]
+
+
 async def test_a_trailing_stop_takes_another_distance_from_the_best_price_that_it_followed(venue: Venue) -> None:
     await _bought(venue)
     stop = await venue.order(side=Side.SELL, order_type="trailing_stop", parameters={"trail_by": "1.00"})
@@ -183,7 +200,7 @@ async def test_exits_that_wait_for_their_entry_are_changed_within_the_sides_of_t
     target, stop = await family(venue, entry.id)
     await _change(venue, target["id"], limit_price=PRICE + 3_000)
     await _change(venue, stop["id"], trigger_price=PRICE - 3_000)
-    wrong = [
+    wrong: list[tuple[UUID, dict[str, Any], tuple[str, str]]] = [
         (target["id"], {"limit_price": PRICE - 100}, ("target_on_the_wrong_side", "limit_price")),
         (stop["id"], {"trigger_price": PRICE + 100}, ("stop_on_the_wrong_side", "trigger_price")),
         (stop["id"], {"quantity": 5}, ("order_not_changeable", "quantity")),

@@ -90,8 +90,8 @@ async def let_go(pool: asyncpg.Pool, done: Execution) -> None:
         await pool.execute("select orders_set_off_at_paper($1, $2, $3, $4, $5)", *at_paper)
         return
     event = json.dumps({"reason": done.reason, "venue_at": at})
-    what = (order.tenant_id, order.order_id, done.happening, done.reason, event, done.set_off_by, at)
-    await pool.execute("select orders_let_go($1, $2, $3, $4, $5::jsonb, $6, $7)", *what)
+    what = (order.tenant_id, order.order_id, done.stream_id, done.happening, done.reason, event, done.set_off_by, at)
+    await pool.execute("select orders_let_go($1, $2, $3, $4, $5, $6::jsonb, $7, $8)", *what)
 
 
 async def move(

@@ -32,7 +32,9 @@ class OrderTerms(ApiModel):
         "fill; what would is cancelled. By default what the account's broker asks for.",
     )
     disclosed_quantity: PositiveDecimal | None = Field(
-        default=None, description="The part of the quantity that the market is shown."
+        default=None,
+        description="The part of the quantity that the market is shown: by a broker that hides the rest itself, else "
+        "by slices that are sent one at a time.",
     )
     product: Product = Product.DELIVERY
     validity: Validity = Field(default=Validity.DAY, description=_VALIDITY)

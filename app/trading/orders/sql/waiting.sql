@@ -77,12 +77,13 @@ BEGIN
     RETURN true;
 END $$;
 
--- The session ended for which an order waited.
+-- The session ended for which an order waited, unless it may wait for longer by now.
 CREATE OR REPLACE FUNCTION orders_wait_over(p_tenant uuid, p_order uuid, p_seen_to text, p_trigger bigint,
                                             p_reason text, p_event jsonb) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true);
-    IF orders_waits_still(p_order, p_seen_to, p_trigger) THEN
+    IF orders_waits_still(p_order, p_seen_to, p_trigger) AND EXISTS (
+            SELECT 1 FROM waiting_orders w WHERE w.tenant_id = p_tenant AND w.id = p_order AND w.validity = 'day') THEN
         PERFORM orders_transition(p_tenant, p_order, '{accepted}', 'expired', NULL, p_reason, p_event);
     END IF;
 END $$;
@@ -109,13 +110,14 @@ BEGIN
     END IF;
 END $$;
 
--- The paper venue lets an order go without a fill: it ends there and here. p_set_off: the price that set it off before.
-CREATE OR REPLACE FUNCTION orders_let_go(p_tenant uuid, p_order uuid, p_status text, p_reason text, p_event jsonb,
-                                         p_set_off bigint, p_at text) RETURNS void LANGUAGE plpgsql AS $$
+-- The paper venue lets an order go without a fill, by the entry p_entry: it ends there and here, unless it was changed
+-- after that. p_set_off: the price that set it off before.
+CREATE OR REPLACE FUNCTION orders_let_go(p_tenant uuid, p_order uuid, p_entry text, p_status text, p_reason text,
+                                         p_event jsonb, p_set_off bigint, p_at text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true);
     PERFORM accounts_lock(o.account_id) FROM orders o WHERE o.tenant_id = p_tenant AND o.id = p_order;
-    IF NOT paper_let_go(p_tenant, p_order, p_status) THEN
+    IF paper_unseen(p_order, p_entry) OR NOT paper_let_go(p_tenant, p_order, p_status) THEN
         RETURN;
     END IF;
     PERFORM orders_tell_triggered(p_order, p_set_off, p_at) WHERE p_set_off IS NOT NULL;
