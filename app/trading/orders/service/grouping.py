@@ -147,8 +147,9 @@ async def check_group(tx: Tx, order: Order, after: PlaceOrder, context: Context)
         validity=after.validity if entry is order else Validity(entry.validity),
         exits=tuple(Exit(Leg(child.leg or ""), *prices[child.id]) for child in waiting),
     )
+    last = None if entry is order else context.last_price  # of an entry only that it fits the exits it has
     try:
-        check_changed(command, context.last_price, price_exp=context.instrument["price_exp"])
+        check_changed(command, last, price_exp=context.instrument["price_exp"])
     except DomainError as error:
         group, _, field = (error.param or "").rpartition(".")
         raise invalid(error.code, error.message, param="limit_price" if group and entry is order else field) from None
