@@ -19,6 +19,8 @@ from app.infra.settings import Settings, SettingsError
 from app.infra.work.relay import Poker
 from app.platform.people.service import Endings, Hasher, Mailer, MailSender, People, Throttle
 from app.trading.brokers.ports import Broker
+from app.trading.brokers.service import guarded, know_brokers
+from app.trading.paper.service import PaperBroker
 
 __all__ = ["App", "PeopleProcess", "bootstrap", "import_tables", "open_brokers", "open_people", "utc_clock"]
 
@@ -55,6 +57,7 @@ def key_keeper(settings: Settings, clock: Callable[[], datetime]) -> KeyKeeper:
 async def bootstrap(settings: Settings, *, clock: Callable[[], datetime] = utc_clock) -> AsyncIterator[App]:
     """Open everything, in order; close it in reverse. Raises when the database's roles are unsafe."""
     import_tables()
+    know_brokers({"paper": PaperBroker.capabilities})
     keeper = key_keeper(settings, clock)
     redis = open_redis(settings.redis_url.get_secret_value())
     stream = open_redis(settings.stream_url)
@@ -74,9 +77,6 @@ async def bootstrap(settings: Settings, *, clock: Callable[[], datetime] = utc_c
 
 def open_brokers(process: App) -> Mapping[str, Broker]:
     """Who executes, by the name that an account bears: for workers and the listener, since nobody else sends."""
-    from app.trading.brokers.service import guarded
-    from app.trading.paper.service import PaperBroker
-
     return guarded({"paper": PaperBroker(process.database.pool, process.stream)})
 
 

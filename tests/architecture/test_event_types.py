@@ -39,7 +39,14 @@ def test_every_field_of_a_payload_is_described() -> None:
 def test_every_status_that_an_order_can_come_to_is_an_event() -> None:
     """Orders tell of their status as `order.<status>`, which no reading of the source shows to be declared."""
     untold = {OrderStatus.SUBMITTING}  # it is told by its outcome
-    besides = {"deferred", "reconciled", "group_overfilled", "modified", "modify_rejected"}  # these change no status
+    besides = {
+        "deferred",
+        "reconciled",
+        "group_overfilled",
+        "modified",
+        "modify_rejected",
+        "triggered",
+    }  # these change no status
     told = {name.removeprefix("order.") for name in NAMES if name.startswith("order.")}
     assert told - besides == {status.value for status in TRANSITIONS.keys() - untold}
 

@@ -1,5 +1,5 @@
 """The order path: accepted orders at 1, 16 and 32 callers, accept → filled on paper at 20 and 200 orders per second,
-and how fast a backlog is filled.
+how fast a backlog is filled, and how fast a kill switch holds (`halt`).
 
 The bare limit is `limit_app` (POST + one INSERT commit) on the same servers in the same run, rounds taken in turn: its
 median milliseconds at one caller, its requests per second at more. For the fill latencies the limit is that POST's
@@ -36,6 +36,7 @@ from app.platform.plans.service import assign_plan
 from app.platform.tenancy.domain import PERMISSIONS
 from app.platform.tenancy.service import create_tenant
 from app.trading.risk.service import TENANT, set_limit
+from tests.bench.halt import HALTS, Halting, halt_p99
 from tests.bench.limit_app import KEY as LIMIT_KEY
 from tests.bench.load import Answer, Connection, closed_loop
 from tests.bench.measure import Figure, figure
@@ -117,6 +118,7 @@ async def _measure(settings: dict[str, str]) -> list[Figure]:
                         figure(f"fill-{rate}-p50", p50, limit, "ms"),
                         figure(f"fill-{rate}-p99", p99, limit, "ms"),
                     ]
+                found.append(await halt_p99(app, url, await _halting(app, market), market.orders()))
             one = market.traders[0].tenant_id
             beside = Market(
                 [it for it in market.traders if shard_of(it.tenant_id) == shard_of(one)], market.instruments
@@ -146,6 +148,13 @@ async def _seed(app: App) -> Market:
             date(2013, 1, 3),
         )
     return Market(traders, instruments)
+
+
+async def _halting(app: App, market: Market) -> list[Halting]:
+    """Tenants beside the market's, which goes on trading."""
+    now = datetime.now(UTC)
+    traders = [await _trader(app, TENANTS + number, now) for number in range(HALTS)]
+    return [Halting(it.tenant_id, it.authorization, Market([it], market.instruments).orders()) for it in traders]
 
 
 async def _trader(app: App, number: int, now: datetime) -> Trader:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-from app.kernel.orders import Side
+from app.kernel.orders import Side, Validity
 from app.trading.brokers.ports import (
     Accepted,
     BrokerOrder,
@@ -160,6 +160,15 @@ async def test_a_stops_trigger_can_be_moved(stage: Stage) -> None:
     assert isinstance(await stage.broker.modify(order, Change(trigger_price=PRICE + 20_000)), Accepted)
     found = await _report(stage, order)
     assert (found.status, float(found.trigger_price or 0)) == (VenueStatus.OPEN, 22.0)
+
+
+async def test_the_validity_of_a_resting_order_can_be_changed_and_is_told(stage: Stage) -> None:
+    assert stage.broker.capabilities.changes_validity
+    order = await _working(stage, limit_price=PRICE - 10_000)
+    assert (await _report(stage, order)).validity is Validity.DAY
+    assert isinstance(await stage.broker.modify(order, Change(validity=Validity.IOC)), Accepted)
+    found = await _report(stage, order)
+    assert (found.status, found.validity, found.quantity) == (VenueStatus.OPEN, Validity.IOC, "10")
 
 
 async def test_an_order_that_has_ended_cannot_be_modified(stage: Stage) -> None:

@@ -67,13 +67,14 @@ class BrokerOrder:
 class Change:
     """What of a resting order shall be otherwise; None stays. `quantity` is the whole order's, fills included.
 
-    `protected_price` follows a stop's trigger price.
+    `protected_price` follows a stop's trigger price. `validity` is asked only where `Capabilities.changes_validity`.
     """
 
     quantity: int | None = None
     limit_price: int | None = None
     trigger_price: int | None = None
     protected_price: int | None = None
+    validity: Validity | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ class Report:
     """An order as the broker holds it now. `filled` may run ahead of `fills`: then the rest of them is still to come.
 
     `tag` is None on an order that was not sent by us. `reason` is the broker's text on what ended it.
-    Prices are what it has now, where the broker says so.
+    Prices and validity are what it has now, where the broker says so.
     """
 
     tag: str | None
@@ -160,6 +161,7 @@ class Report:
     reason: str | None = None
     limit_price: str | None = None
     trigger_price: str | None = None
+    validity: Validity | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,11 +187,15 @@ class Updates(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a broker can do. `sure`: an order that it does not find it never had, and one sent twice it has once."""
+    """What a broker can do. `sure`: an order that it does not find it never had, and one sent twice it has once.
+
+    `changes_validity`: a change may also set another of its `validities`.
+    """
 
     order_types: frozenset[OrderType]
     validities: frozenset[Validity]
     modify: bool
+    changes_validity: bool
     native_iceberg: bool
     orders_per_second: int
     updates: Updates

@@ -44,8 +44,22 @@ AT_ONCE: Mapping[Call, int] = {Call.ENTRY: 16, Call.EXIT: 8, Call.CANCEL: 8, Cal
 REMEMBERED = 1_000
 """Accounts whose pace is kept before those that were idle for a second are forgotten."""
 
+_KNOWN: dict[str, Capabilities] = {}
+"""What the brokers can do that accounts name. Filled at the start: whoever places orders has no broker at hand."""
+
 Answer = TypeVar("Answer")
 log = structlog.get_logger(__name__)
+
+
+def know_brokers(capabilities: Mapping[str, Capabilities]) -> None:
+    """These brokers there are, by the name that an account bears. For `bootstrap`, in every process."""
+    _KNOWN.clear()
+    _KNOWN.update(capabilities)
+
+
+def hides_quantity(name: str) -> bool:
+    """Whether the broker itself shows the market no more than the disclosed part of an order."""
+    return name in _KNOWN and _KNOWN[name].native_iceberg
 
 
 def guarded(brokers: Mapping[str, Broker]) -> dict[str, Broker]:

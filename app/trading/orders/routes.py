@@ -162,15 +162,25 @@ async def retrieve(id: str, tx: OpenTx) -> OrderOut:
     return await _shown(tx, await service.get_order(tx, decode_id("ord", id)))
 
 
-@router.patch("/v1/orders/{id}", summary="Change an order", status_code=202, dependencies=_PLACE)
-async def modify(id: str, body: ModifyOrder, tx: OpenTx, expected: Expected) -> OrderOut:
-    """Ask the broker to change what works there. What asks for more is decided like a new order and reserved first;
-    what asks for less gives back once the broker has done it. Until then `pending_change` says what was asked."""
+@router.patch(
+    "/v1/orders/{id}",
+    summary="Change an order",
+    status_code=202,
+    responses={200: {"model": OrderOut, "description": "Changed: no broker knew of it yet."}},
+    dependencies=_PLACE,
+)
+async def modify(id: str, body: ModifyOrder, tx: OpenTx, expected: Expected, response: Response) -> OrderOut:
+    """Change an order that works: at once while it waits here or was not sent yet, else by asking its broker. What asks
+    for more is decided like a new order and reserved first; what asks for less gives back once it is done. Until the
+    broker has answered, `pending_change` says what it was asked. What trades at the market cannot be changed there."""
     order = await service.order_to_change(tx, decode_id("ord", id))
     if expected.given:
         expected.check(await _shown(tx, order))
     scale = (await scales_of(tx, [order.instrument_id]))[order.instrument_id]
-    return await _shown(tx, await service.request_change(tx, order, service.ChangeOrder(**body.scaled(scale))))
+    changed = await service.request_change(tx, order, service.ChangeOrder(**body.scaled(scale)))
+    if changed.pending_change is None:
+        response.status_code = 200
+    return await _shown(tx, changed)
 
 
 @router.post(

@@ -57,7 +57,7 @@ class Order(TenantRow, table=True):
         CheckConstraint(_one_of("order_class", OrderClass), name="order_class"),
         CheckConstraint(_one_of("leg", Leg), name="leg"),
         CheckConstraint("(order_class = 'single') = (leg IS NULL)", name="grouped"),
-        CheckConstraint("parent_id IS NULL OR leg IN ('slice', 'target', 'stop')", name="child"),
+        CheckConstraint("parent_id IS NULL OR leg IN ('slice', 'entry', 'target', 'stop')", name="child"),
         CheckConstraint("(pair_id IS NULL) = (pair_quantity IS NULL)", name="pair"),
         CheckConstraint(_one_of("validity", Validity), name="validity"),
         CheckConstraint("quantity > 0 AND filled_quantity BETWEEN 0 AND quantity", name="quantity"),
@@ -72,7 +72,7 @@ class Order(TenantRow, table=True):
             "info": {
                 "app": "SELECT, INSERT, UPDATE (status, venue_order_id, filled_quantity, filled_notional, "
                 "status_reason, fence, updated_at, unknown_since, quantity, limit_price, trigger_price, "
-                "protected_price, hold_minor, pending_change, pair_quantity, counted)"
+                "protected_price, hold_minor, pending_change, pair_quantity, counted, validity, parameters)"
             }
         },
     )
@@ -141,7 +141,8 @@ class WaitingOrder(TenantRow, table=True):
         CheckConstraint("num_nonnulls(trail_by, trail_bps) < 2", name="trail"),
         {
             "info": {
-                "app": "SELECT, INSERT, UPDATE (waits_for, trigger_price, trail_by, trail_bps, seen_to), DELETE",
+                "app": "SELECT, INSERT, UPDATE (waits_for, trigger_price, trail_by, trail_bps, validity, seen_to), "
+                "DELETE",
                 "dispatch": "SELECT",
             }
         },

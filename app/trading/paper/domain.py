@@ -76,7 +76,7 @@ class Happening(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Execution:
     """What happened to a resting order: a fill of `quantity` at `price`, or (price None) what `happening` says, and
-    why."""
+    why. `set_off_by`: the price that set off the stop with it."""
 
     order: Resting
     stream_id: str
@@ -85,6 +85,7 @@ class Execution:
     at: datetime
     happening: Happening = Happening.FILLED
     reason: str = ""
+    set_off_by: int | None = None
 
 
 _SESSIONS = frozenset({Validity.DAY, Validity.IOC, Validity.TTL})
@@ -133,7 +134,8 @@ def _meet(order: Resting, entry: Price, *, fresh: bool) -> Execution | None:
     if order.expires_at is not None and entry.at >= order.expires_at:
         return _ends(order, entry, Happening.EXPIRED, "its time was over")
     if order.trigger_price is not None and not order.triggered:
-        return _set_off(order, entry, order.trigger_price, fresh=fresh)
+        happened = _set_off(order, entry, order.trigger_price, fresh=fresh)
+        return happened and replace(happened, set_off_by=entry.price)
     filled = match(
         side=order.side,
         order_type=OrderType.MARKET if order.order_type is OrderType.MARKET else OrderType.LIMIT,

@@ -47,6 +47,7 @@ class PaperBroker:
         order_types=frozenset(OrderType),
         validities=frozenset(Validity),
         modify=True,
+        changes_validity=True,
         native_iceberg=False,
         orders_per_second=10_000,
         updates=Updates.NONE,
@@ -66,9 +67,9 @@ class PaperBroker:
     async def modify(self, order: BrokerOrder, change: Change) -> Outcome:
         """The order goes to the end of the line: what was shown before the change does not fill it."""
         after = await self.last_entry(order.feed)
-        sql = "select paper_modify($1, $2, $3, $4, $5, $6, $7)"
-        what = (change.quantity, change.limit_price, change.trigger_price, change.protected_price, after)
-        refused = await self._pool.fetchval(sql, order.tenant_id, order.order_id, *what)
+        sql = "select paper_modify($1, $2, $3, $4, $5, $6, $7, $8)"
+        what = (change.quantity, change.limit_price, change.trigger_price, change.protected_price, change.validity)
+        refused = await self._pool.fetchval(sql, order.tenant_id, order.order_id, *what, after)
         return Accepted(order.tag) if refused is None else Rejected(refused)
 
     async def cancel(self, order: BrokerOrder) -> Outcome:
@@ -157,6 +158,7 @@ def _report(row: asyncpg.Record) -> Report:
         at=row["at"],
         limit_price=_price(row, "limit_price"),
         trigger_price=_price(row, "trigger_price"),
+        validity=None if row["validity"] is None else Validity(row["validity"]),
     )
 
 

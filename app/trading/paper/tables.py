@@ -26,7 +26,7 @@ class PaperOrder(TenantRow, table=True):
         {
             "info": {
                 "app": "SELECT, INSERT, UPDATE (remaining, limit_price, trigger_price, triggered_at, protected_price, "
-                "arrived_after), DELETE",
+                "validity, arrived_after), DELETE",
                 "dispatch": "SELECT",
             }
         },

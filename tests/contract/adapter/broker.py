@@ -29,6 +29,7 @@ class LiveBroker:
         order_types=frozenset(OrderType),
         validities=frozenset({Validity.DAY, Validity.IOC, Validity.TTL}),
         modify=True,
+        changes_validity=True,
         native_iceberg=True,
         orders_per_second=10,
         updates=Updates.PUSH,

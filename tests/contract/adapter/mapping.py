@@ -31,6 +31,7 @@ IST = ZoneInfo("Asia/Kolkata")
 THROTTLED_SECONDS = 1.0
 _TYPES = {OrderType.MARKET: "MARKET", OrderType.LIMIT: "LIMIT", OrderType.SL: "SL", OrderType.SL_M: "SL-M"}
 _VALIDITIES = {Validity.DAY: "DAY", Validity.IOC: "IOC", Validity.TTL: "TTL", Validity.GTC: "GTC"}
+_VALIDITY = {name: validity for validity, name in _VALIDITIES.items()}
 _STATUS = {
     "COMPLETE": VenueStatus.FILLED,
     "CANCELLED": VenueStatus.CANCELLED,
@@ -85,6 +86,8 @@ def change_form(order: BrokerOrder, change: Change) -> dict[str, str]:
     for name, price in (("price", change.limit_price), ("trigger_price", change.trigger_price)):
         if price is not None:
             form[name] = format_trimmed(price, order.price_exp)
+    if change.validity is not None:
+        form["validity"] = _VALIDITIES[change.validity]
     return form
 
 
@@ -151,6 +154,7 @@ def _report(order: Mapping[str, Any], fills: tuple[VenueFill, ...]) -> Report:
         reason=(order.get("status_message") or "")[:200] or None,
         limit_price=_priced(order.get("price")),
         trigger_price=_priced(order.get("trigger_price")),
+        validity=_VALIDITY.get(order.get("validity", "")),
     )
 
 

@@ -89,6 +89,7 @@ class VenueOrder:
             "tradingsymbol": self.form["tradingsymbol"],
             "transaction_type": self.form["transaction_type"],
             "order_type": self.form["order_type"],
+            "validity": self.form.get("validity", "DAY"),
             "quantity": self.quantity,
             "price": float(self.form.get("price", "0")),
             "trigger_price": float(self.form.get("trigger_price", "0")),
@@ -293,7 +294,7 @@ class FakeVenue:
                 listener(order.account, {"type": "order", "data": order.shown()})
 
 
-_MODIFIABLE = ("quantity", "price", "trigger_price")
+_MODIFIABLE = ("quantity", "price", "trigger_price", "validity")
 _NEEDS = {"MARKET": (), "LIMIT": ("price",), "SL": ("price", "trigger_price"), "SL-M": ("trigger_price",)}
 
 

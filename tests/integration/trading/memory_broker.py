@@ -25,6 +25,7 @@ ABLE = Capabilities(
     order_types=frozenset(OrderType),
     validities=frozenset(Validity),
     modify=True,
+    changes_validity=False,
     native_iceberg=False,
     orders_per_second=10,
     updates=Updates.POLL,

@@ -40,6 +40,7 @@ _CAPABILITIES = Capabilities(
     order_types=frozenset(OrderType),
     validities=frozenset(Validity),
     modify=False,
+    changes_validity=False,
     native_iceberg=False,
     orders_per_second=10,
     updates=Updates.POLL,

@@ -1,6 +1,7 @@
 """Orders that are changed while they work: decided and reserved before anything is asked, given back afterwards."""
 
 import asyncio
+import contextlib
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -13,7 +14,7 @@ from app.bootstrap import App, open_brokers
 from app.infra.work.runner import Retry, drain
 from app.infra.work.tables import shard_of
 from app.kernel.errors import DomainError
-from app.kernel.orders import OrderType
+from app.kernel.orders import OrderType, Validity
 from app.trading.brokers.ports import (
     Accepted,
     NotFound,
@@ -38,7 +39,7 @@ LIMIT: dict[str, Any] = {"order_type": OrderType.LIMIT, "limit_price": LOW}
 CAN_CHANGE = replace(Scripted([]).capabilities, modify=True)
 
 
-async def _change(venue: Venue, order_id: UUID, **changes: int) -> None:
+async def _change(venue: Venue, order_id: UUID, **changes: Any) -> None:
     async with venue.app.database.tx(venue.tenant_id) as tx:
         await request_change(tx, await order_to_change(tx, order_id), ChangeOrder(**changes))
 
@@ -196,6 +197,33 @@ async def test_a_change_that_came_through_unheard_is_done_though_its_repetition_
     await live.is_sound()
 
 
+async def test_another_validity_is_asked_of_a_broker_that_changes_it_and_refused_for_one_that_does_not(
+    live: Venue,
+) -> None:
+    order_id = await _live(live)
+    await _change(live, order_id, validity=Validity.GTC)
+    assert (await _asked(live, order_id)).asked == []
+    assert (await told(live, order_id))[-1] == "modify_rejected"
+    await _change(live, order_id, validity=Validity.GTC)
+    able = replace(CAN_CHANGE, changes_validity=True)
+    for shown, answer in ((Validity.DAY, Unknown("?")), (Validity.GTC, Unknown("?"))):
+        report_ = replace(_shown(order_id, VenueStatus.OPEN, 10, "20.00"), validity=shown)
+        script = Scripted([answer, report_], capabilities=able)
+        with contextlib.suppress(Retry):
+            await modify(live.desk(script), item(live, order_id, "order.modify"))
+    rows = await live.rows("select validity, pending_change from orders where id = :id", id=order_id)
+    assert rows == [{"validity": "gtc", "pending_change": None}]
+
+
+async def test_a_resting_order_at_paper_takes_another_validity_with_its_book(venue: Venue) -> None:
+    order_id = await _resting(venue)
+    await _change(venue, order_id, validity=Validity.IOC)
+    await venue.work()
+    await venue.show(PRICE)
+    assert (await _row(venue, order_id))["status"] == "cancelled"
+    assert await held(venue) == 0
+
+
 @pytest.mark.parametrize(("wanted", "fills"), [(12, (12,)), (4, (4,)), (12, (5, 7))])
 async def test_fills_of_the_changed_order_may_be_heard_before_the_answer(
     live: Venue, wanted: int, fills: tuple[int, ...]
@@ -245,7 +273,12 @@ async def test_a_change_is_asked_for_and_shown_until_it_is_done(
     tag = (await api.get(path, headers=tenant.headers)).headers["ETag"]
     asked = await api.patch(path, headers=tenant.headers | {"If-Match": tag}, json={"limit_price": "19.60"})
     assert asked.status_code == 202, asked.text
-    assert asked.json()["pending_change"] == {"quantity": "10", "limit_price": "19.60", "trigger_price": None}
+    assert asked.json()["pending_change"] == {
+        "quantity": "10",
+        "limit_price": "19.60",
+        "trigger_price": None,
+        "validity": None,
+    }
     assert asked.json()["limit_price"] == "19.50"
     again = await api.patch(path, headers=tenant.headers, json={"limit_price": "19.70"})
     assert (again.status_code, again.json()["code"]) == (409, "change_pending")
@@ -276,11 +309,3 @@ async def test_a_bad_change_is_refused_and_nothing_is_asked(
     answer = await api.patch(f"/v1/orders/{order['id']}", headers=tenant.headers, json=changes)
     assert (answer.status_code, answer.json()["code"], answer.json()["param"]) == (status, code, param), answer.text
     assert (await api.get(f"/v1/orders/{order['id']}", headers=tenant.headers)).json() == order
-
-
-async def test_an_order_that_is_not_at_the_broker_cannot_be_changed(
-    api: httpx.AsyncClient, tenant: TenantWithKey
-) -> None:
-    order = (await api.post("/v1/orders", headers=tenant.headers, json=await _body(api, tenant))).json()
-    answer = await api.patch(f"/v1/orders/{order['id']}", headers=tenant.headers, json={"quantity": "5"})
-    assert (answer.status_code, answer.json()["code"]) == (409, "order_not_changeable")

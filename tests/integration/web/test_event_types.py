@@ -246,6 +246,10 @@ async def _orders(flows: Flows, venue: Venue, who: dict[str, str]) -> None:
     await venue.show(PRICE, 185_000)
     await venue.show(185_000, close=True)
     assert (await flows.call(who, "GET", f"/orders/{bought}"))["status"] == "filled"
+    stop = {"side": "sell", "order_type": "sl_m", "trigger_price": "17.00", "validity": "gtt"}
+    waiting = await flows.made(who, "/orders", **body | stop, quantity="1")
+    await flows.call(who, "PATCH", f"/orders/{waiting}", {"trigger_price": "18.00"})
+    await venue.show(180_000)
     for outcome in (Rejected("not today"), Unknown("no answer"), Accepted("V1")):
         placed = await venue.order(order_type=OrderType.LIMIT, limit_price=PRICE)
         await submit(venue.desk(Scripted([outcome])), item(venue, placed.id))

@@ -16,7 +16,7 @@ from app.trading.orders.domain.asked import Context, Decision, Estimate, Exit, P
 from app.trading.orders.domain.client import counted_together
 from app.trading.orders.domain.events import EVENTS
 from app.trading.orders.domain.exits import ENTERS, check_exits
-from app.trading.orders.domain.grouping import check_slices, slices_of
+from app.trading.orders.domain.grouping import SMALLEST_SHARE, check_slices, hidden_by_broker, slices_of
 from app.trading.orders.domain.kinds import (
     MARKET_BUFFER_BPS,
     PLAIN_VALIDITIES,
@@ -32,6 +32,7 @@ from app.trading.orders.domain.kinds import (
     kind_of,
     protected,
     trailed,
+    trailed_price,
     waits_for_trigger,
 )
 from app.trading.orders.domain.life import TRANSITIONS, sources
@@ -42,6 +43,7 @@ __all__ = [
     "EVENTS",
     "MARKET_BUFFER_BPS",
     "PLAIN_VALIDITIES",
+    "SMALLEST_SHARE",
     "SQUARE_OFF",
     "STOP_VALIDITIES",
     "TRANSITIONS",
@@ -61,13 +63,16 @@ __all__ = [
     "decide",
     "estimate",
     "expected",
+    "hidden",
     "holds",
     "kind_of",
     "parts",
     "protected",
     "reduces",
     "sources",
+    "trading_rules",
     "trailed",
+    "trailed_price",
     "waits_for_trigger",
 ]
 
@@ -110,7 +115,7 @@ def check_form(command: PlaceOrder, context: Context, kinds: Kinds, *, mode: Mod
         )
     rules = trading_rules(context)
     check_exits(command, context, rules)
-    check_slices(command.order_class, command.quantity, command.slices, rules, qty_exp=instrument["qty_exp"])
+    check_slices(command, rules, qty_exp=instrument["qty_exp"])
     check_fields(command, kind, rules, price_exp=instrument["price_exp"])
     kind.check(command, context)
 
@@ -196,7 +201,15 @@ def trading_rules(context: Context) -> TradingRules:
 
 def parts(command: PlaceOrder, context: Context) -> tuple[int, ...]:
     """The quantities that the order is sent in: one, or those of its slices."""
-    return slices_of(command.order_class, command.quantity, command.slices, trading_rules(context))
+    if hidden(command, context) is not None:
+        return (command.quantity,)
+    rules = trading_rules(context)
+    return slices_of(command.order_class, command.quantity, command.slices, rules, shown=command.disclosed_quantity)
+
+
+def hidden(command: PlaceOrder, context: Context) -> int | None:
+    """What the broker itself shows of the order, hiding the rest. None: all of what it is sent."""
+    return hidden_by_broker(command, trading_rules(context)) if context.native_iceberg else None
 
 
 def holds(command: PlaceOrder, context: Context, kinds: Kinds) -> tuple[int, ...]:

@@ -136,6 +136,9 @@ class Context:
     client: ClientState | None = None
     """None: no limit is set for the account's client."""
 
+    native_iceberg: bool = False
+    """The account's broker hides a part of an order by itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:

@@ -1,53 +1,88 @@
-"""Decides what a change of a working order comes to: what it asks of the broker, and whether it asks for more."""
+"""Decides what a change of an order comes to: whether it can be made where the order is, whether it asks for more."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from app.kernel.errors import conflict, invalid
+from app.kernel.errors import DomainError, conflict, invalid
 from app.kernel.money import Rounding, divide
-from app.kernel.orders import OrderStatus, Side, Validity
+from app.kernel.orders import OrderStatus, OrderType, Side, Validity
 from app.trading.orders.domain.asked import Context, PlaceOrder
-from app.trading.orders.domain.kinds import OrderKind
+from app.trading.orders.domain.kinds import AtVenue
 
 CHANGEABLE = ("quantity", "limit_price", "trigger_price")
+"""What a broker is always asked for in full; a validity only when it was named."""
+
+UNSENT = frozenset({OrderStatus.WAITING, OrderStatus.ACCEPTED})
+"""No broker knows of it: it is changed here, at once."""
+
+AT_BROKER = frozenset({OrderStatus.OPEN, OrderStatus.PARTIALLY_FILLED})
+_ON_ITS_WAY = frozenset({OrderStatus.SUBMITTING, OrderStatus.UNKNOWN})
+_VALIDITIES = frozenset({Validity.DAY, Validity.GTC, Validity.IOC})
+"""Among these a change may choose: what ends by the clock, or waits here for a price, is another order."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeOrder:
-    """What of an order shall be otherwise; None stays. `quantity` is the whole order's, fills included."""
+    """What of an order shall be otherwise; None stays. `quantity` is the whole order's, fills included; `parameters`
+    are all of its type's own."""
 
     quantity: int | None = None
     limit_price: int | None = None
     trigger_price: int | None = None
+    validity: Validity | None = None
+    parameters: dict[str, Any] | None = None
 
     def applied(self, before: PlaceOrder) -> PlaceOrder:
         """The order as it would be. Raises `nothing_to_change`."""
-        asked = {name: getattr(self, name) for name in CHANGEABLE}
+        asked = {name: getattr(self, name) for name in (*CHANGEABLE, "validity", "parameters")}
         after = replace(before, **{name: value for name, value in asked.items() if value is not None})
         if after == before:
             raise invalid("nothing_to_change", "The order is so already; name what shall be otherwise.")
         return after
 
 
-def check_changeable(status: str, pending: Mapping[str, Any] | None, command: PlaceOrder, kind: OrderKind) -> None:
-    """Raises `order_not_changeable`, `change_pending`."""
-    if status not in (OrderStatus.OPEN, OrderStatus.PARTIALLY_FILLED):
-        message = (
-            f"The order is {status}; only one that works at the broker can be changed. Cancel it, or place another."
+def check_changeable(
+    status: OrderStatus, pending: Mapping[str, Any] | None, before: PlaceOrder, change: ChangeOrder, sent: AtVenue
+) -> None:
+    """`sent`: the order as a broker has it, or would. Raises `order_not_changeable`, `change_pending`,
+    `invalid_validity`."""
+    if status not in UNSENT | AT_BROKER:
+        raise _not_changeable(
+            "is on its way to the broker; change it once it is open."
+            if status in _ON_ITS_WAY
+            else f"is {status}; only one that works can be changed. Place another."
         )
-        raise conflict("order_not_changeable", message)
-    if command.validity is Validity.GTT or not kind.sent_at_once or not kind.needs.intersection(CHANGEABLE):
-        message = f"A {kind.name} order cannot be changed once it was sent; cancel it, and place another."
-        raise conflict("order_not_changeable", message)
     if pending is not None:
         raise conflict("change_pending", "The broker is still being asked for the change before; wait for its event.")
+    if status in AT_BROKER and sent.order_type is OrderType.MARKET:
+        raise _not_changeable("trades at the market, where nothing of it can be changed; cancel it, and place another.")
+    if status in AT_BROKER and before.trigger_price is not None and sent.trigger_price is None:
+        _check_set_off(change)
+    named = change.validity
+    if named is not None and named is not before.validity and not {named, before.validity} <= _VALIDITIES:
+        message = "A change chooses among day, gtc and ioc, of an order of one of them; else cancel it, place another."
+        raise invalid("invalid_validity", message, param="validity")
+
+
+def _check_set_off(change: ChangeOrder) -> None:
+    if change.trigger_price is not None:
+        raise conflict(
+            "order_not_changeable",
+            "The stop was set off, and its trigger is behind it. Change its limit, or cancel it.",
+            param="trigger_price",
+        )
+
+
+def _not_changeable(why: str) -> DomainError:
+    return conflict("order_not_changeable", f"The order {why}")
 
 
 def wants_more(before: PlaceOrder, after: PlaceOrder) -> bool:
     """Whether it could trade more, or at a worse price, than before: then it is decided like a new order."""
     dearer = ((after.limit_price or 0) - (before.limit_price or 0)) * before.side.sign > 0
-    return after.quantity > before.quantity or dearer or after.trigger_price != before.trigger_price
+    moved = after.trigger_price != before.trigger_price or after.parameters != before.parameters
+    return after.quantity > before.quantity or dearer or moved
 
 
 def without(context: Context, order: PlaceOrder, *, filled: int, held: int) -> Context:

@@ -38,11 +38,17 @@ class OrderEnded(Heard):
 
 
 class OrderModified(EventPayload):
-    """The order as it is from now on."""
+    """The order as it is from now on, changed at its broker or, before it was sent, here."""
 
     quantity: DecimalText = Field(description="How much it asks for, fills included.")
     limit_price: DecimalText | None = Field(default=None, description="Its limit, if it has one.")
     trigger_price: DecimalText | None = Field(default=None, description="Its trigger, if it has one.")
+    validity: Literal["day", "gtc", "ioc"] | None = Field(
+        default=None, description="How long it lives, if that is new."
+    )
+    parameters: dict[str, str] | None = Field(
+        default=None, description="What its order type alone takes, if that is new."
+    )
 
 
 class OrderReconciled(EventPayload):
@@ -80,6 +86,13 @@ class OrderFilled(OfGroup):
     market_at: Moment = Field(description="When the market traded it, by its own clock.")
 
 
+class OrderTriggered(OfGroup):
+    """A stop that waited here, or rested at the paper venue. A live broker sets off what rests there by itself."""
+
+    price: DecimalText = Field(description="The price of the market that touched its trigger.")
+    market_at: Moment = Field(description="When, by the market's own clock.")
+
+
 class GroupOverfilled(EventPayload):
     """What the broker traded is a fact: the position is what it is. See to it."""
 
@@ -93,9 +106,10 @@ EVENTS = (
     EventType("order.denied", "ord", "An order was denied by the state or a rule; it ends here.", OrderDecided),
     EventType("order.deferred", "ord", "The broker takes no more orders just now; it will be sent again.", OrderEnded),
     EventType("order.open", "ord", "The broker has the order.", Heard),
+    EventType("order.triggered", "ord", "A stop was set off: it is sent, or trades, from now on.", OrderTriggered),
     EventType("order.partially_filled", "ord", "A part of the order was filled.", OrderFilled),
     EventType("order.filled", "ord", "The last part of the order was filled.", OrderFilled),
-    EventType("order.modified", "ord", "The broker has changed the order.", OrderModified),
+    EventType("order.modified", "ord", "The order is changed.", OrderModified),
     EventType("order.modify_rejected", "ord", "The order was not changed; it is as it was, or has ended.", OrderEnded),
     EventType("order.cancelled", "ord", "What was left of the order was taken back.", OrderEnded),
     EventType("order.rejected", "ord", "The broker refused the order.", OrderEnded),

@@ -49,6 +49,12 @@ def check_exits(command: PlaceOrder, context: Context, rules: TradingRules) -> N
     _check_sides(command, context.last_price, price_exp=exponent)
 
 
+def check_changed(command: PlaceOrder, last: int | None, *, price_exp: int) -> None:
+    """What is wrong with an entry and those of its exits that wait for it, once one of them is changed."""
+    _check_order(command)
+    _check_sides(command, last, price_exp=price_exp)
+
+
 def _check_order(command: PlaceOrder) -> None:
     """What of the order itself does not go with its class."""
     order_class, enters = command.order_class, command.order_class in ENTERS

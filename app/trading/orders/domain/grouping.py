@@ -3,53 +3,62 @@
 from app.kernel.errors import conflict, invalid
 from app.kernel.instrument import TradingRules
 from app.kernel.money import format_scaled
-from app.kernel.orders import Leg, OrderClass
+from app.kernel.orders import Leg, OrderClass, OrderType
 from app.market.instruments.domain import check_quantity
+from app.trading.orders.domain.asked import PlaceOrder
 
 MAX_FREEZE_SLICES = 10
 """Into how many orders a quantity above the freeze quantity is cut by itself: Kite and MCX take no more."""
 
 MAX_ICEBERG_SLICES = 50
 
+SMALLEST_SHARE = 10
+"""One part in so many of an order must be disclosed: the NSE's rule for its capital market."""
 
-def check_slices(
-    order_class: OrderClass, quantity: int, slices: int | None, rules: TradingRules, *, qty_exp: int
-) -> None:
-    """Raises what is wrong with the quantity, or with the slices that it is cut into."""
-    sliced = order_class in (OrderClass.SINGLE, OrderClass.ICEBERG)
-    whole = TradingRules(rules.tick, rules.lot, None) if sliced else rules
-    check_quantity(quantity, whole, qty_exp=qty_exp)
+
+def check_slices(command: PlaceOrder, rules: TradingRules, *, qty_exp: int) -> None:
+    """Raises what is wrong with the quantity, or with the slices that it is cut into. A broker that hides a part of an
+    order by itself is asked no more than one that does not."""
+    order_class, quantity, slices = command.order_class, command.quantity, command.slices
+    check_quantity(quantity, TradingRules(rules.tick, rules.lot, None), qty_exp=qty_exp)
     if order_class is not OrderClass.ICEBERG:
         if slices is not None:
             raise invalid("invalid_slices", f"An order of class {order_class} takes no slices.", param="slices")
+    elif command.disclosed_quantity is not None:
+        raise invalid(
+            "invalid_disclosed_quantity",
+            "An iceberg takes no disclosed_quantity: its slices say what is shown.",
+            param="disclosed_quantity",
+        )
     elif slices is None or not 2 <= slices <= MAX_ICEBERG_SLICES:
         raise invalid("invalid_slices", f"An iceberg takes 2 to {MAX_ICEBERG_SLICES} slices.", param="slices")
     elif slices > quantity // rules.lot:
         raise invalid(
             "invalid_slices", f"{quantity // rules.lot} lots cannot be cut into {slices} slices.", param="slices"
         )
-    parts = slices_of(order_class, quantity, slices, rules)
-    if rules.freeze_quantity is None or not sliced:
+    if rules.freeze_quantity is None:
         return
-    most = format_scaled(rules.freeze_quantity, qty_exp)
+    parts = slices_of(order_class, quantity, slices, rules, shown=command.disclosed_quantity)
+    freeze = format_scaled(rules.freeze_quantity, qty_exp)
     if max(parts) > rules.freeze_quantity:
         raise invalid(
             "above_freeze",
-            f"Each slice would be above the freeze quantity {most}; ask for more slices.",
+            f"Each slice would be above the freeze quantity {freeze}; ask for more slices.",
             param="slices",
         )
-    if order_class is OrderClass.SINGLE and len(parts) > MAX_FREEZE_SLICES:
+    most = MAX_FREEZE_SLICES if slices is None and command.disclosed_quantity is None else MAX_ICEBERG_SLICES
+    if len(parts) > most:
         raise invalid(
             "above_freeze",
-            f"quantity {format_scaled(quantity, qty_exp)} is more than {MAX_FREEZE_SLICES} times the freeze quantity "
-            f"{most}; send it as several orders.",
+            f"quantity {format_scaled(quantity, qty_exp)} takes more than {most} orders of the freeze quantity "
+            f"{freeze}; send it as several orders.",
             param="quantity",
         )
 
 
-def check_change(leg: str | None, quantity: int | None) -> None:
+def check_change(leg: str | None, quantity: int | None, *, has_parent: bool = False) -> None:
     """Raises `order_not_changeable` for what only the group can change: its slices, and how much an exit covers."""
-    if leg in (Leg.WHOLE, Leg.SLICE):
+    if leg in (Leg.WHOLE, Leg.SLICE) or (leg == Leg.ENTRY and has_parent):
         message = "An order that is sent in slices cannot be changed; cancel it, and place another."
         raise conflict("order_not_changeable", message)
     if leg in (Leg.TARGET, Leg.STOP) and quantity is not None:
@@ -60,14 +69,29 @@ def check_change(leg: str | None, quantity: int | None) -> None:
         )
 
 
-def slices_of(order_class: OrderClass, quantity: int, slices: int | None, rules: TradingRules) -> tuple[int, ...]:
-    """The quantities that an order is sent in: their sum is `quantity`, each is a multiple of the lot."""
+def slices_of(
+    order_class: OrderClass, quantity: int, slices: int | None, rules: TradingRules, *, shown: int | None = None
+) -> tuple[int, ...]:
+    """The quantities that an order is sent in: their sum is `quantity`, each is a multiple of the lot and at most
+    `shown`, if that is given."""
     if order_class is OrderClass.ICEBERG and slices is not None:
         each, more = divmod(quantity // rules.lot, slices)
         return tuple((each + (place < more)) * rules.lot for place in range(slices))
-    freeze = rules.freeze_quantity
-    if order_class is not OrderClass.SINGLE or freeze is None or quantity <= freeze:
+    bounds = [bound for bound in (rules.freeze_quantity, shown) if bound is not None]
+    if not bounds or quantity <= min(bounds):
         return (quantity,)
-    most = max(freeze // rules.lot, 1) * rules.lot
+    most = max(min(bounds) // rules.lot, 1) * rules.lot
     full, rest = divmod(quantity, most)
     return (most,) * full + ((rest,) if rest else ())
+
+
+def hidden_by_broker(command: PlaceOrder, rules: TradingRules) -> int | None:
+    """What a broker with `Capabilities.native_iceberg` is told to show of the order, which it has whole. None: it is
+    asked for nothing, or could not do it: exchanges take a tenth at least, and nothing above the freeze quantity."""
+    if rules.freeze_quantity is not None and command.quantity > rules.freeze_quantity:
+        return None
+    if command.disclosed_quantity is not None:
+        return command.disclosed_quantity
+    if command.slices is None or command.order_type != OrderType.LIMIT or command.slices > SMALLEST_SHARE:
+        return None
+    return max(slices_of(command.order_class, command.quantity, command.slices, rules))

@@ -93,6 +93,10 @@ class OrderKind:
         """What it waits for with us; None: it is sent at once."""
         return None
 
+    def waits_changed(self, now: Waits, command: PlaceOrder, context: Context) -> Waits | None:
+        """What the order waits for once it is `command`; `now`: what it has been waiting for."""
+        return self.waits(command, context)
+
     def at_venue(self, order: Mapping[str, Any]) -> AtVenue:
         """What is sent of a stored order."""
         raise NotImplementedError
@@ -229,6 +233,14 @@ def trailed(price: int, side: Side, *, trail_by: int | None, trail_bps: int | No
     away = trail_by if trail_by is not None else divide(price * (trail_bps or 0), BPS, Rounding.HALF_UP)
     rounding = Rounding.CEILING if side is Side.BUY else Rounding.FLOOR
     return max(divide(price + side.sign * away, tick, rounding), 1) * tick
+
+
+def trailed_price(trigger: int, side: Side, *, trail_by: int | None, trail_bps: int | None) -> int:
+    """The converse: the price that a trigger is at its distance from."""
+    if trail_by is not None:
+        return trigger - side.sign * trail_by
+    rounding = Rounding.FLOOR if side is Side.BUY else Rounding.CEILING
+    return divide(trigger * BPS, BPS + side.sign * (trail_bps or 0), rounding)
 
 
 def expected(price: int, command: PlaceOrder, context: Context) -> int:

@@ -43,11 +43,13 @@ class Turn(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Turned:
-    """`order` as it is after the entry at `at`."""
+    """`order` as it is after the entry at `at`; `was`: as it was read. `price`: what touched its trigger."""
 
     order: WaitsForPrice
     turn: Turn
     at: datetime
+    was: WaitsForPrice
+    price: int | None = None
 
 
 def watch(waiting: Iterable[WaitsForPrice], tape: Iterable[Price | Close]) -> list[Turned]:
@@ -57,20 +59,20 @@ def watch(waiting: Iterable[WaitsForPrice], tape: Iterable[Price | Close]) -> li
 
 
 def _walk(order: WaitsForPrice, tape: Iterable[Price | Close]) -> Turned | None:
-    last: Turned | None = None
+    was, last = order, None
     for entry in tape:
         if stream_key(entry.stream_id) <= stream_key(order.seen_to):
             continue
         if isinstance(entry, Close):
             if order.validity is Validity.DAY and order.venue == entry.venue:
-                return Turned(replace(order, seen_to=entry.stream_id), Turn.OVER, entry.at)
+                return Turned(replace(order, seen_to=entry.stream_id), Turn.OVER, entry.at, was)
         elif entry.instrument_id == order.instrument_id:
             if triggered(side=order.side, trigger_price=order.trigger_price, price=entry.price, gap=False) is not None:
-                return Turned(replace(order, seen_to=entry.stream_id), Turn.SENT, entry.at)
+                return Turned(replace(order, seen_to=entry.stream_id), Turn.SENT, entry.at, was, entry.price)
             moved = followed(order, entry.price)
             if moved != order.trigger_price:
                 order = replace(order, trigger_price=moved, seen_to=entry.stream_id)
-                last = Turned(order, Turn.MOVED, entry.at)
+                last = Turned(order, Turn.MOVED, entry.at, was)
     return last
 
 

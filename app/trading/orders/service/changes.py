@@ -16,7 +16,7 @@ _IN_BOOK = "select orders_change_in_book($1, $2, $3::jsonb)"
 
 async def change_done(pool: asyncpg.Pool, order: BrokerOrder, pending: Mapping[str, Any]) -> None:
     """The order is so from now on."""
-    await pool.fetchval(_DONE, order.tenant_id, order.order_id, json.dumps(told(order, pending)))
+    await pool.fetchval(_DONE, order.tenant_id, order.order_id, _event(order, pending))
 
 
 async def change_refused(pool: asyncpg.Pool, order: BrokerOrder, reason: str) -> None:
@@ -26,24 +26,30 @@ async def change_refused(pool: asyncpg.Pool, order: BrokerOrder, reason: str) ->
 
 async def change_in_book(pool: asyncpg.Pool, order: BrokerOrder, pending: Mapping[str, Any]) -> None:
     """The paper venue's order and ours change together, or stay together."""
-    await pool.fetchval(_IN_BOOK, order.tenant_id, order.order_id, json.dumps(told(order, pending)))
+    await pool.fetchval(_IN_BOOK, order.tenant_id, order.order_id, _event(order, pending))
 
 
-def told(order: BrokerOrder, pending: Mapping[str, Any]) -> dict[str, str | None]:
+def told(changed: Mapping[str, Any], *, price_exp: int, qty_exp: int) -> dict[str, Any]:
     """What the event says: the order as it is then."""
-    prices = {name: pending[name] for name in ("limit_price", "trigger_price")}
-    return {"quantity": format_scaled(pending["quantity"], order.qty_exp)} | {
-        name: None if price is None else format_trimmed(price, order.price_exp) for name, price in prices.items()
-    }
+    prices = {name: changed[name] for name in ("limit_price", "trigger_price")}
+    texts = {name: None if price is None else format_trimmed(price, price_exp) for name, price in prices.items()}
+    news = {name: value for name in ("validity", "parameters") if (value := changed.get(name)) is not None}
+    return {"quantity": format_scaled(changed["quantity"], qty_exp)} | texts | news
+
+
+def _event(order: BrokerOrder, pending: Mapping[str, Any]) -> str:
+    return json.dumps(told(pending, price_exp=order.price_exp, qty_exp=order.qty_exp))
 
 
 def shows(report: Report, order: BrokerOrder, pending: Mapping[str, Any]) -> bool:
-    """Whether the broker's order is as it was asked to become."""
+    """Whether the broker's order is as it was asked to become. What it was not sent with, it cannot show."""
     if parse_scaled(report.quantity, order.qty_exp, param="quantity") != pending["quantity"]:
         return False
     for name, before in (("limit_price", order.limit_price), ("trigger_price", order.trigger_price)):
+        if before is None:
+            continue
         said: str | None = getattr(report, name)
         shown = before if said is None else parse_scaled(said, order.price_exp, param=name)
         if shown != pending[name]:
             return False
-    return True
+    return pending.get("validity") in (None, report.validity)

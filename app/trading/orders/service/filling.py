@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -29,20 +30,24 @@ AT_ONCE = 2
 Fills = Mapping[UUID, Sequence[Fill]]
 """By tenant, in the order in which they happened."""
 
+SetOff = Mapping[UUID, int]
+"""Of stops that were resting until then, by order id, the price that set them off; it is told with their fill."""
+
 _CONTEXTS = "select * from orders_fill_contexts_each($1, $2)"
 _RECORD = "select * from orders_record_fills_each($1, $2::jsonb[], $3::jsonb[])"
+_NO_STOPS: SetOff = MappingProxyType({})
 _MOVED_ON = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 log = structlog.get_logger(__name__)
 
 
-async def record_fill(pool: asyncpg.Pool, tenant_id: UUID, fill: Fill) -> str:
+async def record_fill(pool: asyncpg.Pool, tenant_id: UUID, fill: Fill, *, set_off: SetOff = _NO_STOPS) -> str:
     """`recorded`, `replayed` (the same venue fill id was there) or `gone` (the paper venue had let the order go).
 
     `fill.charges_minor` is ignored: the account's charge schedule says what this execution costs.
     """
     for _ in range(ATTEMPTS):
         try:
-            (answer,) = (await _record(pool, {tenant_id: [fill]}))[tenant_id]
+            (answer,) = (await _record(pool, {tenant_id: [fill]}, set_off))[tenant_id]
         except _MOVED_ON:
             continue
         if answer != "conflict":
@@ -50,12 +55,14 @@ async def record_fill(pool: asyncpg.Pool, tenant_id: UUID, fill: Fill) -> str:
     raise RuntimeError(f"order {fill.order_id} never held still while its fill was recorded")
 
 
-async def record_fills(pool: asyncpg.Pool, fills: Fills) -> dict[UUID, list[str]]:
+async def record_fills(pool: asyncpg.Pool, fills: Fills, *, set_off: SetOff = _NO_STOPS) -> dict[UUID, list[str]]:
     """What `record_fill` says of each, many in one transaction."""
     said: defaultdict[UUID, list[str]] = defaultdict(list)
     turn = 0
     while left := {tenant_id: theirs[turn:] for tenant_id, theirs in fills.items() if len(theirs) > turn}:
-        for answers in await few_at_once(AT_ONCE, [partial(_together, pool, batch) for batch in _batches(left)]):
+        for answers in await few_at_once(
+            AT_ONCE, [partial(_together, pool, batch, set_off) for batch in _batches(left)]
+        ):
             if isinstance(answers, BaseException):
                 raise answers
             for tenant_id, theirs in answers.items():
@@ -78,35 +85,36 @@ def _batches(fills: Fills) -> list[dict[UUID, Sequence[Fill]]]:
     return batches
 
 
-async def _together(pool: asyncpg.Pool, batch: Fills) -> dict[UUID, list[str]]:
+async def _together(pool: asyncpg.Pool, batch: Fills, set_off: SetOff) -> dict[UUID, list[str]]:
     """One tenant whose fills cannot be recorded stops no other, and one fill no other of its tenant's."""
     try:
-        answers = await _record(pool, batch)
+        answers = await _record(pool, batch, set_off)
     except asyncpg.PostgresError as error:
         if not isinstance(error, _MOVED_ON):
             log.error("fills.not_together", tenants=[str(tenant) for tenant in batch], exc_info=error)
         if len(batch) > 1:
-            return {tenant: (await _together(pool, {tenant: theirs}))[tenant] for tenant, theirs in batch.items()}
+            alone = [await _together(pool, {tenant: theirs}, set_off) for tenant, theirs in batch.items()]
+            return {tenant: said for answer in alone for tenant, said in answer.items()}
         answers = {tenant: ["conflict"] * len(theirs) for tenant, theirs in batch.items()}
     return {
         tenant: [
-            await record_fill(pool, tenant, fill) if answer == "conflict" else answer
+            await record_fill(pool, tenant, fill, set_off=set_off) if answer == "conflict" else answer
             for fill, answer in zip(theirs, answers[tenant], strict=True)
         ]
         for tenant, theirs in batch.items()
     }
 
 
-async def _record(pool: asyncpg.Pool, batch: Fills) -> dict[UUID, Sequence[str]]:
+async def _record(pool: asyncpg.Pool, batch: Fills, set_off: SetOff) -> dict[UUID, Sequence[str]]:
     asked = {fill.order_id: tenant_id for tenant_id, fills in batch.items() for fill in fills}
     rows = await pool.fetch(_CONTEXTS, list(asked.values()), list(asked))
     orders = {context["id"]: context for context in (json.loads(row[0]) for row in rows)}
-    written = [_written(fills, orders) for fills in batch.values()]
+    written = [_written(fills, orders, set_off) for fills in batch.values()]
     answers = await pool.fetch(_RECORD, list(batch), [fills for fills, _ in written], [books for _, books in written])
     return {row["tenant_id"]: row["said"] for row in answers}
 
 
-def _written(fills: Sequence[Fill], orders: Mapping[str, dict[str, Any]]) -> tuple[str, str]:
+def _written(fills: Sequence[Fill], orders: Mapping[str, dict[str, Any]], set_off: SetOff) -> tuple[str, str]:
     """What is to be written of one tenant's fills, and of the positions that they lead to; both are JSON."""
     books: dict[tuple[str, str], _Book] = {}
     writes = []
@@ -114,7 +122,7 @@ def _written(fills: Sequence[Fill], orders: Mapping[str, dict[str, Any]]) -> tup
         order = orders[str(fill.order_id)]
         name = order["book"], order["instrument"]
         book = books.setdefault(name, _Book(order["account"], *name, order["version"], _position(order)))
-        writes.append(_write(fill, order, book))
+        writes.append(_write(fill, order, book) | {"set_off": set_off.get(fill.order_id)})
     return json.dumps(writes), json.dumps([book.as_dict() for book in books.values()])
 
 

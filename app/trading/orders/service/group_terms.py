@@ -15,7 +15,9 @@ from app.web.models import ApiModel, PositiveDecimal, WholeNumber
 _CLASS = (
     "`single` stands alone. `bracket`: an entry with take_profit and stop_loss, of which one cancels the other; `oto`: "
     "with one of them; `cover`: with a stop_loss that stays as long as the position. `oco` closes a position: its own "
-    "limit_price is the target, stop_loss the other way out. `iceberg` is sent in `slices`, one at a time."
+    "limit_price is the target, stop_loss the other way out. `iceberg` is sent in `slices`, one at a time; a broker "
+    "that hides quantity by itself gets a limit order of at most ten slices as one, with `disclosed_quantity`. What is "
+    "above the freeze quantity is sent in up to ten orders, each with exits of its own."
 )
 
 

@@ -127,8 +127,9 @@ async def _record(pool: asyncpg.Pool, executed: Mapping[UUID, Sequence[Execution
             for run in turn
             if run and run[0].price is not None
         }
+        set_off = {done.order.order_id: by for run in turn for done in run if (by := done.set_off_by) is not None}
         others = [run for run in turn if run and run[0].price is None]
-        await asyncio.gather(record_fills(pool, fills), *(_let_go(pool, run) for run in others))
+        await asyncio.gather(record_fills(pool, fills, set_off=set_off), *(_let_go(pool, run) for run in others))
 
 
 async def _let_go(pool: asyncpg.Pool, executed: Sequence[Execution]) -> None:

@@ -1,7 +1,8 @@
-"""Change an order that works: decided and paid for first, then asked for; what the broker says of it is done here."""
+"""Change an order: decided and paid for first, then done here where no broker knows of it, else asked for; what the
+broker says of that is done here, too."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -11,10 +12,12 @@ from app.infra.database import Tx
 from app.infra.work.runner import Item, Retry
 from app.kernel.errors import DomainError, Kind, conflict
 from app.kernel.orders import OrderStatus, Product, Side, Validity
+from app.market.instruments.domain import check_quantity
 from app.trading.brokers.ports import (
     Accepted,
     Broker,
     BrokerOrder,
+    Capabilities,
     Change,
     Rejected,
     Report,
@@ -22,9 +25,19 @@ from app.trading.brokers.ports import (
     Throttled,
     Updates,
 )
-from app.trading.orders.domain import PlaceOrder, check_form, decide, estimate, kind_of
+from app.trading.orders.domain import (
+    Context,
+    PlaceOrder,
+    Waits,
+    check_form,
+    decide,
+    estimate,
+    kind_of,
+    trading_rules,
+)
 from app.trading.orders.domain.changing import (
     CHANGEABLE,
+    UNSENT,
     ChangeOrder,
     check_changeable,
     hold_left,
@@ -34,8 +47,9 @@ from app.trading.orders.domain.changing import (
 )
 from app.trading.orders.domain.grouping import check_change
 from app.trading.orders.service.adopting import adopt
-from app.trading.orders.service.changes import change_done, change_in_book, change_refused, shows
-from app.trading.orders.service.kinds import kinds
+from app.trading.orders.service.changes import change_done, change_in_book, change_refused, shows, told
+from app.trading.orders.service.grouping import check_group
+from app.trading.orders.service.kinds import kinds, own_parameters
 from app.trading.orders.service.outcomes import ask, broker_order, read_state
 from app.trading.orders.service.placing import gathered
 from app.trading.orders.service.reading import get_order
@@ -47,6 +61,11 @@ if TYPE_CHECKING:
     from app.trading.orders.service.executing import Desk
 
 _TURN = text("SELECT accounts_advance_beside(:account)")
+_WAITING = text(
+    "SELECT waits_for, trigger_price, trail_by, trail_bps FROM waiting_orders "
+    "WHERE tenant_id = :tenant AND id = :order FOR NO KEY UPDATE"
+)
+_CHANGE_UNSENT = text("SELECT orders_change_unsent(:order, CAST(:change AS jsonb), CAST(:waits AS jsonb))")
 _ASK = text("SELECT orders_ask_change(:order, :filled, CAST(:change AS jsonb))")
 
 
@@ -59,35 +78,39 @@ async def order_to_change(tx: Tx, order_id: UUID) -> Order:
 
 
 async def request_change(tx: Tx, order: Order, change: ChangeOrder) -> Order:
-    """Ask the broker for it, ahead of what waits in the account's lane; until it answers, `pending_change` says so.
+    """Change an order: here and at once while no broker knows of it; else by asking the broker, ahead of what waits in
+    the account's lane, and until it answers `pending_change` says so.
 
     What asks for more is decided by every rule and reserved first. Raises what is wrong by form, `nothing_to_change`,
     `order_not_changeable`, `change_pending`, `quantity_filled`, and `change_denied` with what the rules said.
     """
-    before = _command(order)
+    change = replace(change, parameters=own_parameters(order.order_type, change.parameters))
+    status, row = OrderStatus(order.status), await _waiting(tx, order)
+    before = _command(order, after_market=row is not None and row.waits_for == "open")
     kind = kind_of(before, kinds())
-    check_changeable(order.status, order.pending_change, before, kind)
-    check_change(order.leg, change.quantity)
+    check_changeable(status, order.pending_change, before, change, kind.at_venue(order.model_dump()))
+    check_change(order.leg, change.quantity, has_parent=order.parent_id is not None)
     after = change.applied(before)
     if after.quantity <= order.filled_quantity:
         raise conflict("quantity_filled", "As much as that is filled already; cancel what is left.", param="quantity")
     held = hold_left(order.hold_minor, quantity=order.quantity, filled=order.filled_quantity)
     context = without(await gathered(tx, after), before, filled=order.filled_quantity, held=held)
     moved = after.trigger_price != before.trigger_price
-    form = context if moved else replace(context, last_price=None)  # a stop that was set off may stay so
-    check_form(after, form, kinds(), mode=tx.principal.mode if tx.principal else None)
+    _check_after(tx, after, context, moved=moved and status is not OrderStatus.WAITING)
+    await check_group(tx, order, after, context)
     rest = replace(after, quantity=after.quantity - order.filled_quantity)
-    decision = decide(rest, context, kinds(), rules())
-    if decision.reasons and wants_more(before, after):
-        said = "; ".join(f"{one.rule} allows {one.limit}, not {one.value}" for one in decision.reasons)
-        raise DomainError("change_denied", Kind.CONFLICT, f"The order stays as it was: {said}.")
-    cost = estimate(rest, context, kinds())
-    needs = (cost.notional_minor or 0) + cost.charges.total if order.side == Side.BUY else 0
-    pending = {name: getattr(after, name) for name in CHANGEABLE} | {
-        "hold_minor": hold_of_whole(needs, quantity=after.quantity, filled=order.filled_quantity),
-        "protected_price": kind.protected_price(after, context) if moved else order.protected_price,
-    }
-    asked = {"order": order.id, "filled": order.filled_quantity, "change": json.dumps(pending)}
+    hold = hold_of_whole(
+        _hold_of_rest(order, rest, context, held, more=wants_more(before, after)),
+        quantity=after.quantity,
+        filled=order.filled_quantity,
+    )
+    protected = kind.protected_price(after, context) if moved else order.protected_price
+    columns = {name: getattr(after, name) for name in CHANGEABLE} | {"hold_minor": hold, "protected_price": protected}
+    if status in UNSENT:
+        return await _change_here(tx, order, after, context, columns, row)
+    if change.validity is not None:
+        columns["validity"] = change.validity
+    asked = {"order": order.id, "filled": order.filled_quantity, "change": json.dumps(columns)}
     if not (await tx.execute(_ASK, asked)).scalar_one():
         raise conflict("order_not_changeable", "The order has moved on; read it again.")
     tx.wake("execution")
@@ -95,8 +118,66 @@ async def request_change(tx: Tx, order: Order, change: ChangeOrder) -> Order:
     return order
 
 
-def _command(order: Order) -> PlaceOrder:
-    """What the order asks for now; under an id of its own, since it is decided anew."""
+async def _waiting(tx: Tx, order: Order) -> Any:
+    """The row that stands for an order until it is sent, if it has one: it is this transaction's then, so that nothing
+    sets the order off meanwhile. Raises `order_not_changeable` for a stop that was set off and is about to be sent."""
+    if order.status != OrderStatus.ACCEPTED:
+        return None
+    row = (await tx.execute(_WAITING, {"tenant": tx.tenant_id, "order": order.id})).one_or_none()
+    if row is None and (order.validity == Validity.GTT or not kinds()[order.order_type].sent_at_once):
+        raise conflict("order_not_changeable", "The stop was set off and is on its way; change it once it is open.")
+    return row
+
+
+def _check_after(tx: Tx, after: PlaceOrder, context: Context, *, moved: bool) -> None:
+    """What is wrong with the changed order by form. A stop that was not moved may have been set off meanwhile."""
+    form = context if moved else replace(context, last_price=None)
+    check_form(after, form, kinds(), mode=tx.principal.mode if tx.principal else None)
+    check_quantity(after.quantity, trading_rules(context), qty_exp=context.instrument["qty_exp"])
+
+
+def _hold_of_rest(order: Order, rest: PlaceOrder, context: Context, held: int, *, more: bool) -> int:
+    """What remains of a buy then holds; what asks for no more holds no more. An exit that waits for its entry holds
+    nothing, and was decided with it. Raises `change_denied`."""
+    if order.status == OrderStatus.WAITING:
+        return 0
+    decision = decide(rest, context, kinds(), rules())
+    if decision.reasons and more:
+        said = "; ".join(f"{one.rule} allows {one.limit}, not {one.value}" for one in decision.reasons)
+        raise DomainError("change_denied", Kind.CONFLICT, f"The order stays as it was: {said}.")
+    cost = estimate(rest, context, kinds())
+    if order.side == Side.SELL or cost.notional_minor is None:
+        return held
+    needs = cost.notional_minor + cost.charges.total
+    return needs if more else min(needs, held)
+
+
+async def _change_here(
+    tx: Tx, order: Order, after: PlaceOrder, context: Context, columns: dict[str, Any], row: Any
+) -> Order:
+    """The order is so from now on. `row`: what it waits for, which follows it."""
+    news = {"validity": after.validity, "parameters": after.parameters}
+    columns |= news
+    waits = None
+    if row is not None and row.waits_for == "price":
+        now = Waits(row.trigger_price, row.trail_by, row.trail_bps)
+        found = kind_of(after, kinds()).waits_changed(now, after, context)
+        waits = None if found == now else found
+        columns["trigger_price"] = (found or now).trigger_price
+    told_news = {name: None for name, value in news.items() if value == getattr(order, name)}
+    asked = {"order": order.id, "change": json.dumps(columns), "waits": json.dumps(waits and asdict(waits))}
+    if not (await tx.execute(_CHANGE_UNSENT, asked)).scalar_one():
+        raise conflict("order_not_changeable", "The order has moved on; read it again.")
+    scale = {name: context.instrument[name] for name in ("price_exp", "qty_exp")}
+    tx.emit("order.modified", order.id, told(columns | told_news, **scale), account_id=order.account_id)
+    await tx.session.refresh(order)
+    return order
+
+
+def _command(order: Order, *, after_market: bool) -> PlaceOrder:
+    """What the order asks for now; under an id of its own, since it is decided anew. The trigger of a type that takes
+    none is not what was asked for."""
+    kind = kinds()[order.order_type]
     return PlaceOrder(
         account_id=order.account_id,
         instrument_id=order.instrument_id,
@@ -109,10 +190,11 @@ def _command(order: Order) -> PlaceOrder:
         client_order_id=uuid4().hex,
         deployment_id=order.deployment_id,
         algo_id=order.algo_id,
-        trigger_price=order.trigger_price,
+        trigger_price=order.trigger_price if "trigger_price" in kind.needs else None,
         market_protection_bps=order.market_protection_bps,
         disclosed_quantity=order.disclosed_quantity,
         validity_minutes=order.validity_minutes,
+        after_market=after_market,
         parameters=order.parameters,
     )
 
@@ -133,10 +215,20 @@ async def modify(desk: "Desk", item: Item) -> None:
     broker = desk.broker(state)
     if broker.capabilities.updates is Updates.NONE:
         await change_in_book(desk.pool, order, pending)
-    elif not broker.capabilities.modify:
-        await change_refused(desk.pool, order, "the broker changes no orders")
+    elif refused := _refusal(broker.capabilities, pending):
+        await change_refused(desk.pool, order, refused)
     else:
         await _ask(desk, broker, order, pending, item.attempts)
+
+
+def _refusal(can: Capabilities, pending: dict[str, Any]) -> str | None:
+    """Why the broker is not even asked."""
+    if not can.modify:
+        return "the broker changes no orders"
+    validity = pending.get("validity")
+    if validity is not None and not (can.changes_validity and validity in can.validities):
+        return f"the broker changes no order's validity to {validity}"
+    return None
 
 
 async def _ask(desk: "Desk", broker: Broker, order: BrokerOrder, pending: dict[str, Any], attempts: int) -> None:
@@ -163,7 +255,10 @@ async def _ask(desk: "Desk", broker: Broker, order: BrokerOrder, pending: dict[s
 
 
 def _change(order: BrokerOrder, pending: dict[str, Any]) -> Change:
-    """Only what differs."""
-    wanted = {name: pending[name] for name in CHANGEABLE if pending[name] != getattr(order, name)}
+    """Only what differs of what the broker has: the trigger of a stop that was set off here it never had."""
+    sent = {name: value for name in CHANGEABLE if (value := getattr(order, name)) is not None}
+    wanted = {name: pending[name] for name, value in sent.items() if pending[name] != value}
+    if "validity" in pending:
+        wanted["validity"] = Validity(pending["validity"])
     moved = pending["protected_price"] != order.protected_price
     return Change(**wanted, protected_price=pending["protected_price"] if moved else None)

@@ -76,25 +76,22 @@ async def record(pool: asyncpg.Pool, order: BrokerOrder, outcome: Outcome, *, re
 
 async def expire(pool: asyncpg.Pool, tenant_id: UUID, order_id: UUID, reason: str, *, venue_at: datetime) -> None:
     """The paper venue let the order lapse."""
-    await _end(pool, tenant_id, order_id, OrderStatus.EXPIRED, reason, venue_at)
+    event = json.dumps({"reason": reason, "venue_at": format_time(venue_at)})
+    allowed = ["submitting", "unknown", "open", "partially_filled"]
+    await pool.fetchval(_TRANSITION, tenant_id, order_id, allowed, OrderStatus.EXPIRED, None, reason, event)
 
 
 async def let_go(pool: asyncpg.Pool, done: Execution) -> None:
     """What the tape did to a resting order that it did not fill: it ends at the paper venue, and so it ends here; or
     it was set off, and rests on."""
-    order = done.order
+    order, at = done.order, format_time(done.at)
     if done.happening is Happening.TRIGGERED:
-        await pool.execute("select paper_trigger($1, $2, $3)", order.tenant_id, order.order_id, done.stream_id)
-    elif await pool.fetchval("select paper_let_go($1, $2, $3)", order.tenant_id, order.order_id, done.happening):
-        await _end(pool, order.tenant_id, order.order_id, OrderStatus(done.happening), done.reason, done.at)
-
-
-async def _end(
-    pool: asyncpg.Pool, tenant_id: UUID, order_id: UUID, to: OrderStatus, reason: str, venue_at: datetime
-) -> None:
-    event = json.dumps({"reason": reason, "venue_at": format_time(venue_at)})
-    allowed = ["submitting", "unknown", "open", "partially_filled"]
-    await pool.fetchval(_TRANSITION, tenant_id, order_id, allowed, to, None, reason, event)
+        at_paper = (order.tenant_id, order.order_id, done.stream_id, done.set_off_by, at)
+        await pool.execute("select orders_set_off_at_paper($1, $2, $3, $4, $5)", *at_paper)
+        return
+    event = json.dumps({"reason": done.reason, "venue_at": at})
+    what = (order.tenant_id, order.order_id, done.stream_id, done.happening, done.reason, event, done.set_off_by, at)
+    await pool.execute("select orders_let_go($1, $2, $3, $4, $5, $6::jsonb, $7, $8)", *what)
 
 
 async def move(

@@ -16,6 +16,7 @@ from app.kernel.errors import DomainError, Kind, conflict, invalid, not_found
 from app.kernel.ids import broker_tag, encode_id, uuid7
 from app.kernel.instrument import InstrumentScale
 from app.kernel.orders import Leg, OrderClass, OrderStatus
+from app.trading.brokers.service import hides_quantity
 from app.trading.orders.domain import (
     Context,
     Decision,
@@ -25,6 +26,7 @@ from app.trading.orders.domain import (
     check_form,
     decide,
     estimate,
+    hidden,
     kind_of,
     reduces,
 )
@@ -201,7 +203,7 @@ def _order(
         "trigger_price": waits.trigger_price if waits else command.trigger_price,
         "market_protection_bps": kind.protection_bps(command, context),
         "protected_price": kind.protected_price(command, context),
-        "disclosed_quantity": command.disclosed_quantity,
+        "disclosed_quantity": hidden(command, context) or command.disclosed_quantity,
         "validity_minutes": command.validity_minutes,
         "expires_at": None if lives is None else (context.market_at or now) + lives,
         "after_market": command.after_market,
@@ -323,6 +325,7 @@ def _context(found: dict[str, Any]) -> Context:
         rates=found["rates"] or {},
         recent=None if found["recent"] is None else tuple(map(tuple, found["recent"])),
         client=_client(found),
+        native_iceberg=hides_quantity(found["account"]["broker"]),
     )
 
 

@@ -1,7 +1,7 @@
 """What order types take and show over the API: one word for one thing, whichever types share it."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -32,7 +32,9 @@ class OrderTerms(ApiModel):
         "fill; what would is cancelled. By default what the account's broker asks for.",
     )
     disclosed_quantity: PositiveDecimal | None = Field(
-        default=None, description="The part of the quantity that the market is shown."
+        default=None,
+        description="The part of the quantity that the market is shown: by a broker that hides the rest itself, else "
+        "by slices that are sent one at a time.",
     )
     product: Product = Product.DELIVERY
     validity: Validity = Field(default=Validity.DAY, description=_VALIDITY)
@@ -74,13 +76,21 @@ class ModifyOrder(ApiModel):
     quantity: PositiveDecimal | None = Field(default=None, description="Of the whole order, fills included.")
     limit_price: PositiveDecimal | None = Field(default=None, description="The worst price: a multiple of the tick.")
     trigger_price: PositiveDecimal | None = Field(default=None, description="Of a stop that was not set off yet.")
+    validity: Literal["day", "gtc", "ioc"] | None = Field(
+        default=None, description="Of an order that has one of these; at a broker, where it takes such changes."
+    )
+    parameters: dict[str, Any] | None = Field(
+        default=None, description="What its order type alone takes, all of it; of an order that was not sent yet."
+    )
 
-    def scaled(self, scale: InstrumentScale) -> dict[str, int | None]:
+    def scaled(self, scale: InstrumentScale) -> dict[str, Any]:
         """Raises `too_precise`, `out_of_range`."""
         return {
             "quantity": _scaled(self.quantity, scale.qty_exp, "quantity"),
             "limit_price": _scaled(self.limit_price, scale.price_exp, "limit_price"),
             "trigger_price": _scaled(self.trigger_price, scale.price_exp, "trigger_price"),
+            "validity": None if self.validity is None else Validity(self.validity),
+            "parameters": self.parameters,
         }
 
 
@@ -90,12 +100,14 @@ class PendingChange(ApiModel):
     quantity: str = Field(description="Of the whole order.")
     limit_price: str | None
     trigger_price: str | None = Field(description="Of a stop.")
+    validity: Validity | None = Field(description="How long it shall live; null when that was not asked for.")
 
     @classmethod
     def of(cls, change: dict[str, Any], scale: InstrumentScale) -> "PendingChange":
         prices = {name: change[name] for name in ("limit_price", "trigger_price")}
         texts = {name: None if one is None else format_trimmed(one, scale.price_exp) for name, one in prices.items()}
-        return cls(quantity=format_scaled(change["quantity"], scale.qty_exp), **texts)
+        quantity = format_scaled(change["quantity"], scale.qty_exp)
+        return cls(quantity=quantity, validity=change.get("validity"), **texts)
 
 
 class OrderTermsOut(ApiModel):

@@ -17,6 +17,9 @@ from app.trading.paper.domain import Close, Price
 
 _IN_INSTRUMENT = "select tenant_id, id from waiting_orders where feed = $1 and instrument_id = $2"
 _TRANSITION = "select orders_transition($1, $2, '{accepted}', $3, NULL, $4, $5::jsonb)"
+_SET_OFF = "select orders_set_off($1, $2, $3, $4, $5, $6)"
+_OVER = "select orders_wait_over($1, $2, $3, $4, $5, $6::jsonb)"
+_TRAIL = "select orders_trail($1, $2, $3, $4, $5, $6)"
 
 
 async def show_waiting(app: App, waiting: Sequence[Mapping[str, Any]], tape: Sequence[Price | Close]) -> None:
@@ -50,19 +53,23 @@ def _waits(row: Mapping[str, Any]) -> WaitsForPrice:
 
 
 async def _record(pool: asyncpg.Pool, turned: Turned) -> bool:
-    """Whether a row of work was written."""
-    order = turned.order
+    """Whether a row of work was written. What was changed since it was read met no price yet: it is left alone."""
+    order, was = turned.order, turned.was
+    read = (order.tenant_id, order.order_id, was.seen_to, was.trigger_price)
     match turned.turn:
         case Turn.SENT:
-            return bool(await pool.fetchval("select orders_release($1, $2)", order.tenant_id, order.order_id))
+            return bool(await pool.fetchval(_SET_OFF, *read, turned.price, format_time(turned.at)))
         case Turn.OVER:
-            await _lapse(pool, order.tenant_id, order.order_id, "the session ended", turned.at)
+            reason = "the session ended"
+            await pool.execute(_OVER, *read, reason, _ended(reason, turned.at))
         case Turn.MOVED:
-            moved = (order.tenant_id, order.order_id, order.trigger_price, order.seen_to)
-            await pool.execute("select orders_trail($1, $2, $3, $4)", *moved)
+            await pool.execute(_TRAIL, *read, order.trigger_price, order.seen_to)
     return False
 
 
 async def _lapse(pool: asyncpg.Pool, tenant_id: UUID, order_id: UUID, reason: str, at: datetime) -> None:
-    event = json.dumps({"reason": reason, "venue_at": format_time(at)})
-    await pool.fetchval(_TRANSITION, tenant_id, order_id, OrderStatus.EXPIRED, reason, event)
+    await pool.fetchval(_TRANSITION, tenant_id, order_id, OrderStatus.EXPIRED, reason, _ended(reason, at))
+
+
+def _ended(reason: str, at: datetime) -> str:
+    return json.dumps({"reason": reason, "venue_at": format_time(at)})

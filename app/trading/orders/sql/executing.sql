@@ -227,7 +227,8 @@ BEGIN
 END $$;
 
 -- Records fills of one tenant in the order given, with their orders, positions and the ledger: all of them or none. Of each
--- fill: `row`, what is stored of it; `filled_before` and `status`, its order before and after it; `event`; and what
+-- fill: `row`, what is stored of it; `filled_before` and `status`, its order before and after it; `event`; `set_off`, the
+-- price that set off a stop with it; and what
 -- `portfolio_owe` and `ledger_settle_fills` say. p_positions: what `portfolio_write` says. Accounts are locked first.
 -- Answers of each: 'recorded'; 'replayed': it was before; 'conflict': the order is not what was read; 'gone': the paper
 -- venue had already let the order go. Of several, all are recorded, or all are called conflicts, as when one belongs to a
@@ -290,6 +291,8 @@ BEGIN
     END IF;
     PERFORM portfolio_owe(p_fills);
     PERFORM ledger_settle_fills(p_fills);
+    PERFORM orders_tell_triggered((e->'row'->>'order_id')::uuid, (e->>'set_off')::bigint, e->'event'->>'market_at')
+    FROM jsonb_array_elements(p_fills) e WHERE e->>'set_off' IS NOT NULL;
     PERFORM events_append_all(
         array_agg('order.' || (e.x->>'status') ORDER BY e.turn), array_agg(o.id ORDER BY e.turn),
         array_agg(o.account_id ORDER BY e.turn), array_agg(orders_told(e.x->'event', o.parent_id) ORDER BY e.turn))

@@ -1,5 +1,6 @@
 -- Orders that belong together. The order that was asked for is the parent. A `whole` is never sent: its slices are, and
--- what it says of itself is what they sum to. An entry's exits wait until the transaction that records a fill of it; the
+-- what it says of itself is what they sum to; slices that are entries have exits of their own, and of a pair that is cut
+-- both orders of each part are its children. An entry's exits wait until the transaction that records a fill of it; the
 -- exits of one pair never trade more than `pair_quantity` together. Whoever calls has the account's turn and has set the
 -- tenant, except where a function takes it.
 
@@ -88,6 +89,7 @@ BEGIN
            (array_agg(o.status_reason ORDER BY o.venue_order_id IS NULL, o.updated_at DESC)
                 FILTER (WHERE o.status <> 'filled'))[1] AS reason
     INTO s FROM orders o WHERE o.tenant_id = v_tenant AND o.parent_id = p_whole;
+    s.filled := least(s.filled, w.quantity);  -- both exits of a pair may have traded
     v_status := CASE WHEN s.filled = w.quantity THEN 'filled' WHEN NOT s.works THEN s.ending
                      WHEN s.filled > 0 THEN 'partially_filled' WHEN s.open OR w.status = 'open' THEN 'open'
                      ELSE 'accepted' END;
@@ -99,6 +101,18 @@ BEGIN
         PERFORM events_append('order.' || v_status, w.id, w.account_id, CASE v_status WHEN 'open' THEN '{}'::jsonb
             ELSE jsonb_build_object('reason', coalesce(s.reason, 'its slices ended')) END, NULL, NULL, NULL);
     END IF;
+END $$;
+
+-- The same of the whole that an order is a part of, if it is.
+CREATE OR REPLACE FUNCTION orders_sum_up_over(o orders) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM 1 FROM orders w
+    WHERE w.tenant_id = current_setting('app.tenant_id')::uuid AND w.id = o.parent_id AND w.leg = 'whole';
+    IF FOUND THEN
+        PERFORM orders_sum_up(o.parent_id);
+        RETURN true;
+    END IF;
+    RETURN false;
 END $$;
 
 -- An iceberg shows one slice at a time: the next goes when the one before is filled, and none after one that ended.
@@ -260,14 +274,8 @@ DECLARE
     v_left bigint;
 BEGIN
     SELECT * INTO o FROM orders WHERE tenant_id = v_tenant AND id = p_order;
-    IF o.leg = 'slice' THEN
-        IF o.order_class = 'iceberg' AND o.status = 'filled' THEN
-            PERFORM orders_show_next(o.parent_id, o.status);
-        END IF;
-        PERFORM orders_sum_up(o.parent_id);
-        SELECT w.status INTO v_told FROM orders w WHERE w.tenant_id = v_tenant AND w.id = o.parent_id;
-        PERFORM events_append('order.' || CASE v_told WHEN 'filled' THEN v_told ELSE 'partially_filled' END, o.parent_id,
-            o.account_id, p_event || jsonb_build_object('slice_id', orders_public_id(o.id)), NULL, NULL, NULL);
+    IF o.leg = 'slice' AND o.order_class = 'iceberg' AND o.status = 'filled' THEN
+        PERFORM orders_show_next(o.parent_id, o.status);
     ELSIF o.leg = 'entry' THEN
         PERFORM orders_cover(o, p_quantity);
     ELSIF o.pair_id IS NOT NULL THEN
@@ -279,6 +287,11 @@ BEGIN
         END IF;
         PERFORM orders_pair_settle(o.pair_id);
     END IF;
+    IF orders_sum_up_over(o) THEN
+        SELECT w.status INTO v_told FROM orders w WHERE w.tenant_id = v_tenant AND w.id = o.parent_id;
+        PERFORM events_append('order.' || CASE v_told WHEN 'filled' THEN v_told ELSE 'partially_filled' END, o.parent_id,
+            o.account_id, p_event || jsonb_build_object('slice_id', orders_public_id(o.id)), NULL, NULL, NULL);
+    END IF;
 END $$;
 
 -- An order that belongs to others became p_to.
@@ -289,11 +302,8 @@ DECLARE
     v_child uuid;
 BEGIN
     SELECT * INTO o FROM orders WHERE tenant_id = v_tenant AND id = p_order;
-    IF o.leg = 'slice' THEN
-        IF o.order_class = 'iceberg' AND orders_is_over(p_to) THEN
-            PERFORM orders_show_next(o.parent_id, p_to);
-        END IF;
-        PERFORM orders_sum_up(o.parent_id);
+    IF o.leg = 'slice' AND o.order_class = 'iceberg' AND orders_is_over(p_to) THEN
+        PERFORM orders_show_next(o.parent_id, p_to);
     ELSIF o.leg = 'entry' AND orders_is_over(p_to) THEN
         FOR v_child IN SELECT c.id FROM orders c WHERE c.tenant_id = v_tenant AND c.parent_id = o.id
                        AND c.status = 'waiting' ORDER BY c.id LOOP
@@ -304,6 +314,7 @@ BEGIN
     ELSIF o.pair_id IS NOT NULL THEN
         PERFORM orders_pair_count(o.pair_id);
     END IF;
+    PERFORM orders_sum_up_over(o);
 END $$;
 
 -- Asks for what a parent stands for to be taken back: the slices of a whole, the other order of a pair. The exits of an

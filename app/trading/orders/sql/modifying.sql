@@ -24,6 +24,42 @@ BEGIN
     RETURN true;
 END $$;
 
+-- What follows the quantity of an entry: the exits that wait for its fills.
+CREATE OR REPLACE FUNCTION orders_exits_follow(p_entry uuid, p_quantity bigint) RETURNS void LANGUAGE sql AS $$
+    UPDATE orders SET quantity = p_quantity, pair_quantity = p_quantity, updated_at = clock_timestamp()
+    WHERE tenant_id = current_setting('app.tenant_id')::uuid AND parent_id = p_entry AND status = 'waiting'
+$$;
+
+-- Changes an order that no broker has seen: p_change, its columns as they shall be, and what it holds. p_waits: what it
+-- waits for from now on; then prices shown before this moment are none of its business. False: it has moved on. The
+-- caller has set the tenant and holds the account's turn, and the row of what it waits for.
+CREATE OR REPLACE FUNCTION orders_change_unsent(p_order uuid, p_change jsonb, p_waits jsonb) RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE o orders; c orders := jsonb_populate_record(NULL::orders, p_change); w waiting_orders;
+BEGIN
+    UPDATE orders SET quantity = c.quantity, limit_price = c.limit_price, trigger_price = c.trigger_price,
+        protected_price = c.protected_price, validity = c.validity, parameters = c.parameters,
+        hold_minor = c.hold_minor, updated_at = clock_timestamp()
+    WHERE tenant_id = current_setting('app.tenant_id')::uuid AND id = p_order AND status IN ('waiting', 'accepted')
+    RETURNING * INTO o;
+    IF o.id IS NULL THEN
+        RETURN false;
+    END IF;
+    IF jsonb_typeof(p_waits) = 'object' THEN
+        w := jsonb_populate_record(NULL::waiting_orders, p_waits);
+        UPDATE waiting_orders SET trigger_price = w.trigger_price, trail_by = w.trail_by, trail_bps = w.trail_bps,
+            seen_to = orders_present_entry()
+        WHERE tenant_id = o.tenant_id AND id = o.id;
+    END IF;
+    UPDATE waiting_orders SET validity = o.validity WHERE tenant_id = o.tenant_id AND id = o.id;
+    IF o.hold_minor > 0 THEN
+        PERFORM ledger_resize_hold(o.id, o.account_id, o.hold_minor, true);
+        PERFORM ledger_resize_hold(o.id, o.account_id, o.hold_minor, false);
+    END IF;
+    PERFORM orders_exits_follow(o.id, o.quantity) WHERE o.leg = 'entry';
+    RETURN true;
+END $$;
+
 -- The broker has changed the order: it is so here from now on, and what it costs less is given back. An order of which
 -- no more is wanted than was filled meanwhile has ended. False: no change of it is being asked for.
 CREATE OR REPLACE FUNCTION orders_change_done(p_tenant uuid, p_order uuid, p_event jsonb) RETURNS boolean
@@ -47,8 +83,9 @@ BEGIN
     END IF;
     UPDATE orders SET pending_change = NULL, quantity = c.quantity, limit_price = c.limit_price,
         trigger_price = c.trigger_price, protected_price = c.protected_price, hold_minor = c.hold_minor,
-        updated_at = clock_timestamp()
+        validity = coalesce(c.validity, validity), updated_at = clock_timestamp()
     WHERE tenant_id = p_tenant AND id = p_order;
+    PERFORM orders_exits_follow(o.id, c.quantity) WHERE o.leg = 'entry';
     IF c.hold_minor > 0 THEN
         PERFORM ledger_resize_hold(o.id, o.account_id, orders_hold_left(c.hold_minor, c.quantity, o.filled_quantity),
                                    false);
@@ -91,7 +128,7 @@ BEGIN
     c := jsonb_populate_record(NULL::orders, o.pending_change);
     v_refused := paper_modify(p_tenant, p_order, c.quantity, c.limit_price,
                               CASE WHEN c.trigger_price <> o.trigger_price THEN c.trigger_price END, c.protected_price,
-                              orders_present_entry());
+                              c.validity, orders_present_entry());
     IF v_refused IS NULL THEN
         PERFORM orders_change_done(p_tenant, p_order, p_event);
     ELSE

@@ -6,10 +6,7 @@ from typing import Any, ClassVar
 from app.kernel.errors import invalid
 from app.kernel.money import format_scaled
 from app.kernel.orders import OrderType, Validity
-from app.trading.orders.domain import PLAIN_VALIDITIES, AtVenue, Context, OrderKind, PlaceOrder
-
-SMALLEST_SHARE = 10
-"""One part in so many of an order must be disclosed: the NSE's rule for its capital market."""
+from app.trading.orders.domain import PLAIN_VALIDITIES, SMALLEST_SHARE, AtVenue, Context, OrderKind, PlaceOrder
 
 
 class Limit(OrderKind):

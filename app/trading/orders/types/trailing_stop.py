@@ -6,9 +6,17 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from app.kernel.errors import invalid
-from app.kernel.money import parse_scaled
+from app.kernel.money import format_trimmed, parse_scaled
 from app.kernel.orders import OrderType, Validity
-from app.trading.orders.domain import AtMarket, AtVenue, Context, PlaceOrder, Waits, trailed
+from app.trading.orders.domain import (
+    AtMarket,
+    AtVenue,
+    Context,
+    PlaceOrder,
+    Waits,
+    trailed,
+    trailed_price,
+)
 
 _Distance = Annotated[
     str, StringConstraints(strict=True, pattern=r"^(0\.[0-9]{0,17}[1-9][0-9]{0,17}|[1-9][0-9]{0,17}(\.[0-9]{1,18})?)$")
@@ -59,6 +67,25 @@ class TrailingStop(AtMarket):
         trail_by, trail_bps = _trail(command, context)
         tick = context.instrument["tick"]
         trigger = trailed(context.last_price, command.side, trail_by=trail_by, trail_bps=trail_bps, tick=tick)
+        return Waits(trigger, trail_by, trail_bps)
+
+    def waits_changed(self, now: Waits, command: PlaceOrder, context: Context) -> Waits | None:
+        """Another distance counts from the best price that it has followed. Raises `stop_on_the_wrong_side` when the
+        market has come back as far as that already."""
+        trail_by, trail_bps = _trail(command, context)
+        if (trail_by, trail_bps) == (now.trail_by, now.trail_bps):
+            return now
+        best = trailed_price(now.trigger_price, command.side, trail_by=now.trail_by, trail_bps=now.trail_bps)
+        tick, last = context.instrument["tick"], context.last_price
+        trigger = trailed(best, command.side, trail_by=trail_by, trail_bps=trail_bps, tick=tick)
+        if last is not None and (trigger - last) * command.side.sign <= 0:
+            price_exp = context.instrument["price_exp"]
+            raise invalid(
+                "stop_on_the_wrong_side",
+                f"The market, at {format_trimmed(last, price_exp)}, has come back that far from "
+                f"{format_trimmed(best, price_exp)} already; take a longer distance, or place a market order.",
+                param="parameters",
+            )
         return Waits(trigger, trail_by, trail_bps)
 
     def at_venue(self, order: Mapping[str, Any]) -> AtVenue:

@@ -53,11 +53,14 @@ CREATE OR REPLACE FUNCTION paper_withdraw(p_tenant uuid, p_order uuid) RETURNS b
 $$;
 
 -- A stop was set off by the entry p_entry and rests by its limit now; what was shown up to there is behind it.
-CREATE OR REPLACE FUNCTION paper_trigger(p_tenant uuid, p_order uuid, p_entry text) RETURNS void LANGUAGE plpgsql AS $$
+-- False: it was before, or must not meet the entry.
+DROP FUNCTION IF EXISTS paper_trigger(uuid, uuid, text);
+CREATE OR REPLACE FUNCTION paper_trigger(p_tenant uuid, p_order uuid, p_entry text) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true);
     UPDATE paper_orders SET triggered_at = p_entry, arrived_after = p_entry
     WHERE tenant_id = p_tenant AND id = p_order AND triggered_at IS NULL AND NOT paper_unseen(p_order, p_entry);
+    RETURN FOUND;
 END $$;
 
 -- Whether an order of the book must not meet an entry of the stream: it came, or was changed, after it. A batch of the
@@ -86,8 +89,10 @@ END $$;
 
 -- Changes a resting order, which then meets no price shown before; what is null stays. Null when it is done, else why
 -- it is not. A quantity is the whole order's: it rests whole.
+DROP FUNCTION IF EXISTS paper_modify(uuid, uuid, bigint, bigint, bigint, bigint, text);
 CREATE OR REPLACE FUNCTION paper_modify(p_tenant uuid, p_order uuid, p_quantity bigint, p_limit_price bigint,
-                                        p_trigger_price bigint, p_protected_price bigint, p_arrived_after text)
+                                        p_trigger_price bigint, p_protected_price bigint, p_validity text,
+                                        p_arrived_after text)
 RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE v_triggered text;
@@ -102,26 +107,27 @@ BEGIN
     UPDATE paper_orders SET remaining = coalesce(p_quantity, remaining), arrived_after = p_arrived_after,
         limit_price = CASE WHEN limit_price IS NOT NULL THEN coalesce(p_limit_price, limit_price) END,
         trigger_price = CASE WHEN trigger_price IS NOT NULL THEN coalesce(p_trigger_price, trigger_price) END,
-        protected_price = coalesce(p_protected_price, protected_price)
+        protected_price = coalesce(p_protected_price, protected_price), validity = coalesce(p_validity, validity)
     WHERE tenant_id = p_tenant AND id = p_order;
     RETURN NULL;
 END $$;
 
 -- What the venue holds of an account (p_order: of one order): what rests, and what ended in the last day.
+DROP FUNCTION IF EXISTS paper_reports(uuid, uuid, uuid);
 CREATE OR REPLACE FUNCTION paper_reports(p_tenant uuid, p_account uuid, p_order uuid)
 RETURNS TABLE (id uuid, symbol text, price_exp int, qty_exp int, side text, quantity bigint, status text, fill jsonb,
-               at timestamptz, limit_price bigint, trigger_price bigint) LANGUAGE plpgsql AS $$
+               at timestamptz, limit_price bigint, trigger_price bigint, validity text) LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true);
     RETURN QUERY
     SELECT h.id, i.symbol, i.price_exp, i.qty_exp, h.side, h.quantity, h.status, h.fill, h.at,
-           h.limit_price, h.trigger_price FROM (
+           h.limit_price, h.trigger_price, h.validity FROM (
         SELECT o.id, o.instrument_id, o.side, o.remaining AS quantity, 'open' AS status, NULL::jsonb AS fill,
-               o.arrived_at AS at, o.limit_price, o.trigger_price
+               o.arrived_at AS at, o.limit_price, o.trigger_price, o.validity
         FROM paper_orders o
         WHERE o.tenant_id = p_tenant AND o.account_id = p_account AND (p_order IS NULL OR o.id = p_order)
         UNION ALL
-        SELECT e.id, e.instrument_id, e.side, e.quantity, e.status, e.fill, e.ended_at, NULL, NULL
+        SELECT e.id, e.instrument_id, e.side, e.quantity, e.status, e.fill, e.ended_at, NULL, NULL, NULL
         FROM paper_ended e
         WHERE e.tenant_id = p_tenant AND e.account_id = p_account
           AND CASE WHEN p_order IS NULL THEN e.ended_at > clock_timestamp() - interval '1 day' ELSE e.id = p_order END

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.kernel.errors import DomainError
-from app.kernel.orders import Side, Validity
-from app.trading.orders.domain import PlaceOrder
+from app.kernel.orders import OrderStatus, Side, Validity
+from app.trading.orders.domain import PlaceOrder, Waits, trailed, trailed_price
 from app.trading.orders.domain.changing import (
     ChangeOrder,
     check_changeable,
@@ -33,10 +33,12 @@ from tests.unit.trading.orders.test_decide import BUY, CONTEXT, MARKET, SELL, ST
         (SELL, {"limit_price": 200_100}, False),
         (BUY, {"quantity": 9, "limit_price": 200_100}, True),
         (STOP, {"trigger_price": 220_000}, True),
+        (TRAIL, {"parameters": {"trail_by": "0.50"}}, True),
+        (BUY, {"validity": Validity.GTC}, False),
     ],
 )
 def test_more_is_a_larger_quantity_a_worse_price_or_another_trigger(
-    order: PlaceOrder, changes: dict[str, int], more: bool
+    order: PlaceOrder, changes: dict[str, Any], more: bool
 ) -> None:
     assert wants_more(order, ChangeOrder(**changes).applied(order)) is more
 
@@ -48,10 +50,16 @@ def test_a_change_that_changes_nothing_is_refused() -> None:
         assert caught.value.code == "nothing_to_change"
 
 
+def _check(order: PlaceOrder, status: str, pending: Any = None, **changes: Any) -> None:
+    stored = {name: getattr(order, name) for name in ("validity", "limit_price", "trigger_price")}
+    sent = kinds()[order.order_type].at_venue(stored)
+    check_changeable(OrderStatus(status), pending, order, ChangeOrder(**changes), sent)
+
+
 @pytest.mark.parametrize(
     ("order", "status", "pending", "code"),
     [
-        (BUY, "accepted", None, "order_not_changeable"),
+        (BUY, "submitting", None, "order_not_changeable"),
         (BUY, "unknown", None, "order_not_changeable"),
         (BUY, "filled", None, "order_not_changeable"),
         (replace(STOP, validity=Validity.GTT), "open", None, "order_not_changeable"),
@@ -60,13 +68,67 @@ def test_a_change_that_changes_nothing_is_refused() -> None:
         (BUY, "open", {}, "change_pending"),
     ],
 )
-def test_only_what_rests_at_the_broker_is_changed_and_one_change_at_a_time(
+def test_what_is_under_way_or_trades_at_the_market_is_not_changed_and_one_change_at_a_time(
     order: PlaceOrder, status: str, pending: Any, code: str
 ) -> None:
     with pytest.raises(DomainError) as caught:
-        check_changeable(status, pending, order, kinds()[order.order_type])
+        _check(order, status, pending, quantity=5)
     assert caught.value.code == code
-    check_changeable("partially_filled", None, BUY, kinds()["limit"])
+    _check(BUY, "partially_filled", quantity=5)
+
+
+@pytest.mark.parametrize("order", [BUY, MARKET, TRAIL, replace(STOP, validity=Validity.GTT)])
+@pytest.mark.parametrize("status", ["accepted", "waiting"])
+def test_whatever_was_not_sent_yet_can_be_changed(order: PlaceOrder, status: str) -> None:
+    _check(order, status, quantity=5)
+
+
+def test_a_stop_that_was_set_off_here_has_a_limit_to_change_and_no_trigger() -> None:
+    stop = replace(STOP, order_type="sl", limit_price=230_000, validity=Validity.GTT)
+    _check(stop, "open", limit_price=240_000)
+    with pytest.raises(DomainError) as caught:
+        _check(stop, "open", trigger_price=240_000)
+    assert (caught.value.code, caught.value.param) == ("order_not_changeable", "trigger_price")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "allowed"),
+    [("day", "gtc", True), ("gtc", "ioc", True), ("ttl", "day", False), ("gtt", "day", False), ("gtt", "gtt", True)],
+)
+def test_a_change_chooses_among_the_validities_that_neither_a_clock_nor_a_price_ends(
+    before: str, after: str, allowed: bool
+) -> None:
+    order = replace(BUY, validity=Validity(before))
+    if allowed:
+        _check(order, "open", validity=Validity(after))
+        return
+    with pytest.raises(DomainError) as caught:
+        _check(order, "open", validity=Validity(after))
+    assert (caught.value.code, caught.value.param) == ("invalid_validity", "validity")
+
+
+TICK = 25
+
+
+@given(st.integers(1_000, 10**7), st.sampled_from(Side), st.integers(1, 30) | st.none(), st.integers(1, 9_000))
+def test_a_trigger_stands_where_the_price_behind_it_puts_it(price: int, side: Side, by: int | None, bps: int) -> None:
+    trail: dict[str, int | None] = (
+        {"trail_by": by * TICK, "trail_bps": None} if by else {"trail_by": None, "trail_bps": bps}
+    )
+    trigger = trailed(price, side, **trail, tick=TICK)
+    best = trailed_price(trigger, side, **trail)
+    assert trigger == TICK or trailed(best, side, **trail, tick=TICK) == trigger
+
+
+def test_a_shorter_trail_counts_from_the_best_price_and_is_refused_where_the_market_is_already() -> None:
+    kind = kinds()["trailing_stop"]
+    sell = replace(TRAIL, side=Side.SELL, parameters={"trail_by": "1.50"})
+    now, seen = Waits(200_000, trail_by=20_000), replace(CONTEXT, last_price=206_000)  # it had come to 22.00
+    assert kind.waits_changed(now, sell, seen) == Waits(205_000, trail_by=15_000)
+    assert kind.waits_changed(now, replace(sell, parameters={"trail_by": "2.00"}), seen) == now
+    with pytest.raises(DomainError) as caught:
+        kind.waits_changed(now, replace(sell, parameters={"trail_by": "1.40"}), seen)
+    assert (caught.value.code, caught.value.param) == ("stop_on_the_wrong_side", "parameters")
 
 
 def test_an_order_is_decided_anew_as_if_it_were_not_there() -> None:

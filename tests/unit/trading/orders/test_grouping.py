@@ -32,6 +32,15 @@ def test_an_iceberg_has_as_many_slices_as_were_asked_for_and_they_differ_by_a_lo
     assert 0 <= max(parts) - min(parts) <= lot
 
 
+@given(lots=st.integers(1, 500), lot=st.integers(1, 20), shown=st.integers(1, 500), freeze=st.integers(20, 900))
+def test_no_part_is_larger_than_what_may_be_shown_or_than_the_freeze_quantity(
+    lots: int, lot: int, shown: int, freeze: int
+) -> None:
+    parts = slices_of(OrderClass.SINGLE, lots * lot, None, TradingRules(1, lot, freeze), shown=shown * lot)
+    assert sum(parts) == lots * lot
+    assert all(0 < part <= min(freeze, shown * lot) and part % lot == 0 for part in parts)
+
+
 def test_without_a_freeze_quantity_or_below_it_an_order_is_one() -> None:
     assert slices_of(OrderClass.SINGLE, 1_000, None, TradingRules(1, 1, None)) == (1_000,)
     assert slices_of(OrderClass.SINGLE, 18, None, TradingRules(1, 1, 18)) == (18,)
@@ -54,4 +63,6 @@ def test_of_an_exit_only_the_prices_can_be_changed(leg: Leg) -> None:
 
 def test_entries_and_single_orders_can_be_changed() -> None:
     check_change(Leg.ENTRY, 5)
+    with pytest.raises(DomainError):
+        check_change(Leg.ENTRY, 5, has_parent=True)  # a slice of a whole
     check_change(None, 5)
