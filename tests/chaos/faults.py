@@ -6,7 +6,8 @@ Nothing of ours is patched: the pools, the stream and the broker that a process 
 import asyncio
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -15,6 +16,8 @@ from typing import Any, NoReturn, TypeVar, cast
 
 import asyncpg
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.infra.database import Database
@@ -58,6 +61,32 @@ class Process:
 
 
 PROCESS: ContextVar[Process] = ContextVar("process")
+OUTSIDE = (OSError, RedisError, DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncio.CancelledError)
+"""What a process may end with that nobody answers."""
+
+
+def start(body: Coroutine[Any, Any, Any], stall: Stall | None = None) -> asyncio.Task[Any]:
+    process = Process(stall)
+    token = PROCESS.set(process)
+    process.task = asyncio.create_task(body)
+    PROCESS.reset(token)
+    return process.task
+
+
+async def end(task: asyncio.Task[Any]) -> None:
+    """Until the process has ended. What it ends with is its own affair, but for a mistake."""
+    with suppress(*OUTSIDE):
+        await task
+
+
+async def overtaken(first: asyncio.Task[Any], stall: Stall, others: Callable[[], Awaitable[None]]) -> None:
+    """`first` stands still where `stall` says, if it comes there; `others` do what they do; then it goes on."""
+    reached = asyncio.ensure_future(stall.reached.wait())
+    await asyncio.wait({first, reached}, return_when="FIRST_COMPLETED")
+    stall.reached.set()
+    await others()
+    stall.over.set()
+    await end(first)
 
 
 @dataclass
@@ -139,17 +168,21 @@ def name_of(sql: str) -> str:
     return found[1] if found else sql
 
 
-Rewrite = Callable[[str, tuple[object, ...]], tuple[object, ...]]
-"""Spoils the arguments of a statement, by its name: a flaw that a test plants."""
+@dataclass(frozen=True)
+class Flaw:
+    """What a test plants: it spoils the arguments of a statement, by its name, or what is read of its answer."""
+
+    arguments: Callable[[str, tuple[object, ...]], tuple[object, ...]] = lambda _, given: given
+    answer: Callable[[str, Any], Any] = lambda _, said: said
 
 
 class FaultyPool:
     """An asyncpg pool to whose statements things happen."""
 
-    def __init__(self, pool: asyncpg.Pool, faults: Faults, rewrite: Rewrite | None = None) -> None:
+    def __init__(self, pool: asyncpg.Pool, faults: Faults, flaw: Flaw) -> None:
         self._pool = pool
         self._faults = faults
-        self._rewrite = rewrite
+        self._flaw = flaw
 
     def __getattr__(self, method: str) -> Any:
         if method not in ("fetch", "fetchrow", "fetchval", "execute"):
@@ -157,8 +190,9 @@ class FaultyPool:
 
         async def run(sql: str, *arguments: object) -> Any:
             name = name_of(sql)
-            given = self._rewrite(name, arguments) if self._rewrite else arguments
-            return await self._faults.at(name, no_database, lambda: getattr(self._pool, method)(sql, *given))
+            given = self._flaw.arguments(name, arguments)
+            said = await self._faults.at(name, no_database, lambda: getattr(self._pool, method)(sql, *given))
+            return self._flaw.answer(name, said)
 
         return run
 
@@ -209,7 +243,7 @@ class FaultyBroker:
         raise NotImplementedError("the book is read when the test says so")
 
 
-def faulty(app: App, faults: Faults, rewrite: Rewrite | None = None) -> App:
+def faulty(app: App, faults: Faults, flaw: Flaw) -> App:
     """The same process, to whose calls things happen. Closing it is for whoever opened `app`."""
 
     class Session(AsyncSession):
@@ -223,8 +257,8 @@ def faulty(app: App, faults: Faults, rewrite: Rewrite | None = None) -> App:
     poker = Poker(redis)
     database = Database(
         opened._engine,
-        cast(asyncpg.Pool, FaultyPool(opened.pool, faults, rewrite)),
-        cast(asyncpg.Pool, FaultyPool(opened.dispatch, faults, rewrite)),
+        cast(asyncpg.Pool, FaultyPool(opened.pool, faults, flaw)),
+        cast(asyncpg.Pool, FaultyPool(opened.dispatch, faults, flaw)),
         opened.reference,
         on_commit=poker.poke,
     )
