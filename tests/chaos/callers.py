@@ -100,48 +100,35 @@ class Callers:
     intents: list[Intent] = field(default_factory=list)
     leavings: list[Leaving] = field(default_factory=list)
 
-    async def places(self, desk: Venue | None = None, *, limit: int | None = None) -> None:
-        await end(start(self._place(self.wants(desk, limit=limit))))
+    async def places(
+        self, desk: Venue | None = None, order_class: OrderClass = OrderClass.SINGLE, **terms: Any
+    ) -> None:
+        await end(start(self._place(self.wants(desk, order_class, **terms))))
 
-    async def groups(self, desk: Venue | None = None, order_class: OrderClass | None = None) -> None:
-        await end(start(self._place(self.wants(desk, order_class=order_class or self._group()))))
+    async def groups(self) -> None:
+        classes = (OrderClass.BRACKET, OrderClass.BRACKET, OrderClass.OTO, OrderClass.OCO)
+        await self.places(order_class=self.random.choice(classes))
 
     async def insists(self, desk: Venue | None = None) -> None:
         """He is tired of waiting for his answer, and asks again while the first request is still on its way."""
-        intent = self.wants(desk, order_class=self.random.choice((OrderClass.SINGLE, OrderClass.BRACKET)))
+        intent = self.wants(desk, self.random.choice((OrderClass.SINGLE, OrderClass.BRACKET)))
         stall = Stall(intent.writes, after=self.random.random() < 0.5)
         await overtaken(start(self._place(intent), stall), stall, lambda: end(start(self._place(intent))))
 
-    def wants(
-        self, desk: Venue | None, *, limit: int | None = None, order_class: OrderClass = OrderClass.SINGLE
-    ) -> Intent:
+    def wants(self, desk: Venue | None, order_class: OrderClass, **terms: Any) -> Intent:
         random = self.random
         desk = desk or random.choice(self.desks)
-        terms = self._single(limit) if order_class is OrderClass.SINGLE else _group_terms(order_class, random)
+        drawn = _single(random) if order_class is OrderClass.SINGLE else _group(order_class, random)
         name = f"{self.seed}-{len(self.intents)}"
         command = PlaceOrder(
             account_id=desk.account_id,
             instrument_id=desk.instrument_id,
-            quantity=random.randint(1, 10),
             client_order_id=name,
             order_class=order_class,
-            **_TERMS | terms,
+            **{"quantity": random.randint(1, 10), **_TERMS, **drawn, **terms},
         )
         self.intents.append(Intent(desk, command, key=name if random.random() < 0.5 else None))
         return self.intents[-1]
-
-    def _single(self, limit: int | None) -> dict[str, Any]:
-        sells = limit is None and self.random.random() < 0.2
-        if limit is None and not sells:
-            limit = self.random.choice((None, PRICE, PRICE - TICK))
-        return {
-            "side": Side.SELL if sells else Side.BUY,
-            "order_type": OrderType.MARKET if limit is None else OrderType.LIMIT,
-            "limit_price": limit,
-        }
-
-    def _group(self) -> OrderClass:
-        return self.random.choice((OrderClass.BRACKET, OrderClass.BRACKET, OrderClass.OTO, OrderClass.OCO))
 
     async def _place(self, intent: Intent) -> None:
         if self.forgetful:
@@ -208,14 +195,24 @@ class Callers:
         return waits + [leaving for leaving in self.leavings if not leaving.heard]
 
 
-def _group_terms(order_class: OrderClass, random: Random) -> dict[str, Any]:
+def _single(random: Random) -> dict[str, Any]:
+    sells = random.random() < 0.2
+    limit = None if sells else random.choice((None, PRICE, PRICE - TICK))
+    return {
+        "side": Side.SELL if sells else Side.BUY,
+        "order_type": OrderType.MARKET if limit is None else OrderType.LIMIT,
+        "limit_price": limit,
+    }
+
+
+def _group(order_class: OrderClass, random: Random) -> dict[str, Any]:
     ways: dict[str, Any]
     if order_class is OrderClass.OCO:
         ways = {"side": Side.SELL, "limit_price": TARGET.limit_price, "exits": (STOP,)}
     else:
         exits = (TARGET, STOP) if order_class is OrderClass.BRACKET else (random.choice((TARGET, STOP)),)
         ways = {"side": Side.BUY, "limit_price": random.choice((PRICE, PRICE - TICK)), "exits": exits}
-    return {"order_type": OrderType.LIMIT} | ways
+    return {"order_type": OrderType.LIMIT, **ways}
 
 
 def _body(command: PlaceOrder) -> dict[str, Any]:

@@ -91,7 +91,7 @@ async def overtaken(first: asyncio.Task[Any], stall: Stall, others: Callable[[],
 
 @dataclass
 class Faults:
-    """Draws what happens at each call: `rate` of them at random, each of `targets` when its name is called."""
+    """Draws what happens at each call: to `rate` of them at random, to each of `targets` when its name is called."""
 
     random: Random
     rate: float = 0.0
@@ -101,8 +101,6 @@ class Faults:
 
     def draw(self, name: str) -> How | None:
         self.seen[name] += 1
-        if not self.rate:
-            return None
         for target in self.targets:
             if target[0] == name:
                 self.targets.remove(target)

@@ -16,7 +16,7 @@ from app.infra.process import App
 from app.infra.work.relay import _wake, sent_key
 from app.infra.work.runner import drain
 from app.infra.work.tables import shard_of
-from app.kernel.orders import OrderClass, OrderStatus
+from app.kernel.orders import OrderClass, OrderStatus, OrderType, Side
 from app.trading.brokers.ports import Accepted, BrokerAccount, BrokerOrder, Outcome, Report
 from app.trading.orders.service import Desk, handlers
 from app.trading.orders.service.matching import match_entries
@@ -29,7 +29,8 @@ from tests.integration.trading.conftest import AT, PRICE, Venue
 from tests.integration.trading.memory_broker import MemoryBroker, There
 
 DEADLINE = timedelta(seconds=180)
-QUIET_ROUNDS = 40
+LAST_ROUNDS = 3
+QUIET_ROUNDS = 30
 STANDS = ("broker.submit", "broker.cancel", "orders_begin_all", "orders_begin", "paper_accept_all", "work_next")
 MATCHING = "orders_record_fills"
 NEAR = range(-2, 3)
@@ -38,6 +39,7 @@ NEAR = range(-2, 3)
 ROUND = (-9, 11, -11)
 """Ticks at which, in turn, what rests is filled: entries, targets, stops."""
 
+BELOW: dict[str, Any] = {"side": Side.BUY, "order_type": OrderType.LIMIT, "limit_price": PRICE - 5 * TICK}
 ENDED = {
     OrderStatus.DENIED,
     OrderStatus.FILLED,
@@ -46,6 +48,13 @@ ENDED = {
     OrderStatus.EXPIRED,
     OrderStatus.LOST,
 }
+
+_UNFINISHED = """
+    select to_jsonb(o) as waits from (select id, client_order_id, broker, status, status_reason from orders
+                                      where status <> all (:ended)) o
+    union all
+    select to_jsonb(w) from (select kind, payload, attempts, last_error from work_items where state = 'ready') w
+"""
 
 
 @dataclass
@@ -121,8 +130,8 @@ class Life:
             for name in (*STANDS, MATCHING):
                 await callers.places(desk)
                 await self.overtakes(desk, Stall(name, after=False))
-            await callers.places(desk, limit=PRICE - 5 * TICK)
-            await callers.places(desk, limit=PRICE - 5 * TICK)
+            await callers.places(desk, **BELOW)
+            await callers.places(desk, **BELOW)
             await callers.insists(desk)
             await self.works()
             await callers.cancels(callers.intents[-2])
@@ -137,10 +146,11 @@ class Life:
         await self.works()
 
     async def _goes_out_in_parts(self) -> None:
-        """Of each bracket half of an exit is traded, so that the other one is brought down."""
+        """Of each stop a part is traded, so that the target is brought down."""
+        callers = self.callers
         for desk in self.desks:
-            await self.callers.groups(desk, OrderClass.BRACKET)
-            await self.callers.groups(desk, OrderClass.OCO)
+            await callers.places(desk, OrderClass.BRACKET, quantity=10)
+            await callers.places(desk, OrderClass.OCO, quantity=10)
         await self.works()
         await self.shows(PRICE - 9 * TICK)
         await self.matches()
@@ -148,7 +158,7 @@ class Life:
         await self.listens()
         await self.works()
         for there in self.broker.resting:
-            if there.order.trigger_price is not None and there.quantity > 1:
+            if there.order.trigger_price is not None:
                 self.broker.trade(there.order.tag, 1)
         await self.listens()
         await self.works()
@@ -265,14 +275,18 @@ class Life:
         await dispatch.execute("update work_leases set lease_until = '-infinity' where tenant_id = any($1)", tenants)
         await self.desks[0].app.redis.delete(*{sent_key("execution", shard_of(tenant)) for tenant in tenants})
 
+    async def winds_down(self) -> None:
+        """Nobody begins anything new."""
+        for turn in range(LAST_ROUNDS):
+            await self._goes_on(turn)
+            await self.trades()
+            await self.listens()
+
     async def settle(self) -> None:
         """Nothing fails any more; everybody goes on until there is nothing left to do."""
         for turn in range(QUIET_ROUNDS):
-            await self.waits(seconds=200 if turn < QUIET_ROUNDS - 5 else 90_000)
-            await self.callers.repeats()
-            await self.works()
-            await self.shows(PRICE + TICK * ROUND[turn % len(ROUND)])
-            await self._all_match()
+            await self._goes_on(turn, seconds=200 if turn < QUIET_ROUNDS - 5 else 90_000)
+            await self.works()  # a row that must wait holds up nothing meanwhile
             for there in self.broker.resting:  # first what is no stop: both ways out would trade
                 if there.order.trigger_price is None or turn % 2:
                     self.broker.trade(there.order.tag, there.quantity - there.filled)
@@ -281,13 +295,17 @@ class Life:
                 return
         raise AssertionError(f"never quiet: {await self.unfinished()}")
 
+    async def _goes_on(self, turn: int, *, seconds: float = 20.0) -> None:
+        await self.waits(seconds=seconds)
+        await self.callers.repeats()
+        await self.works()
+        await self.shows(PRICE + TICK * ROUND[turn % len(ROUND)])
+        await self._all_match()
+
     async def unfinished(self) -> list[Any]:
         """What still waits: callers, orders and rows of work."""
         waits = self.callers.unanswered
+        ended = [status.value for status in ENDED]
         for desk in {desk.tenant_id: desk for desk in self.desks}.values():
-            waits += await desk.rows(
-                "select id, client_order_id, broker, status, status_reason from orders where status <> all (:ended)",
-                ended=[status.value for status in ENDED],
-            )
-            waits += await desk.rows("select kind, payload, last_error from work_items where state = 'ready'")
+            waits += await desk.rows(_UNFINISHED, ended=ended)
         return waits
