@@ -24,7 +24,7 @@ BY_ITS_GROUP = {"the other exit was filled", "the entry ended"}
 Row = Mapping[str, Any]
 _ORDERS = """
     select o.id, o.parent_id, o.account_id, o.client_order_id, o.order_class, o.leg, o.intent_reason, o.broker,
-           o.broker_tag, o.status, o.status_reason as reason, o.quantity, o.filled_quantity,
+           o.broker_tag, o.status, o.status_reason as reason, o.quantity, o.filled_quantity, o.pair_quantity,
            (select count(*) from paper_orders p where p.id = o.id) as resting,
            (select jsonb_build_object('status', e.status, 'fill', e.fill->>'id') from paper_ended e
             where e.id = o.id) as ended,
@@ -125,7 +125,7 @@ def check_group(parent: Row, children: Sequence[Row], left: set[UUID]) -> None:
     """Its exits sold what they were to sell: no more, unless two raced at the broker and that was told; and no less,
     unless of each way out an order was lost or taken back."""
     ways = list(children) if parent["leg"] == "entry" else [parent, *children]
-    opened = parent["filled_quantity"] if parent["leg"] == "entry" else parent["quantity"]
+    opened = parent["filled_quantity"] if parent["leg"] == "entry" else parent["pair_quantity"]
     sold = sum(way["filled_quantity"] for way in ways)
     family = (parent, children)
     raced = parent["broker"] != "paper" and "order.group_overfilled" in parent["told"]
