@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from app.infra.database import Database
 from app.infra.process import App
 from app.infra.work.relay import Poker
+from app.trading.brokers.ports import Capabilities
 
 Answer = TypeVar("Answer")
 _NAME = re.compile(r"(?:select (?:\* from )?|from )(\w+)(?=\(| where)")
@@ -215,9 +216,13 @@ class FaultyBroker:
     """A broker to whose calls things happen."""
 
     def __init__(self, broker: Any, faults: Faults) -> None:
-        self.capabilities = broker.capabilities
         self._broker = broker
         self._faults = faults
+
+    @property
+    def capabilities(self) -> Capabilities:
+        can: Capabilities = self._broker.capabilities
+        return can
 
     async def submit(self, order: object) -> Any:
         return await self._call("submit", order)
@@ -245,6 +250,10 @@ def faulty(app: App, faults: Faults, flaw: Flaw) -> App:
     """The same process, to whose calls things happen. Closing it is for whoever opened `app`."""
 
     class Session(AsyncSession):
+        async def execute(self, *arguments: Any, **named: Any) -> Any:
+            execute = super().execute
+            return await faults.at("execute", no_database, lambda: execute(*arguments, **named))
+
         async def commit(self) -> None:
             await faults.at("commit", no_database, super().commit)
 

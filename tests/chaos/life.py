@@ -94,9 +94,14 @@ class Life:
     broker: UnsureBroker = field(init=False)
     callers: Callers = field(init=False)
     workers: int = 0
+    books: dict[UUID, Book] = field(default_factory=dict)
+    """What listeners know. One that fails, or is started anew, knows nothing."""
 
     def __post_init__(self) -> None:
-        self.random, self.now = Random(self.seed), datetime.now(UTC)
+        self.random, self.now = (
+            Random(f"life {self.seed}"),
+            datetime.now(UTC),
+        )  # what fails is drawn from the seed itself
         self.broker = UnsureBroker(modify_works=self.random.random() < 0.5, sure=self.sure)
         self.faulty_broker = FaultyBroker(self.broker, cast(Any, self.app.redis)._faults)
         self.door.serve(self.app, lambda: self.now)
@@ -115,12 +120,13 @@ class Life:
             callers.leaves,
             *(self.works, self.matches, self.trades) * 2,
             self.overtakes,
+            self.goes_out,
             self.listens,
             self.waits,
         ]
         await callers.places()
         await callers.groups()
-        for _ in range(self.random.randint(6, 12)):
+        for _ in range(self.random.randint(4, 9)):
             await self.random.choice(steps)()
 
     async def tour(self) -> None:
@@ -139,26 +145,25 @@ class Life:
         await self.matches()
         await self.trades(everything=True)
         await self.listens()
-        for self.broker.modify_works in (True, False):
-            await self._goes_out_in_parts()
         for desk in self.desks:
+            for self.broker.modify_works in (True, False):
+                await self.goes_out(desk)
+            await callers.places(desk, OrderClass.OCO)
             await callers.leaves(desk)
         await self.works()
 
-    async def _goes_out_in_parts(self) -> None:
-        """Of each stop a part is traded, so that the target is brought down."""
-        callers = self.callers
-        for desk in self.desks:
-            await callers.places(desk, OrderClass.BRACKET, quantity=10)
-            await callers.places(desk, OrderClass.OCO, quantity=10)
+    async def goes_out(self, desk: Venue | None = None) -> None:
+        """A bracket is bought, and a part of its stop is traded, so that its target is brought down."""
+        desk = desk or self.random.choice([desk for desk in self.desks if desk.place == 1])
+        await self.callers.places(desk, OrderClass.BRACKET, quantity=10)
         await self.works()
-        await self.shows(PRICE - 9 * TICK)
-        await self.matches()
-        await self.trades(everything=True)
+        for there in self.broker.resting:
+            if there.order.trigger_price is None and there.order.side is Side.BUY:
+                self.broker.trade(there.order.tag, there.quantity - there.filled)
         await self.listens()
         await self.works()
         for there in self.broker.resting:
-            if there.order.trigger_price is not None:
+            if there.order.trigger_price is not None and there.quantity - there.filled > 1:
                 self.broker.trade(there.order.tag, 1)
         await self.listens()
         await self.works()
@@ -258,8 +263,11 @@ class Life:
 
     async def _listen(self, desk: Venue) -> None:
         worker = Desk(self.app.database, {}, lambda: self.now, DEADLINE)
-        book = Book(BrokerAccount(desk.tenant_id, desk.account_id), cast(Any, self.faulty_broker))
+        account = BrokerAccount(desk.tenant_id, desk.account_id)
+        book = self.books.pop(desk.account_id, None) or Book(account, cast(Any, self.faulty_broker))
         await read_book(worker, book, differences=self.random.random() < 0.5)
+        if self.random.random() < 0.7:
+            self.books[desk.account_id] = book
 
     @property
     def live(self) -> set[UUID]:
