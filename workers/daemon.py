@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from time import monotonic
 
+import asyncpg
 import structlog
 
 from app.bootstrap import App, bootstrap, open_brokers
@@ -16,7 +17,7 @@ from app.infra.leader import lead
 from app.infra.settings import Settings
 from app.infra.telemetry import set_unsegregated, set_work_ready
 from app.infra.waiting import set_within
-from app.infra.work.relay import run_relay
+from app.infra.work.relay import SHARED_ROWS, Waiting, run_relay
 from workers.main import QUEUES, configure, send_wake_up
 from workers.settled import WorkSettled
 
@@ -32,16 +33,21 @@ Body = Callable[[App, asyncio.Event], Awaitable[None]]
 log = structlog.get_logger(__name__)
 
 
+def _weight(row: asyncpg.Record) -> int:
+    """Backtests last: each shard is a message by itself, for whichever process has room."""
+    return SHARED_ROWS if row["queue"] == "backtests" else int(row["ready"])
+
+
 async def _relay(app: App, stop: asyncio.Event) -> None:
     from app.trading.strategies.service import due_shards
 
-    async def waiting() -> list[tuple[str, int]]:
+    async def waiting() -> Sequence[Waiting]:
         rows = await app.database.dispatch.fetch("select queue, shard, ready from work_waiting()")
         for queue in QUEUES:
             set_work_ready(queue, sum(row["ready"] for row in rows if row["queue"] == queue))
-        return [(row["queue"], row["shard"]) for row in rows]
+        return [(row["queue"], row["shard"], _weight(row)) for row in rows]
 
-    async def due() -> Sequence[tuple[str, int]]:
+    async def due() -> Sequence[Waiting]:
         return await due_shards(app)
 
     await run_relay(app.redis, [waiting, due], send_wake_up, stop=stop)

@@ -1,13 +1,12 @@
-"""The task of backtests and sweeps: a wake-up names a shard and returns at once; slots of the process run its work."""
+"""The task of backtests and sweeps: a wake-up names shards and returns at once; slots of the process run its work."""
 
-from contextlib import suppress
+from collections.abc import Sequence
 from functools import cache, partial
 from typing import Any
 
 from app.infra.process import App
-from app.infra.redis import REDIS_ERRORS
 from app.infra.work import runner
-from app.infra.work.relay import sent_key
+from app.infra.work.relay import taken
 from app.infra.work.slots import Slots
 from app.insight.backtest.service import handlers as backtests
 from app.insight.research.service import handlers as sweeps
@@ -17,8 +16,7 @@ from workers.process import current
 
 async def _serve(app: App, holder: str, shard: int) -> int:
     """One backtest, or chunk of a sweep, of the shard."""
-    with suppress(*REDIS_ERRORS):
-        await app.redis.delete(sent_key("backtests", shard))  # from here on, new work needs a new wake-up
+    await taken(app.redis, "backtests", [shard])
     return await runner.drain(
         app.database.dispatch, {**backtests(app), **sweeps(app)}, "backtests", shard, holder=holder, lanes=1
     )
@@ -32,10 +30,11 @@ def _slots() -> Slots:
     return slots
 
 
-async def _wake(_: App, shard: int) -> None:
-    _slots().wake(shard)
+async def _wake(_: App, shards: Sequence[int]) -> None:
+    for shard in shards:
+        _slots().wake(shard)
 
 
 @celery.task(queue="backtests")  # type: ignore[untyped-decorator]
-def run_backtests(*, shard: int, **_: Any) -> None:
-    current().run(lambda app: _wake(app, shard))
+def run_backtests(*, shards: Sequence[int], **_: Any) -> None:
+    current().run(lambda app: _wake(app, shards))

@@ -69,13 +69,13 @@ def configure(settings: Settings) -> Celery:
     return celery
 
 
-def send_wake_up(queue: str, shard: int) -> None:
-    """Wake a worker for `shard` of `queue`. Blocking; raises `ConnectionError` when the broker stays away."""
+def send_wake_up(queue: str, shards: Sequence[int]) -> None:
+    """Wake a worker for `shards` of `queue`. Blocking; raises `ConnectionError` when the broker stays away."""
     policy = {"max_retries": 2, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.2}
     try:
         celery.send_task(
             TASKS[queue],
-            kwargs={"queue": queue, "shard": shard},
+            kwargs={"queue": queue, "shards": list(shards)},
             queue=queue,
             ignore_result=True,
             retry=True,

@@ -1,7 +1,6 @@
-"""The task of the platform: a wake-up of the queue `default` drains one shard; it sends webhooks and payments."""
+"""The task of the platform: a wake-up of the queue `default` drains shards; it sends webhooks and payments."""
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -9,9 +8,8 @@ from app.adapters.sandbox.payments import SandboxPayments
 from app.custody.funding.service import handlers as payment_handlers
 from app.infra.outbound.client import OutboundClient
 from app.infra.process import App
-from app.infra.redis import REDIS_ERRORS
 from app.infra.work import runner
-from app.infra.work.relay import sent_key
+from app.infra.work.relay import taken
 from app.infra.work.runner import Handler
 from app.platform.notifications.service import handlers
 from workers.main import celery
@@ -25,14 +23,13 @@ def _handlers() -> Mapping[str, Handler]:
     return {**handlers(app, sender), **payment_handlers(app, SandboxPayments())}
 
 
-async def _drain(app: App, queue: str, shard: int) -> None:
+async def _drain(app: App, queue: str, shards: Sequence[int]) -> None:
     process = current()
-    with suppress(*REDIS_ERRORS):
-        await app.redis.delete(sent_key(queue, shard))  # from here on, new work needs a new wake-up
-    drain = runner.drain(app.database.dispatch, _handlers(), queue, shard, holder=process.holder)
+    await taken(app.redis, queue, shards)
+    drain = runner.drain(app.database.dispatch, _handlers(), queue, *shards, holder=process.holder)
     await process.patience.wait(drain)
 
 
 @celery.task(queue="default")  # type: ignore[untyped-decorator]
-def drain_default(*, queue: str = "default", shard: int, **_: Any) -> None:
-    current().run(lambda app: _drain(app, queue, shard))
+def drain_default(*, queue: str = "default", shards: Sequence[int], **_: Any) -> None:
+    current().run(lambda app: _drain(app, queue, shards))

@@ -1,15 +1,13 @@
-"""The tasks of trading: each wakes one shard of one queue and leaves everything else to the application."""
+"""The tasks of trading: each wakes shards of one queue and leaves everything else to the application."""
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
 from app.bootstrap import open_brokers
 from app.infra.process import App
-from app.infra.redis import REDIS_ERRORS
 from app.infra.work import runner
-from app.infra.work.relay import sent_key
+from app.infra.work.relay import taken
 from app.infra.work.runner import Handler
 from app.trading.orders.service import handlers, open_desk
 from app.trading.strategies.service import run_due as run_due_deployments
@@ -23,29 +21,24 @@ def _handlers() -> Mapping[str, Handler]:
     return handlers(open_desk(app, open_brokers(app)))
 
 
-async def _drain(app: App, queue: str, shard: int) -> None:
+async def _drain(app: App, queue: str, shards: Sequence[int]) -> None:
     process = current()
-    await _taken(app, queue, shard)
-    drain = runner.drain(app.database.dispatch, _handlers(), queue, shard, holder=process.holder)
+    await taken(app.redis, queue, shards)
+    drain = runner.drain(app.database.dispatch, _handlers(), queue, *shards, holder=process.holder)
     await process.patience.wait(drain)
 
 
-async def _run_due(app: App, queue: str, shard: int) -> None:
-    await _taken(app, queue, shard)
-    await run_due_deployments(app, shard)
-
-
-async def _taken(app: App, queue: str, shard: int) -> None:
-    """From here on, new work of the shard needs a new wake-up. Without Redis the key expires by itself."""
-    with suppress(*REDIS_ERRORS):
-        await app.redis.delete(sent_key(queue, shard))
+async def _run_due(app: App, queue: str, shards: Sequence[int]) -> None:
+    await taken(app.redis, queue, shards)
+    for shard in shards:
+        await run_due_deployments(app, shard)
 
 
 @celery.task(queue="execution")  # type: ignore[untyped-decorator]
-def drain(*, queue: str, shard: int, **_: Any) -> None:
-    current().run(lambda app: _drain(app, queue, shard))
+def drain(*, queue: str, shards: Sequence[int], **_: Any) -> None:
+    current().run(lambda app: _drain(app, queue, shards))
 
 
 @celery.task(queue="strategies")  # type: ignore[untyped-decorator]
-def run_due(*, queue: str = "strategies", shard: int, **_: Any) -> None:
-    current().run(lambda app: _run_due(app, queue, shard))
+def run_due(*, queue: str = "strategies", shards: Sequence[int], **_: Any) -> None:
+    current().run(lambda app: _run_due(app, queue, shards))

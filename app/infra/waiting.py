@@ -1,10 +1,13 @@
-"""Decides how a background loop waits, for an event and no longer than it has to, and that no failure ends one."""
+"""Decides how things wait: a loop for an event and no longer than it has to, calls for their turn; and that no failure
+ends a loop."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
 
 import structlog
 
+T = TypeVar("T")
 AGAIN_SECONDS = 1.0
 log = structlog.get_logger(__name__)
 
@@ -17,6 +20,17 @@ async def set_within(event: asyncio.Event, seconds: float) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+async def few_at_once(places: int, calls: Iterable[Callable[[], Awaitable[T]]]) -> list[T | BaseException]:
+    """What each answers or raises, in their order, when all have ended; at most `places` run at a time."""
+    turns = asyncio.Semaphore(places)
+
+    async def run(call: Callable[[], Awaitable[T]]) -> T:
+        async with turns:
+            return await call()
+
+    return await asyncio.gather(*(run(call) for call in calls), return_exceptions=True)
 
 
 async def keep_running(run: Callable[[asyncio.Event], Awaitable[None]], stop: asyncio.Event) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -210,6 +210,14 @@ class FaultyRedis:
             )
 
         return run
+
+    @asynccontextmanager
+    async def pipeline(self, **named: Any) -> AsyncIterator[Any]:
+        """Many commands in one call."""
+        async with self._redis.pipeline(**named) as asked:
+            execute = asked.execute
+            asked.execute = lambda: self._faults.at("redis.execute", no_redis, execute)
+            yield asked
 
 
 class FaultyBroker:

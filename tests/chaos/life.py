@@ -13,7 +13,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from app.infra.process import App
-from app.infra.work.relay import _wake, sent_key
+from app.infra.work.relay import sent_key, wake
 from app.infra.work.runner import drain
 from app.infra.work.tables import shard_of
 from app.kernel.orders import OrderClass, OrderStatus, OrderType, Side
@@ -31,8 +31,8 @@ from tests.integration.trading.memory_broker import MemoryBroker, There
 DEADLINE = timedelta(seconds=180)
 LAST_ROUNDS = 3
 QUIET_ROUNDS = 30
-STANDS = ("broker.submit", "broker.cancel", "orders_begin_all", "orders_begin", "paper_accept_all", "work_next")
-MATCHING = "orders_record_fills"
+STANDS = ("broker.submit", "broker.cancel", "orders_begin_each", "orders_begin", "paper_accept_each", "work_next")
+MATCHING = "orders_record_fills_each"
 NEAR = range(-2, 3)
 """Ticks from the price at which orders are placed, where the tape usually is. Targets and stops lie ten away."""
 
@@ -177,9 +177,9 @@ class Life:
 
     async def _relay(self, sent: list[int]) -> None:
         rows = await self.app.database.dispatch.fetch("select queue, shard, ready from work_waiting()")
-        for row in rows:
-            if row["queue"] == "execution":
-                await _wake(self.app.redis, lambda _, shard: sent.append(shard), row["queue"], row["shard"])
+        waiting = [(row["queue"], row["shard"], row["ready"]) for row in rows if row["queue"] == "execution"]
+        if waiting:
+            await wake(self.app.redis, lambda _, shards: sent.extend(shards), waiting)
 
     async def _drain(self, shard: int) -> None:
         self.workers += 1

@@ -1,4 +1,4 @@
-"""Decides when a wake-up is sent: the backlog stays in PostgreSQL, a queue holds one message per shard at most."""
+"""Decides when a wake-up is sent: the backlog stays in PostgreSQL, and a shard is named by one message at a time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -19,10 +19,19 @@ SENT_TTL_MS = 2_000
 QUEUE_LIMIT = 32
 """Messages a queue may hold: two for each of the 16 shards."""
 
+SHARED_ROWS = 16
+"""Shards with little to do share a message up to so many rows: it costs a worker as much as several of them."""
+
 RETRY_SECONDS = 0.2
 
-Source = Callable[[], Awaitable[Sequence[tuple[str, int]]]]
-"""Answers which (queue, shard) have something to do now."""
+Waiting = tuple[str, int, int]
+"""A queue, one of its shards, and how many rows wait there."""
+
+Source = Callable[[], Awaitable[Sequence[Waiting]]]
+"""Answers what has something to do now."""
+
+Send = Callable[[str, Sequence[int]], None]
+"""Sends one wake-up for shards of a queue. Blocking; raises `OSError` when the broker is away."""
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +39,12 @@ log = structlog.get_logger(__name__)
 def sent_key(queue: str, shard: int) -> str:
     """Exists while a wake-up of this shard is under way."""
     return f"work:sent:{queue}:{shard}"
+
+
+async def taken(redis: Redis, queue: str, shards: Sequence[int]) -> None:
+    """A worker has the message of these shards: new work needs a new one. Without Redis the keys expire."""
+    with suppress(*REDIS_ERRORS):
+        await redis.delete(*(sent_key(queue, shard) for shard in shards))
 
 
 class Poker:
@@ -62,16 +77,10 @@ class Poker:
             await asyncio.gather(self._task, return_exceptions=True)
 
 
-async def run_relay(
-    redis: Redis,
-    sources: Sequence[Source],
-    send: Callable[[str, int], None],
-    *,
-    stop: asyncio.Event,
-) -> None:
-    """Until `stop`: on a poke or every 50 ms, `send` one wake-up for each shard that has work and none under way.
+async def run_relay(redis: Redis, sources: Sequence[Source], send: Send, *, stop: asyncio.Event) -> None:
+    """Until `stop`: on a poke or every 50 ms, wake each shard that has work and no wake-up under way.
 
-    `send` blocks and runs in a thread; it raises `OSError` when the broker is away. Errors of a source end the relay.
+    `send` runs in a thread. Errors of a source end the relay.
     """
     woken = asyncio.Event()
     listener = asyncio.create_task(_listen(redis, woken))
@@ -83,8 +92,8 @@ async def run_relay(
             woken.clear()
             waiting = [shard for source in sources for shard in await source()]
             try:
-                for queue, shard in waiting:
-                    await _wake(redis, send, queue, shard)
+                if waiting:
+                    await wake(redis, send, waiting)
                     redis_up = True
             except REDIS_ERRORS as error:
                 if redis_up:
@@ -96,12 +105,35 @@ async def run_relay(
         await asyncio.gather(listener, return_exceptions=True)
 
 
-async def _wake(redis: Redis, send: Callable[[str, int], None], queue: str, shard: int) -> None:
-    """One message, unless one is under way or the queue is long already because no worker takes from it."""
-    if not await redis.set(sent_key(queue, shard), "1", nx=True, px=SENT_TTL_MS):
-        return
-    if await redis.llen(queue) < QUEUE_LIMIT:
-        await asyncio.to_thread(send, queue, shard)
+async def wake(redis: Redis, send: Send, waiting: Sequence[Waiting]) -> None:
+    """Send what wakes these shards. None where a message that names the shard is under way, nor where a queue is long
+    already because no worker takes from it."""
+    async with redis.pipeline(transaction=False) as asked:
+        for queue, shard, _ in waiting:
+            asked.set(sent_key(queue, shard), "1", nx=True, px=SENT_TTL_MS)
+        for queue in (queues := sorted({queue for queue, _, _ in waiting})):
+            asked.llen(queue)
+        answers = await asked.execute()
+    room = {queue: QUEUE_LIMIT - held for queue, held in zip(queues, answers[len(waiting) :], strict=True)}
+    fresh = [one for one, taken in zip(waiting, answers, strict=False) if taken]
+    for queue, shards in shared(fresh):
+        if room[queue] > 0:
+            room[queue] -= 1
+            await asyncio.to_thread(send, queue, shards)
+
+
+def shared(waiting: Sequence[Waiting]) -> list[tuple[str, list[int]]]:
+    """The messages that wake these: shards of a queue share one until it stands for `SHARED_ROWS`."""
+    messages: list[tuple[str, list[int]]] = []
+    open_ones: dict[str, tuple[list[int], int]] = {}
+    for queue, shard, rows in waiting:
+        shards, held = open_ones.get(queue, ([], SHARED_ROWS))
+        if held + rows > SHARED_ROWS:
+            shards, held = [], 0
+            messages.append((queue, shards))
+        shards.append(shard)
+        open_ones[queue] = shards, held + rows
+    return messages
 
 
 async def _listen(redis: Redis, woken: asyncio.Event) -> None:

@@ -89,18 +89,17 @@ async def drain(
     dispatch: asyncpg.Pool,
     handlers: Mapping[str, Handler],
     queue: str,
-    shard: int,
-    *,
+    *shards: int,
     holder: str,
     lanes: int = LANES,
 ) -> int:
-    """Lease up to `lanes` waiting lanes of the shard, run each in order until it is empty, release. Returns items run.
+    """Lease up to `lanes` waiting lanes of the shards, run each in order until it is empty, release. Returns items run.
 
     Ends within `DRAIN_SECONDS` and one item; what is left waits for the next wake-up. Raises when the database fails.
     """
-    rows = await dispatch.fetch(_TAKE, queue, shard, holder, lanes, LEASE)
+    rows = await dispatch.fetch(_TAKE, queue, shards, holder, lanes, LEASE)
     until = asyncio.get_running_loop().time() + DRAIN_SECONDS
-    bench = _Bench(dispatch, handlers, queue, shard, until)
+    bench = _Bench(dispatch, handlers, queue, shards, until)
     turns = [_Lane(row["tenant_id"], row["lane"], row["fence"]) for row in rows]
     for lane, row in zip(turns, rows, strict=True):
         if row["id"] is None:
@@ -123,7 +122,7 @@ class _Bench:
     """The lanes of one drain: in rounds those whose present items can be run together; each of the others by itself."""
 
     def __init__(
-        self, dispatch: asyncpg.Pool, handlers: Mapping[str, Handler], queue: str, shard: int, until: float
+        self, dispatch: asyncpg.Pool, handlers: Mapping[str, Handler], queue: str, shards: Sequence[int], until: float
     ) -> None:
         self.running: list[asyncio.Task[int]] = []
         self.ran = 0
@@ -131,7 +130,7 @@ class _Bench:
         self._dispatch = dispatch
         self._handlers = handlers
         self._queue = queue
-        self._shard = shard
+        self._shards = shards
         self._until = until
 
     def alone(self, lane: _Lane, item: Item | None) -> None:
@@ -187,7 +186,7 @@ class _Bench:
         lanes = {(item.tenant_id, item.lane): _lane(item) for item in done}
         columns = [item.tenant_id for item in done], [item.lane for item in done], [item.fence for item in done]
         rows = await self._dispatch.fetch(
-            _NEXT_ALL, self._queue, self._shard, *columns, LEASE, [item.id for item in done]
+            _NEXT_ALL, self._queue, self._shards, *columns, LEASE, [item.id for item in done]
         )
         found = [_item(lanes[row["tenant_id"], row["lane"]], row) for row in rows]
         if asyncio.get_running_loop().time() < self._until:

@@ -204,7 +204,7 @@ class TakesMany(Protocol):
     def capabilities(self) -> Capabilities: ...
 
     async def submit_all(self, orders: Sequence[BrokerOrder]) -> Sequence[Outcome]:
-        """Send orders of one tenant: their answers in the same order. Raises when nothing can be said of any."""
+        """Send orders, of whatever tenants: their answers in the same order. Raises when nothing can be said of any."""
 
 
 class Broker(Protocol):

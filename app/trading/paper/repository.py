@@ -1,18 +1,11 @@
-"""Decides how the book and the matcher's place are read and written, as the dispatch role, and what is cleared."""
+"""Decides how the matcher's place is read and written, as the dispatch role, and what is cleared."""
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import asyncpg
 
 from app.infra.clearing import Outdated
-
-_BOOK = """
-    select tenant_id, id, account_id, instrument_id, venue, side, order_type, validity, limit_price, remaining, tick,
-           slippage_bps, arrived_after, trigger_price, triggered_at, protected_price, expires_at
-    from paper_orders where feed = $1 and (instrument_id = any($2) or venue = any($3))
-"""
 
 OUTDATED = (
     Outdated(
@@ -23,14 +16,6 @@ OUTDATED = (
     ),
 )
 """A venue tells of its day; a cancelled order can come late for minutes, not for days."""
-
-
-async def book(
-    dispatch: asyncpg.Pool, feed: str, instruments: Sequence[UUID], venues: Sequence[str]
-) -> Sequence[asyncpg.Record]:
-    """The resting orders that a batch of the tape can touch."""
-    rows: Sequence[asyncpg.Record] = await dispatch.fetch(_BOOK, feed, instruments, venues)
-    return rows
 
 
 async def checkpoint(dispatch: asyncpg.Pool, feed: str) -> str:

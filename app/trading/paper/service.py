@@ -30,7 +30,6 @@ from app.trading.brokers.ports import (
     VenuePosition,
     VenueStatus,
 )
-from app.trading.paper import repository
 from app.trading.paper.domain import Close, Execution, Price, Resting, execute, stream_key
 from app.trading.paper.repository import OUTDATED, advance, checkpoint, resting_in
 
@@ -64,10 +63,10 @@ class PaperBroker:
         return answer
 
     async def submit_all(self, orders: Sequence[BrokerOrder]) -> Sequence[Outcome]:
-        """The same of several orders of one tenant, in one transaction."""
+        """The same of several orders, in one transaction."""
         last = {feed: await self._last_entry(feed) for feed in {order.feed for order in orders}}
         resting = [_to_rest(order, arrived_after=last[order.feed]) for order in orders]
-        await self._pool.execute("select paper_accept_all($1, $2::jsonb)", orders[0].tenant_id, json.dumps(resting))
+        await self._pool.execute("select paper_accept_each($1::jsonb)", json.dumps(resting))
         return [Accepted(order.tag) for order in orders]
 
     async def modify(self, order: BrokerOrder, change: Change) -> Outcome:
@@ -124,6 +123,7 @@ class PaperBroker:
 
 def _to_rest(order: BrokerOrder, *, arrived_after: str) -> dict[str, Any]:
     return {
+        "tenant_id": str(order.tenant_id),
         "id": str(order.order_id),
         "account_id": str(order.account_id),
         "feed": order.feed,
@@ -191,19 +191,14 @@ def parse(entries: Sequence[Entry]) -> list[Price | Close]:
 
 
 async def executions(
-    dispatch: asyncpg.Pool, stream: Redis, feed: str, tape: Sequence[Price | Close], *, after: str
+    stream: Redis, feed: str, book: Sequence[Mapping[str, Any]], tape: Sequence[Price | Close], *, after: str
 ) -> list[Execution]:
-    """What `tape` does to the book; `after` is the last entry matched before it. Writes nothing."""
-    instruments = list({entry.instrument_id for entry in tape if isinstance(entry, Price)})
-    venues = list({entry.venue for entry in tape if isinstance(entry, Close)})
-    if not tape:
-        return []
-    rows = await repository.book(dispatch, feed, instruments, venues)
-    book = [_resting(row, seen=await _has_seen(stream, feed, row, after=after)) for row in rows]
-    return execute(book, tape)
+    """What `tape` does to rows of the book, as JSON has them; `after` is the last entry matched before it."""
+    resting = [_resting(row, seen=await _has_seen(stream, feed, row, after=after)) for row in book]
+    return execute(resting, tape)
 
 
-async def _has_seen(stream: Redis, feed: str, row: asyncpg.Record, *, after: str) -> bool:
+async def _has_seen(stream: Redis, feed: str, row: Mapping[str, Any], *, after: str) -> bool:
     """Whether a price of the instrument lies between the order's arrival and this batch."""
     if row["triggered_at"] is not None:
         return True
@@ -214,16 +209,17 @@ async def _has_seen(stream: Redis, feed: str, row: asyncpg.Record, *, after: str
     between: list[Entry] = cast(
         list[Entry], await stream.xrange(f"feed:{feed}", min=f"({row['arrived_after']}", max=after, count=_LOOK_BACK)
     )
-    wanted = str(row["instrument_id"])
+    wanted = row["instrument_id"]
     return len(between) == _LOOK_BACK or any(fields.get("instrument_id") == wanted for _, fields in between)
 
 
-def _resting(row: asyncpg.Record, *, seen: bool) -> Resting:
+def _resting(row: Mapping[str, Any], *, seen: bool) -> Resting:
+    expires_at = row["expires_at"]
     return Resting(
-        tenant_id=row["tenant_id"],
-        order_id=row["id"],
-        account_id=row["account_id"],
-        instrument_id=row["instrument_id"],
+        tenant_id=UUID(row["tenant_id"]),
+        order_id=UUID(row["id"]),
+        account_id=UUID(row["account_id"]),
+        instrument_id=UUID(row["instrument_id"]),
         venue=row["venue"],
         side=Side(row["side"]),
         order_type=OrderType(row["order_type"]),
@@ -237,5 +233,5 @@ def _resting(row: asyncpg.Record, *, seen: bool) -> Resting:
         trigger_price=row["trigger_price"],
         triggered=row["triggered_at"] is not None,
         protected_price=row["protected_price"],
-        expires_at=row["expires_at"],
+        expires_at=None if expires_at is None else datetime.fromisoformat(expires_at),
     )

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from app.infra.redis import open_redis
 from app.infra.work import relay
-from app.infra.work.relay import Poker, run_relay, sent_key
+from app.infra.work.relay import SHARED_ROWS, Poker, Waiting, run_relay, sent_key, shared
 from app.kernel.ids import uuid7
 from app.local.valkey import EmbeddedValkey, temporary_valkey
 
@@ -32,16 +32,17 @@ class House:
     """A source with shards that wait, and a broker that notes what it was sent."""
 
     def __init__(self, queue: str, *shards: int) -> None:
-        self.waiting = [(queue, shard) for shard in shards]
+        self.waiting = [(queue, shard, 1) for shard in shards]
         self.sent: Counter[tuple[str, int]] = Counter()
-        self.looks = 0
+        self.messages = self.looks = 0
 
-    async def source(self) -> Sequence[tuple[str, int]]:
+    async def source(self) -> Sequence[Waiting]:
         self.looks += 1
         return self.waiting
 
-    def send(self, queue: str, shard: int) -> None:
-        self.sent[queue, shard] += 1
+    def send(self, queue: str, shards: Sequence[int]) -> None:
+        self.messages += 1
+        self.sent.update((queue, shard) for shard in shards)
 
 
 @asynccontextmanager
@@ -78,6 +79,20 @@ async def test_a_shard_has_one_wake_up_under_way(redis: Redis, queue: str, monke
         assert house.sent[queue, 2] == 1
 
 
+async def test_shards_with_little_to_do_share_a_message(redis: Redis, queue: str) -> None:
+    house = House(queue, *range(5))
+    async with relaying(redis, house):
+        await soon(lambda: house.looks > 2)
+    assert house.sent == {(queue, shard): 1 for shard in range(5)}
+    assert house.messages == 1
+
+
+def test_a_shard_with_much_to_do_has_a_message_of_its_own() -> None:
+    few = [("a", 0, 1), ("b", 0, 1), ("a", 1, SHARED_ROWS - 1), ("a", 2, 1), ("a", 3, SHARED_ROWS + 1), ("a", 4, 1)]
+    assert shared(few) == [("a", [0, 1]), ("b", [0]), ("a", [2]), ("a", [3]), ("a", [4])]
+    assert shared([]) == []
+
+
 async def test_a_wake_up_that_was_lost_is_sent_again(redis: Redis, queue: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay, "SENT_TTL_MS", 100)
     house = House(queue, 1)
@@ -103,7 +118,7 @@ async def test_a_poke_makes_the_relay_look_at_once(redis: Redis, queue: str, mon
         async with asyncio.timeout(20):
             while (await redis.pubsub_numsub(relay.CHANNEL))[0][1] == 0:
                 await asyncio.sleep(0.005)
-        house.waiting = [(queue, 5)]
+        house.waiting = [(queue, 5, 1)]
         poker.poke(queue, 5)
         await soon(lambda: house.sent[queue, 5] == 1)
         monkeypatch.setattr(relay, "POLL_SECONDS", 0.01)

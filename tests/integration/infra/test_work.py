@@ -94,7 +94,7 @@ async def test_two_drains_never_run_one_lane_at_once(database: Database, tenant_
 async def test_an_expired_leases_old_fence_starts_nothing(database: Database, tenant_id: UUID, queue: str) -> None:
     lane, shard = uuid7(), shard_of(tenant_id)
     await put(database, tenant_id, queue, lane, "a", "b")
-    claim = "select * from work_claim($1, $2, $3, 10, $4)"
+    claim = "select * from work_claim($1, array[$2::int], $3, 10, $4)"
     start = "select * from work_next($1, $2, $3, $4, $5, null)"
     first = await database.dispatch.fetchrow(claim, queue, shard, "slow", LEASE)
     assert await database.dispatch.fetch(claim, queue, shard, "quick", LEASE) == []

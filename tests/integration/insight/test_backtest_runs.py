@@ -143,7 +143,7 @@ async def _claim(desk: Desk) -> asyncpg.Record:
     """Lease and begin the one lane as a worker that will die: nobody renews or releases it."""
     dispatch, shard = desk.app.database.dispatch, shard_of(desk.tenant.tenant_id)
     lease = timedelta(seconds=30)
-    (lane,) = await dispatch.fetch("select * from work_claim('backtests', $1, 'dead', 1, $2)", shard, lease)
+    (lane,) = await dispatch.fetch("select * from work_claim('backtests', array[$1::int], 'dead', 1, $2)", shard, lease)
     started = await dispatch.fetchrow(
         "select * from work_next('backtests', $1, $2, $3, $4, null)",
         lane["tenant_id"],

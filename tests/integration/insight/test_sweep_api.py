@@ -158,7 +158,7 @@ async def test_a_chunk_whose_worker_died_runs_again_to_the_same_bytes(desk: Desk
     sweep = await made(desk)
     dispatch, shard = desk.app.database.dispatch, shard_of(desk.tenant.tenant_id)
     (lane,) = await dispatch.fetch(
-        "select * from work_claim('backtests', $1, 'dead', 1, $2)", shard, timedelta(seconds=1)
+        "select * from work_claim('backtests', array[$1::int], 'dead', 1, $2)", shard, timedelta(seconds=1)
     )
     await dispatch.fetchrow(
         "select * from work_next('backtests', $1, $2, $3, $4, null)", lane["tenant_id"], lane["lane"], lane["fence"],

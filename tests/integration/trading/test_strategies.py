@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from app.infra.work.relay import SHARED_ROWS
 from app.infra.work.tables import shard_of
 from app.kernel.errors import DomainError
 from app.trading.strategies.service import create_strategy, deploy, due_shards, run_due, set_status
@@ -91,7 +92,7 @@ async def test_two_workers_on_one_shard_place_one_order(venue: Venue) -> None:
 
 async def test_the_relay_hears_of_a_due_shard_and_of_no_other(venue: Venue) -> None:
     await _deployed(venue)
-    mine = ("strategies", shard_of(venue.tenant_id))
+    mine = ("strategies", shard_of(venue.tenant_id), SHARED_ROWS)
     await run_due(venue.app, mine[1])
     await _reach(venue, BARS[0])
     assert mine in await due_shards(venue.app)

@@ -13,10 +13,11 @@ $$;
 
 -- Lanes where an item failed and waits for its next attempt: what was placed after it waits too, so a lane keeps its
 -- order. Priority 0 waits for nothing, since a cancel that cannot be sent must not hold up an exit.
-CREATE OR REPLACE FUNCTION work_blocked(p_queue text, p_shard int)
+DROP FUNCTION IF EXISTS work_blocked(text, int);
+CREATE OR REPLACE FUNCTION work_blocked(p_queue text, p_shards int[])
 RETURNS TABLE (tenant_id uuid, lane uuid, priority smallint, since bigint) LANGUAGE sql STABLE AS $$
     SELECT b.tenant_id, b.lane, b.priority, min(b.sequence) FROM work_items b
-    WHERE b.state = 'ready' AND b.queue = p_queue AND b.shard = p_shard AND b.available_at > clock_timestamp()
+    WHERE b.state = 'ready' AND b.queue = p_queue AND b.shard = ANY (p_shards) AND b.available_at > clock_timestamp()
       AND b.attempts > 0 AND b.priority > 0
     GROUP BY b.tenant_id, b.lane, b.priority
 $$;
@@ -29,23 +30,27 @@ LANGUAGE sql STABLE AS $$
         WHERE w.state = 'ready' AND w.available_at <= clock_timestamp() GROUP BY w.queue, w.shard
     )
     SELECT r.queue, r.shard, r.rows, r.oldest FROM ready r
-    WHERE NOT EXISTS (SELECT 1 FROM work_blocked(r.queue, r.shard)) OR EXISTS (
+    WHERE NOT EXISTS (SELECT 1 FROM work_blocked(r.queue, ARRAY[r.shard::int])) OR EXISTS (
         SELECT 1 FROM work_items w
         WHERE w.state = 'ready' AND w.queue = r.queue AND w.shard = r.shard AND w.available_at <= clock_timestamp()
-          AND NOT EXISTS (SELECT 1 FROM work_blocked(r.queue, r.shard) b WHERE b.tenant_id = w.tenant_id
+          AND NOT EXISTS (SELECT 1 FROM work_blocked(r.queue, ARRAY[r.shard::int]) b WHERE b.tenant_id = w.tenant_id
                           AND b.lane = w.lane AND b.priority = w.priority AND b.since < w.sequence))
 $$;
 
--- Leases up to p_lanes lanes of a shard that have ready work, fair among tenants: each tenant's oldest lane first. Where
--- one lane is asked for, any tenant's may be it: else whoever came first would be served whole before anybody else.
-CREATE OR REPLACE FUNCTION work_claim(p_queue text, p_shard int, p_holder text, p_lanes int, p_lease interval)
+-- Leases up to p_lanes lanes of these shards that have ready work, fair among tenants: each tenant's oldest lane first.
+-- Where one lane is asked for, any tenant's may be it: else whoever came first would be served whole before anybody else.
+DROP FUNCTION IF EXISTS work_claim(text, int, text, int, interval);
+CREATE OR REPLACE FUNCTION work_claim(p_queue text, p_shards int[], p_holder text, p_lanes int, p_lease interval)
 RETURNS TABLE (tenant_id uuid, lane uuid, fence bigint) LANGUAGE sql AS $$
-    WITH waiting AS (
+    WITH blocked AS MATERIALIZED (
+        SELECT * FROM work_blocked(p_queue, p_shards)
+    ), waiting AS (
         SELECT w.tenant_id, w.lane,
                row_number() OVER (PARTITION BY w.tenant_id ORDER BY min(w.priority), min(w.sequence)) AS turn
         FROM work_items w
-        WHERE w.state = 'ready' AND w.queue = p_queue AND w.shard = p_shard AND w.available_at <= clock_timestamp()
-          AND NOT EXISTS (SELECT 1 FROM work_blocked(p_queue, p_shard) b WHERE b.tenant_id = w.tenant_id
+        WHERE w.state = 'ready' AND w.queue = p_queue AND w.shard = ANY (p_shards)
+          AND w.available_at <= clock_timestamp()
+          AND NOT EXISTS (SELECT 1 FROM blocked b WHERE b.tenant_id = w.tenant_id
                           AND b.lane = w.lane AND b.priority = w.priority AND b.since < w.sequence)
           AND NOT EXISTS (SELECT 1 FROM work_leases l WHERE l.tenant_id = w.tenant_id AND l.queue = w.queue
                           AND l.lane = w.lane AND l.lease_until > clock_timestamp())
@@ -103,24 +108,26 @@ LANGUAGE sql AS $$
 $$;
 
 -- Leases lanes as `work_claim` does, and starts each one's first item. A lane whose work was done meanwhile comes without.
-CREATE OR REPLACE FUNCTION work_take(p_queue text, p_shard int, p_holder text, p_lanes int, p_lease interval)
+DROP FUNCTION IF EXISTS work_take(text, int, text, int, interval);
+CREATE OR REPLACE FUNCTION work_take(p_queue text, p_shards int[], p_holder text, p_lanes int, p_lease interval)
 RETURNS TABLE (tenant_id uuid, lane uuid, fence bigint, id uuid, kind text, payload jsonb, attempts smallint)
 LANGUAGE plpgsql AS $$
 DECLARE v_tenants uuid[]; v_lanes uuid[]; v_fences bigint[];
 BEGIN
     SELECT array_agg(c.tenant_id), array_agg(c.lane), array_agg(c.fence) INTO v_tenants, v_lanes, v_fences
-    FROM work_claim(p_queue, p_shard, p_holder, p_lanes, p_lease) c;
+    FROM work_claim(p_queue, p_shards, p_holder, p_lanes, p_lease) c;
     RETURN QUERY
     SELECT m.tenant_id, m.lane, m.fence, s.id, s.kind, s.payload, s.attempts
     FROM unnest(v_tenants, v_lanes, v_fences) AS m (tenant_id, lane, fence)
-    LEFT JOIN work_start_all(p_queue, p_shard, v_tenants, v_lanes) s ON s.tenant_id = m.tenant_id AND s.lane = m.lane;
+    LEFT JOIN work_start_all(p_queue, p_shards, v_tenants, v_lanes) s ON s.tenant_id = m.tenant_id AND s.lane = m.lane;
 END $$;
 
 -- Starts the next item of each of these lanes, which the caller holds: its attempt counted before it runs.
-CREATE OR REPLACE FUNCTION work_start_all(p_queue text, p_shard int, p_tenants uuid[], p_lanes uuid[])
+DROP FUNCTION IF EXISTS work_start_all(text, int, uuid[], uuid[]);
+CREATE OR REPLACE FUNCTION work_start_all(p_queue text, p_shards int[], p_tenants uuid[], p_lanes uuid[])
 RETURNS TABLE (tenant_id uuid, lane uuid, id uuid, kind text, payload jsonb, attempts smallint) LANGUAGE sql AS $$
     WITH blocked AS MATERIALIZED (
-        SELECT * FROM work_blocked(p_queue, p_shard)
+        SELECT * FROM work_blocked(p_queue, p_shards)
     ), next AS (
         SELECT m.tenant_id, n.id FROM unnest(p_tenants, p_lanes) AS m (tenant_id, lane)
         CROSS JOIN LATERAL (
@@ -140,8 +147,9 @@ $$;
 -- What a worker asks between two items of its lanes, in one round trip: p_done is done (null: nothing is), and the next item
 -- of each lane that is still held, or none, and then that lane is given back. Whoever lost a lane gives nothing back: the
 -- fence is another's.
-CREATE OR REPLACE FUNCTION work_next_all(p_queue text, p_shard int, p_tenants uuid[], p_lanes uuid[], p_fences bigint[],
-                                         p_lease interval, p_done uuid[])
+DROP FUNCTION IF EXISTS work_next_all(text, int, uuid[], uuid[], bigint[], interval, uuid[]);
+CREATE OR REPLACE FUNCTION work_next_all(p_queue text, p_shards int[], p_tenants uuid[], p_lanes uuid[],
+                                         p_fences bigint[], p_lease interval, p_done uuid[])
 RETURNS TABLE (tenant_id uuid, lane uuid, id uuid, kind text, payload jsonb, attempts smallint) LANGUAGE plpgsql AS $$
 DECLARE v_tenants uuid[]; v_lanes uuid[]; v_started uuid[] := '{}';
 BEGIN
@@ -156,7 +164,7 @@ BEGIN
     )
     SELECT array_agg(h.tenant_id), array_agg(h.lane) INTO v_tenants, v_lanes FROM held h;
     FOR tenant_id, lane, id, kind, payload, attempts IN
-            SELECT s.* FROM work_start_all(p_queue, p_shard, v_tenants, v_lanes) s LOOP
+            SELECT s.* FROM work_start_all(p_queue, p_shards, v_tenants, v_lanes) s LOOP
         v_started := v_started || lane;
         RETURN NEXT;
     END LOOP;
@@ -172,8 +180,8 @@ CREATE OR REPLACE FUNCTION work_next(p_queue text, p_tenant uuid, p_lane uuid, p
                                      p_done uuid)
 RETURNS TABLE (id uuid, kind text, payload jsonb, attempts smallint) LANGUAGE sql AS $$
     SELECT n.id, n.kind, n.payload, n.attempts
-    FROM work_next_all(p_queue, work_shard(p_tenant), ARRAY[p_tenant], ARRAY[p_lane], ARRAY[p_fence], p_lease,
-                       ARRAY[p_done]) n
+    FROM work_next_all(p_queue, ARRAY[work_shard(p_tenant)::int], ARRAY[p_tenant], ARRAY[p_lane], ARRAY[p_fence],
+                       p_lease, ARRAY[p_done]) n
 $$;
 
 -- Finished rows are kept for a while for `mandi work` and debugging, then removed.

@@ -1,11 +1,10 @@
 """Send an order and take it back: intent committed, call, outcome committed; never a transaction across the call."""
 
-import asyncio
 import json
-from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +13,7 @@ import structlog
 
 from app.infra.database import Database
 from app.infra.process import App
+from app.infra.waiting import few_at_once
 from app.infra.work.runner import Handler, Item, Retry
 from app.kernel.orders import OrderStatus
 from app.kernel.times import format_time
@@ -44,8 +44,13 @@ REMEMBERED = timedelta(days=1)
 
 LOST_SECONDS = 5
 log = structlog.get_logger(__name__)
-_BEGIN_ALL = "select * from orders_begin_all($1, $2, $3, $4)"
-_OPENED_ALL = "select orders_opened_all($1, $2, $3, $4::jsonb)"
+_BEGIN = "select * from orders_begin_each($1, $2, $3, $4)"
+_OPENED = "select orders_opened_each($1, $2, $3, $4::jsonb)"
+TOGETHER = 50
+"""Orders of one transaction: their accounts are locked as long."""
+
+AT_ONCE = 2
+"""Such transactions of one drain: they are work for the database, not waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +150,11 @@ async def submit(desk: Desk, item: Item) -> None:
 async def submit_together(desk: Desk, items: Sequence[Item]) -> set[UUID]:
     """Send what can be sent of many orders in a few calls. The ids of the items that are done; the rest is for
     `submit`, which also carries on where this was interrupted."""
-    tenants: defaultdict[UUID, list[Item]] = defaultdict(list)
-    for item in items:
-        tenants[item.tenant_id].append(item)
     many = [(name, broker) for name, broker in desk.brokers.items() if isinstance(broker, TakesMany)]
-    answers = await asyncio.gather(
-        *(_send_all(desk, name, broker, theirs) for name, broker in many for theirs in tenants.values()),
-        return_exceptions=True,  # one tenant's failure leaves no other's orders running behind the caller's back
+    turns = sorted(items, key=lambda item: item.tenant_id)  # so two batches meet in one tenant at most
+    batches = [turns[start : start + TOGETHER] for start in range(0, len(turns), TOGETHER)]
+    answers = await few_at_once(
+        AT_ONCE, [partial(_send_all, desk, name, broker, batch) for name, broker in many for batch in batches]
     )
     done: set[UUID] = set()
     for answer in answers:
@@ -163,10 +166,10 @@ async def submit_together(desk: Desk, items: Sequence[Item]) -> set[UUID]:
 
 
 async def _send_all(desk: Desk, name: str, broker: TakesMany, items: Sequence[Item]) -> set[UUID]:
-    tenant_id, began = items[0].tenant_id, desk.clock()
-    asked = {UUID(item.payload["order_id"]): item for item in items}
-    rows = await desk.pool.fetch(_BEGIN_ALL, tenant_id, list(asked), [item.fence for item in items], name)
-    begun = [broker_order(tenant_id, json.loads(row[0])) for row in rows]
+    began, asked = desk.clock(), {UUID(item.payload["order_id"]): item for item in items}
+    turns = [item.tenant_id for item in items], list(asked), [item.fence for item in items]
+    rows = await desk.pool.fetch(_BEGIN, *turns, name)
+    begun = [broker_order(row["tenant_id"], json.loads(row["state"])) for row in rows]
     refused = {order.order_id: said for order in begun if (said := refusal(broker.capabilities, order))}
     orders = [order for order in begun if order.order_id not in refused]
     if desk.clock() - began > desk.send_within:
@@ -174,14 +177,16 @@ async def _send_all(desk: Desk, name: str, broker: TakesMany, items: Sequence[It
     for order in begun:
         if said := refused.get(order.order_id):
             await record(desk.pool, order, said, received_at=desk.clock())
-    answers = await ask(broker.submit_all(orders), tenant_id) if orders else []
+    answers = await ask(broker.submit_all(orders), items[0].lane) if orders else []
     if isinstance(answers, Unknown):
         return {asked[order_id].id for order_id in refused}
-    taken = {order.order_id: said for order, said in zip(orders, answers, strict=True) if isinstance(said, Accepted)}
+    taken = [(order, said) for order, said in zip(orders, answers, strict=True) if isinstance(said, Accepted)]
     event = json.dumps({"received_at": format_time(desk.clock())})
-    names = [said.venue_order_id for said in taken.values()]
-    await desk.pool.execute(_OPENED_ALL, tenant_id, list(taken), names, event)
-    return {asked[order_id].id for order_id in (*taken, *refused)}
+    ids = [order.order_id for order, _ in taken]
+    await desk.pool.execute(
+        _OPENED, [order.tenant_id for order, _ in taken], ids, [said.venue_order_id for _, said in taken], event
+    )
+    return {asked[order_id].id for order_id in (*ids, *refused)}
 
 
 async def _send(desk: Desk, name: str, order: BrokerOrder, began: datetime) -> Outcome:

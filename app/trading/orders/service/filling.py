@@ -1,8 +1,10 @@
 """Record fills: gather orders and positions, reduce and charge, then write fills, orders, positions, ledger at once."""
 
 import json
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +13,7 @@ import structlog
 
 from app.engine.apply import FLAT, Position, Scale, apply_fill
 from app.engine.schedule import charges, schedule_named
+from app.infra.waiting import few_at_once
 from app.kernel.ids import uuid7
 from app.kernel.money import currency_exponent, format_scaled, format_trimmed
 from app.kernel.orders import Fill, OrderStatus, Product, Side
@@ -20,8 +23,14 @@ ATTEMPTS = 5
 TOGETHER = 50
 """Fills of one transaction: their accounts are locked as long."""
 
-_CONTEXTS = "select * from orders_fill_contexts($1, $2)"
-_RECORD = "select orders_record_fills($1, $2::jsonb, $3::jsonb)"
+AT_ONCE = 2
+"""Such transactions at a time: they are work for the database, not waiting."""
+
+Fills = Mapping[UUID, Sequence[Fill]]
+"""By tenant, in the order in which they happened."""
+
+_CONTEXTS = "select * from orders_fill_contexts_each($1, $2)"
+_RECORD = "select * from orders_record_fills_each($1, $2::jsonb[], $3::jsonb[])"
 _MOVED_ON = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 log = structlog.get_logger(__name__)
 
@@ -33,7 +42,7 @@ async def record_fill(pool: asyncpg.Pool, tenant_id: UUID, fill: Fill) -> str:
     """
     for _ in range(ATTEMPTS):
         try:
-            (answer,) = await _record(pool, tenant_id, [fill])
+            (answer,) = (await _record(pool, {tenant_id: [fill]}))[tenant_id]
         except _MOVED_ON:
             continue
         if answer != "conflict":
@@ -41,26 +50,64 @@ async def record_fill(pool: asyncpg.Pool, tenant_id: UUID, fill: Fill) -> str:
     raise RuntimeError(f"order {fill.order_id} never held still while its fill was recorded")
 
 
-async def record_fills(pool: asyncpg.Pool, tenant_id: UUID, fills: Sequence[Fill]) -> list[str]:
-    """What `record_fill` says of each of one tenant's fills, in their order, many in one transaction."""
-    said: list[str] = []
-    for start in range(0, len(fills), TOGETHER):
-        batch = fills[start : start + TOGETHER]
-        try:
-            answers: Sequence[str] = await _record(pool, tenant_id, batch)
-        except _MOVED_ON:
-            answers = ["conflict"] * len(batch)
-        except asyncpg.PostgresError as error:
-            log.error("fills.not_together", tenant=str(tenant_id), fills=len(batch), exc_info=error)
-            answers = ["conflict"] * len(batch)  # one that cannot be recorded stops no other
-        for fill, answer in zip(batch, answers, strict=True):
-            said.append(await record_fill(pool, tenant_id, fill) if answer == "conflict" else answer)
+async def record_fills(pool: asyncpg.Pool, fills: Fills) -> dict[UUID, list[str]]:
+    """What `record_fill` says of each, many in one transaction."""
+    said: defaultdict[UUID, list[str]] = defaultdict(list)
+    turn = 0
+    while left := {tenant_id: theirs[turn:] for tenant_id, theirs in fills.items() if len(theirs) > turn}:
+        for answers in await few_at_once(AT_ONCE, [partial(_together, pool, batch) for batch in _batches(left)]):
+            if isinstance(answers, BaseException):
+                raise answers
+            for tenant_id, theirs in answers.items():
+                said[tenant_id] += theirs
+        turn += TOGETHER
     return said
 
 
-async def _record(pool: asyncpg.Pool, tenant_id: UUID, fills: Sequence[Fill]) -> Sequence[str]:
-    rows = await pool.fetch(_CONTEXTS, tenant_id, list({fill.order_id for fill in fills}))
+def _batches(fills: Fills) -> list[dict[UUID, Sequence[Fill]]]:
+    """The first `TOGETHER` of each tenant: those of many in one batch while it holds no more than that."""
+    batches: list[dict[UUID, Sequence[Fill]]] = []
+    room = 0
+    for tenant_id in sorted(fills):
+        theirs = fills[tenant_id][:TOGETHER]
+        if len(theirs) > room:
+            batches.append({})
+            room = TOGETHER
+        batches[-1][tenant_id] = theirs
+        room -= len(theirs)
+    return batches
+
+
+async def _together(pool: asyncpg.Pool, batch: Fills) -> dict[UUID, list[str]]:
+    """One tenant whose fills cannot be recorded stops no other, and one fill no other of its tenant's."""
+    try:
+        answers = await _record(pool, batch)
+    except asyncpg.PostgresError as error:
+        if not isinstance(error, _MOVED_ON):
+            log.error("fills.not_together", tenants=[str(tenant) for tenant in batch], exc_info=error)
+        if len(batch) > 1:
+            return {tenant: (await _together(pool, {tenant: theirs}))[tenant] for tenant, theirs in batch.items()}
+        answers = {tenant: ["conflict"] * len(theirs) for tenant, theirs in batch.items()}
+    return {
+        tenant: [
+            await record_fill(pool, tenant, fill) if answer == "conflict" else answer
+            for fill, answer in zip(theirs, answers[tenant], strict=True)
+        ]
+        for tenant, theirs in batch.items()
+    }
+
+
+async def _record(pool: asyncpg.Pool, batch: Fills) -> dict[UUID, Sequence[str]]:
+    asked = {fill.order_id: tenant_id for tenant_id, fills in batch.items() for fill in fills}
+    rows = await pool.fetch(_CONTEXTS, list(asked.values()), list(asked))
     orders = {context["id"]: context for context in (json.loads(row[0]) for row in rows)}
+    written = [_written(fills, orders) for fills in batch.values()]
+    answers = await pool.fetch(_RECORD, list(batch), [fills for fills, _ in written], [books for _, books in written])
+    return {row["tenant_id"]: row["said"] for row in answers}
+
+
+def _written(fills: Sequence[Fill], orders: Mapping[str, dict[str, Any]]) -> tuple[str, str]:
+    """What is to be written of one tenant's fills, and of the positions that they lead to; both are JSON."""
     books: dict[tuple[str, str], _Book] = {}
     writes = []
     for fill in fills:
@@ -68,9 +115,7 @@ async def _record(pool: asyncpg.Pool, tenant_id: UUID, fills: Sequence[Fill]) ->
         name = order["book"], order["instrument"]
         book = books.setdefault(name, _Book(order["account"], *name, order["version"], _position(order)))
         writes.append(_write(fill, order, book))
-    positions = json.dumps([book.as_dict() for book in books.values()])
-    answers: Sequence[str] = await pool.fetchval(_RECORD, tenant_id, json.dumps(writes), positions)
-    return answers
+    return json.dumps(writes), json.dumps([book.as_dict() for book in books.values()])
 
 
 @dataclass(slots=True)

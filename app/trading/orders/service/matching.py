@@ -5,13 +5,15 @@ transaction that records its fill, and a corporate action is applied once per po
 """
 
 import asyncio
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import groupby
+from itertools import groupby, zip_longest
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import structlog
 from redis.exceptions import RedisError
 
@@ -21,7 +23,7 @@ from app.platform.tenancy.service import tenant_ids
 from app.trading.orders.service.filling import record_fills
 from app.trading.orders.service.outcomes import expire, let_go
 from app.trading.orders.service.waiting import lapse_waiting, show_waiting
-from app.trading.paper.domain import Execution
+from app.trading.paper.domain import Close, Execution, Price
 from app.trading.paper.service import Entry, advance, checkpoint, executions, parse, resting_in
 from app.trading.portfolio.service import pay_dividends, split_positions
 
@@ -31,6 +33,7 @@ LINGER = timedelta(milliseconds=5)
 """Between two readings of the tape: what is shown meanwhile is matched together. Each costs the database a commit."""
 
 RETRY_SECONDS = 1
+_MET = "select waits, rests from orders_met($1, $2, $3, $4, $5, $6, $7)"
 log = structlog.get_logger(__name__)
 
 
@@ -60,41 +63,77 @@ def _entries(answer: Any) -> Sequence[Entry]:
 
 async def match_entries(app: App, feed: str, entries: Sequence[Entry], *, after: str) -> str:
     """Commit everything that `entries` cause, then the checkpoint. Answers the last entry's id."""
-    start, market_at = 0, None
-    for place, (_, fields) in enumerate(entries):
-        market_at = fields.get("at", market_at)
+    start, last = 0, entries[-1][0]
+    told = [fields["at"] for _, fields in entries if "at" in fields]
+    market_at = datetime.fromisoformat(told[-1]) if told else None
+    for place, (name, fields) in enumerate(entries):
         if fields["type"] == "action":
-            after = await _prices(app, feed, entries[start:place], after=after)
+            await _prices(app, feed, entries[start:place], after=after)
             await _action(app, feed, fields)
-            start = place + 1
-    await _prices(app, feed, entries[start:], after=after)
-    last = entries[-1][0]
-    await advance(app.database.dispatch, feed, last, datetime.fromisoformat(market_at) if market_at else None)
+            start, after = place + 1, name
+    if not await _prices(app, feed, entries[start:], after=after, market_at=market_at, last=True):
+        await advance(app.database.dispatch, feed, last, market_at)
     return last
 
 
-async def _prices(app: App, feed: str, entries: Sequence[Entry], *, after: str) -> str:
-    """Prices and session ends: tenants in parallel, each tenant's executions in tape order."""
-    if not entries:
-        return after
-    tenants: dict[UUID, list[Execution]] = defaultdict(list)
+async def _prices(
+    app: App,
+    feed: str,
+    entries: Sequence[Entry],
+    *,
+    after: str,
+    market_at: datetime | None = None,
+    last: bool = False,
+) -> bool:
+    """Prices and session ends: tenants in parallel, each tenant's executions in tape order. Whether nothing had to be
+    done and (`last`) the checkpoint is written."""
     tape = parse(entries)
-    await show_waiting(app, feed, tape)
-    for done in await executions(app.database.dispatch, app.stream, feed, tape, after=after):
+    if not tape:
+        return False
+    upto = entries[-1][0] if last else None
+    waiting, book = await _met(app.database.dispatch, feed, tape, upto, market_at)
+    await show_waiting(app, waiting, tape)
+    tenants: dict[UUID, list[Execution]] = defaultdict(list)
+    for done in await executions(app.stream, feed, book, tape, after=after):
         tenants[done.order.tenant_id].append(done)
-    await asyncio.gather(*(_record(app, tenant_id, found) for tenant_id, found in tenants.items()))
-    return entries[-1][0]
+    await _record(app.database.pool, tenants)
+    return last and not waiting and not book
 
 
-async def _record(app: App, tenant_id: UUID, executed: Sequence[Execution]) -> None:
-    """Runs of fills together; what happens between them, such as a lapse, by itself."""
-    pool = app.database.pool
-    for is_fill, run in groupby(executed, key=lambda done: done.price is not None):
-        if is_fill:
-            await record_fills(pool, tenant_id, [_fill(done, done.price) for done in run if done.price is not None])
-            continue
-        for done in run:
-            await let_go(pool, done)
+async def _met(
+    dispatch: asyncpg.Pool, feed: str, tape: Sequence[Price | Close], upto: str | None, market_at: datetime | None
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What waits with us, and what rests at the paper venue, that `tape` may do something to."""
+    shown: defaultdict[UUID, list[int]] = defaultdict(list)
+    for entry in tape:
+        if isinstance(entry, Price):
+            shown[entry.instrument_id].append(entry.price)
+    lows, highs = [min(prices) for prices in shown.values()], [max(prices) for prices in shown.values()]
+    venues = list({entry.venue for entry in tape if isinstance(entry, Close)})
+    rows = await dispatch.fetch(_MET, feed, list(shown), lows, highs, venues, upto, market_at)
+    waiting = [json.loads(row["waits"]) for row in rows if row["waits"] is not None]
+    return waiting, [json.loads(row["rests"]) for row in rows if row["rests"] is not None]
+
+
+async def _record(pool: asyncpg.Pool, executed: Mapping[UUID, Sequence[Execution]]) -> None:
+    """Each tenant's in their order: runs of fills together, and what happens between them, such as a lapse."""
+    runs = {
+        tenant_id: [list(run) for _, run in groupby(theirs, key=lambda done: done.price is None)]
+        for tenant_id, theirs in executed.items()
+    }
+    for turn in zip_longest(*runs.values(), fillvalue=[]):
+        fills = {
+            run[0].order.tenant_id: [_fill(done, done.price) for done in run if done.price is not None]
+            for run in turn
+            if run and run[0].price is not None
+        }
+        others = [run for run in turn if run and run[0].price is None]
+        await asyncio.gather(record_fills(pool, fills), *(_let_go(pool, run) for run in others))
+
+
+async def _let_go(pool: asyncpg.Pool, executed: Sequence[Execution]) -> None:
+    for done in executed:
+        await let_go(pool, done)
 
 
 def _fill(done: Execution, price: int) -> Fill:

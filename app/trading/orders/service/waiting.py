@@ -1,8 +1,9 @@
 """Orders that wait with us: the matcher shows them the tape, and the calendar opens their session."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -14,23 +15,13 @@ from app.kernel.times import format_time
 from app.trading.orders.domain.waiting import Turn, Turned, WaitsForPrice, watch
 from app.trading.paper.domain import Close, Price
 
-_BOOK = """
-    select tenant_id, id, account_id, instrument_id, venue, side, validity, trigger_price, trail_by, trail_bps, tick,
-           seen_to
-    from waiting_orders where feed = $1 and waits_for = 'price' and (instrument_id = any($2) or venue = any($3))
-"""
 _IN_INSTRUMENT = "select tenant_id, id from waiting_orders where feed = $1 and instrument_id = $2"
 _TRANSITION = "select orders_transition($1, $2, '{accepted}', $3, NULL, $4, $5::jsonb)"
 
 
-async def show_waiting(app: App, feed: str, tape: Sequence[Price | Close]) -> None:
-    """Commit what the tape does to the feed's waiting orders. A batch that is shown again changes nothing."""
-    instruments = list({entry.instrument_id for entry in tape if isinstance(entry, Price)})
-    venues = list({entry.venue for entry in tape if isinstance(entry, Close)})
-    if not tape:
-        return
-    rows = await app.database.dispatch.fetch(_BOOK, feed, instruments, venues)
-    for turned in watch(map(_waits, rows), tape):
+async def show_waiting(app: App, waiting: Sequence[Mapping[str, Any]], tape: Sequence[Price | Close]) -> None:
+    """Commit what the tape does to rows of orders that wait, as JSON has them. Shown again, it changes nothing."""
+    for turned in watch(map(_waits, waiting), tape):
         if await _record(app.database.pool, turned):
             app.poker.poke("execution", shard_of(turned.order.tenant_id))
 
@@ -41,12 +32,12 @@ async def lapse_waiting(app: App, feed: str, instrument_id: UUID, *, at: datetim
         await _lapse(app.database.pool, row["tenant_id"], row["id"], "corporate action", at)
 
 
-def _waits(row: asyncpg.Record) -> WaitsForPrice:
+def _waits(row: Mapping[str, Any]) -> WaitsForPrice:
     return WaitsForPrice(
-        tenant_id=row["tenant_id"],
-        order_id=row["id"],
-        account_id=row["account_id"],
-        instrument_id=row["instrument_id"],
+        tenant_id=UUID(row["tenant_id"]),
+        order_id=UUID(row["id"]),
+        account_id=UUID(row["account_id"]),
+        instrument_id=UUID(row["instrument_id"]),
         venue=row["venue"],
         side=Side(row["side"]),
         validity=Validity(row["validity"]),

@@ -8,11 +8,11 @@ BEGIN
     IF o.id IS NULL THEN
         RETURN NULL;
     END IF;
+    PERFORM risk_pass_gate();
     PERFORM accounts_lock(o.account_id);
     SELECT * INTO a FROM accounts_for_order(o.account_id);
     SELECT * INTO i FROM instrument_for_order(o.instrument_id, market_clock(a.feed));
     SELECT * INTO o FROM orders WHERE tenant_id = p_tenant AND id = p_order FOR NO KEY UPDATE;
-    PERFORM risk_pass_gate();
     IF o.status = 'accepted' AND (a.status = 'closed'
             OR (o.side = 'buy' AND (a.status <> 'active' OR tenancy_status() <> 'active'
                 OR risk_halted(o.account_id, o.deployment_id, o.algo_id, o.mode) IS NOT NULL))) THEN
@@ -48,8 +48,8 @@ CREATE OR REPLACE FUNCTION orders_begin_all(p_tenant uuid, p_orders uuid[], p_fe
 RETURNS SETOF jsonb LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true);
-    PERFORM accounts_lock_all(ARRAY(SELECT o.account_id FROM orders o WHERE o.tenant_id = p_tenant AND o.id = ANY (p_orders)));
     PERFORM risk_pass_gate();
+    PERFORM accounts_lock_all(ARRAY(SELECT o.account_id FROM orders o WHERE o.tenant_id = p_tenant AND o.id = ANY (p_orders)));
     IF risk_any_halt() OR tenancy_status() <> 'active' THEN
         RETURN;
     END IF;
@@ -64,6 +64,21 @@ BEGIN
     SELECT jsonb_build_object('order', to_jsonb(b), 'account', to_jsonb(a), 'instrument', to_jsonb(i))
     FROM begun b CROSS JOIN LATERAL accounts_for_order(b.account_id) a
     LEFT JOIN LATERAL instrument_for_order(b.instrument_id, market_clock(a.feed)) i ON true;
+END $$;
+
+-- The same of many tenants, each after the other.
+CREATE OR REPLACE FUNCTION orders_begin_each(p_tenants uuid[], p_orders uuid[], p_fences bigint[], p_broker text)
+RETURNS TABLE (tenant_id uuid, state jsonb) LANGUAGE plpgsql AS $$
+DECLARE v_orders uuid[]; v_fences bigint[];
+BEGIN
+    PERFORM risk_pass_gate();
+    FOR tenant_id, v_orders, v_fences IN
+            SELECT t.tenant, array_agg(t.id), array_agg(t.fence)
+            FROM unnest(p_tenants, p_orders, p_fences) AS t (tenant, id, fence) GROUP BY t.tenant ORDER BY t.tenant LOOP
+        FOR state IN SELECT * FROM orders_begin_all(tenant_id, v_orders, v_fences, p_broker) LOOP
+            RETURN NEXT;
+        END LOOP;
+    END LOOP;
 END $$;
 
 -- The broker has these orders: they are open, unless they have moved on. Its names for them are kept in any case.
@@ -86,6 +101,19 @@ BEGIN
     WHERE o.tenant_id = p_tenant AND o.id = t.id AND o.venue_order_id IS NULL;
     PERFORM events_append_all(array_fill('order.open'::text, ARRAY[cardinality(v_orders)]), v_orders, v_accounts,
                               array_fill(p_event, ARRAY[cardinality(v_orders)]));
+END $$;
+
+-- The same of many tenants, each after the other.
+CREATE OR REPLACE FUNCTION orders_opened_each(p_tenants uuid[], p_orders uuid[], p_venue_order_ids text[], p_event jsonb)
+RETURNS void LANGUAGE plpgsql AS $$
+DECLARE v_tenant uuid; v_orders uuid[]; v_names text[];
+BEGIN
+    FOR v_tenant, v_orders, v_names IN
+            SELECT t.tenant, array_agg(t.id), array_agg(t.name)
+            FROM unnest(p_tenants, p_orders, p_venue_order_ids) AS t (tenant, id, name)
+            GROUP BY t.tenant ORDER BY t.tenant LOOP
+        PERFORM orders_opened_all(v_tenant, v_orders, v_names, p_event);
+    END LOOP;
 END $$;
 
 -- An order with what a broker needs to be asked about it. Null: there is none.
@@ -208,6 +236,18 @@ BEGIN
     WHERE o.tenant_id = p_tenant AND o.id = ANY (p_orders);
 END $$;
 
+-- The same of many tenants, each after the other.
+CREATE OR REPLACE FUNCTION orders_fill_contexts_each(p_tenants uuid[], p_orders uuid[]) RETURNS SETOF jsonb
+LANGUAGE plpgsql AS $$
+DECLARE v_tenant uuid; v_orders uuid[];
+BEGIN
+    FOR v_tenant, v_orders IN
+            SELECT t.tenant, array_agg(t.id) FROM unnest(p_tenants, p_orders) AS t (tenant, id)
+            GROUP BY t.tenant ORDER BY t.tenant LOOP
+        RETURN QUERY SELECT * FROM orders_fill_contexts(v_tenant, v_orders);
+    END LOOP;
+END $$;
+
 -- Records fills of one tenant in the order given, with their orders, positions and the ledger: all of them or none. Of each
 -- fill: `row`, what is stored of it; `filled_before` and `status`, its order before and after it; `event`; and what
 -- `portfolio_owe` and `ledger_settle_fills` say. p_positions: what `portfolio_write` says. Accounts are locked first.
@@ -282,4 +322,16 @@ BEGIN
         FROM jsonb_array_elements(p_fills) e;
     END IF;
     RETURN v_said;
+END $$;
+
+-- The same of many tenants, each after the other: of all of them or, when it raises, of none.
+CREATE OR REPLACE FUNCTION orders_record_fills_each(p_tenants uuid[], p_fills jsonb[], p_positions jsonb[])
+RETURNS TABLE (tenant_id uuid, said text[]) LANGUAGE plpgsql AS $$
+DECLARE v_fills jsonb; v_positions jsonb;
+BEGIN
+    FOR tenant_id, v_fills, v_positions IN
+            SELECT t.* FROM unnest(p_tenants, p_fills, p_positions) AS t (tenant, fills, positions) ORDER BY t.tenant LOOP
+        said := orders_record_fills(tenant_id, v_fills, v_positions);
+        RETURN NEXT;
+    END LOOP;
 END $$;

@@ -22,6 +22,7 @@ from app.engine.instruments import Instrument
 from app.engine.program import Program, compile_program
 from app.infra.outages import is_outage
 from app.infra.process import App
+from app.infra.work.relay import SHARED_ROWS, Waiting
 from app.kernel.errors import DomainError
 from app.kernel.ids import derive_id
 from app.kernel.instrument import TradingRules
@@ -37,12 +38,10 @@ _turn = asyncio.Lock()
 Due = Mapping[str, Any]
 
 
-async def due_shards(app: App) -> list[tuple[str, int]]:
-    """The shards that have a bar to run, for the relay."""
-    return [
-        ("strategies", row["shard"])
-        for row in await app.database.dispatch.fetch("select * from strategies_due_shards()")
-    ]
+async def due_shards(app: App) -> list[Waiting]:
+    """The shards that have a bar to run, for the relay: each is a message by itself."""
+    rows = await app.database.dispatch.fetch("select * from strategies_due_shards()")
+    return [("strategies", row["shard"], SHARED_ROWS) for row in rows]
 
 
 async def run_due(app: App, shard: int) -> int:
