@@ -197,14 +197,11 @@ class Capabilities:
 
 
 @runtime_checkable
-class TakesMany(Protocol):
-    """A `Broker` to which many orders are no more trouble than one: it answers all at once, and none late."""
+class KeepsItsBookHere(Protocol):
+    """A `Broker` whose book is in our database: an order comes to rest there in the transaction that begins it."""
 
-    @property
-    def capabilities(self) -> Capabilities: ...
-
-    async def submit_all(self, orders: Sequence[BrokerOrder]) -> Sequence[Outcome]:
-        """Send orders, of whatever tenants: their answers in the same order. Raises when nothing can be said of any."""
+    async def last_entry(self, feed: str) -> str:
+        """The last entry that the feed has shown: an order that arrives now rests behind it."""
 
 
 class Broker(Protocol):

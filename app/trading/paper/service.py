@@ -59,19 +59,13 @@ class PaperBroker:
 
     async def submit(self, order: BrokerOrder) -> Outcome:
         """The order rests from behind the stream's last entry: it can meet no price shown before it arrived."""
-        (answer,) = await self.submit_all([order])
-        return answer
-
-    async def submit_all(self, orders: Sequence[BrokerOrder]) -> Sequence[Outcome]:
-        """The same of several orders, in one transaction."""
-        last = {feed: await self._last_entry(feed) for feed in {order.feed for order in orders}}
-        resting = [_to_rest(order, arrived_after=last[order.feed]) for order in orders]
-        await self._pool.execute("select paper_accept_each($1::jsonb)", json.dumps(resting))
-        return [Accepted(order.tag) for order in orders]
+        resting = [_to_rest(order, arrived_after=await self.last_entry(order.feed))]
+        await self._pool.execute("select paper_accept_all($1, $2::jsonb)", order.tenant_id, json.dumps(resting))
+        return Accepted(order.tag)
 
     async def modify(self, order: BrokerOrder, change: Change) -> Outcome:
         """The order goes to the end of the line: what was shown before the change does not fill it."""
-        after = await self._last_entry(order.feed)
+        after = await self.last_entry(order.feed)
         sql = "select paper_modify($1, $2, $3, $4, $5, $6, $7)"
         what = (change.quantity, change.limit_price, change.trigger_price, change.protected_price, after)
         refused = await self._pool.fetchval(sql, order.tenant_id, order.order_id, *what)
@@ -113,7 +107,8 @@ class PaperBroker:
         sql = "select * from paper_reports($1, $2, $3)"
         return [_report(row) for row in await self._pool.fetch(sql, account.tenant_id, account.account_id, order_id)]
 
-    async def _last_entry(self, feed: str) -> str:
+    async def last_entry(self, feed: str) -> str:
+        """The last that the feed has shown: an order that arrives now rests behind it."""
         try:
             last = await self._stream.xrevrange(f"feed:{feed}", count=1)
         except REDIS_ERRORS:
@@ -123,7 +118,6 @@ class PaperBroker:
 
 def _to_rest(order: BrokerOrder, *, arrived_after: str) -> dict[str, Any]:
     return {
-        "tenant_id": str(order.tenant_id),
         "id": str(order.order_id),
         "account_id": str(order.account_id),
         "feed": order.feed,

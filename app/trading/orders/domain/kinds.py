@@ -63,6 +63,9 @@ class OrderKind:
     sent_at_once: ClassVar[bool] = True
     """False: it always waits with us first."""
 
+    rests_as_asked: ClassVar[bool] = False
+    """True: of an order that is not `gtt`, `at_venue` is the order as it is stored."""
+
     def check(self, command: PlaceOrder, context: Context) -> None:
         """What is wrong whatever the time, beyond the fields: raises, and nothing is written."""
 

@@ -18,21 +18,21 @@ from app.infra.work.runner import Handler, Item, Retry
 from app.kernel.orders import OrderStatus
 from app.kernel.times import format_time
 from app.trading.brokers.ports import (
-    Accepted,
     Broker,
     BrokerOrder,
+    KeepsItsBookHere,
     NotFound,
     Outcome,
     Rejected,
     Report,
     SessionExpired,
-    TakesMany,
     Throttled,
     Unknown,
 )
 from app.trading.orders.service.adopting import adopt
 from app.trading.orders.service.expiring import expire_order
 from app.trading.orders.service.grouping import cancel_family
+from app.trading.orders.service.kinds import kinds
 from app.trading.orders.service.leaving import exit_position
 from app.trading.orders.service.modifying import modify
 from app.trading.orders.service.outcomes import BUSY, ask, broker_order, move, read_state, record, refusal
@@ -44,8 +44,8 @@ REMEMBERED = timedelta(days=1)
 
 LOST_SECONDS = 5
 log = structlog.get_logger(__name__)
-_BEGIN = "select * from orders_begin_each($1, $2, $3, $4)"
-_OPENED = "select orders_opened_each($1, $2, $3, $4::jsonb)"
+_REST = "select * from orders_rest_each($1, $2, $3, $4, $5::jsonb, $6::jsonb)"
+PAPER = "paper"
 TOGETHER = 50
 """Orders of one transaction: their accounts are locked as long."""
 
@@ -149,15 +149,14 @@ async def submit(desk: Desk, item: Item) -> None:
 
 async def submit_together(desk: Desk, items: Sequence[Item]) -> set[UUID]:
     """Send what can be sent of many orders in a few calls. The ids of the items that are done; the rest is for
-    `submit`, which also carries on where this was interrupted."""
-    many = [(name, broker) for name, broker in desk.brokers.items() if isinstance(broker, TakesMany)]
-    turns = sorted(items, key=lambda item: item.tenant_id)  # so two batches meet in one tenant at most
+    `submit`."""
+    book = desk.brokers.get(PAPER)
+    turns = sorted((item for item in items if "feed" in item.payload), key=lambda item: item.tenant_id)
+    if not isinstance(book, KeepsItsBookHere) or not turns:
+        return set()
     batches = [turns[start : start + TOGETHER] for start in range(0, len(turns), TOGETHER)]
-    answers = await few_at_once(
-        AT_ONCE, [partial(_send_all, desk, name, broker, batch) for name, broker in many for batch in batches]
-    )
     done: set[UUID] = set()
-    for answer in answers:
+    for answer in await few_at_once(AT_ONCE, [partial(_rest, desk, book, batch) for batch in batches]):
         if isinstance(answer, BaseException):
             log.error("orders.not_together", exc_info=answer)
         else:
@@ -165,28 +164,14 @@ async def submit_together(desk: Desk, items: Sequence[Item]) -> set[UUID]:
     return done
 
 
-async def _send_all(desk: Desk, name: str, broker: TakesMany, items: Sequence[Item]) -> set[UUID]:
-    began, asked = desk.clock(), {UUID(item.payload["order_id"]): item for item in items}
+async def _rest(desk: Desk, book: KeepsItsBookHere, items: Sequence[Item]) -> set[UUID]:
+    after = {feed: await book.last_entry(feed) for feed in {item.payload["feed"] for item in items}}
+    asked = {UUID(item.payload["order_id"]): item for item in items}
     turns = [item.tenant_id for item in items], list(asked), [item.fence for item in items]
-    rows = await desk.pool.fetch(_BEGIN, *turns, name)
-    begun = [broker_order(row["tenant_id"], json.loads(row["state"])) for row in rows]
-    refused = {order.order_id: said for order in begun if (said := refusal(broker.capabilities, order))}
-    orders = [order for order in begun if order.order_id not in refused]
-    if desk.clock() - began > desk.send_within:
-        return set()
-    for order in begun:
-        if said := refused.get(order.order_id):
-            await record(desk.pool, order, said, received_at=desk.clock())
-    answers = await ask(broker.submit_all(orders), items[0].lane) if orders else []
-    if isinstance(answers, Unknown):
-        return {asked[order_id].id for order_id in refused}
-    taken = [(order, said) for order, said in zip(orders, answers, strict=True) if isinstance(said, Accepted)]
+    types = [name for name, kind in kinds().items() if kind.rests_as_asked]
     event = json.dumps({"received_at": format_time(desk.clock())})
-    ids = [order.order_id for order, _ in taken]
-    await desk.pool.execute(
-        _OPENED, [order.tenant_id for order, _ in taken], ids, [said.venue_order_id for _, said in taken], event
-    )
-    return {asked[order_id].id for order_id in (*ids, *refused)}
+    rows = await desk.pool.fetch(_REST, *turns, types, json.dumps(after), event)
+    return {asked[row[0]].id for row in rows}
 
 
 async def _send(desk: Desk, name: str, order: BrokerOrder, began: datetime) -> Outcome:

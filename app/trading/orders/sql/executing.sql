@@ -42,77 +42,55 @@ BEGIN
     RETURN jsonb_build_object('order', to_jsonb(o), 'account', to_jsonb(a), 'instrument', to_jsonb(i), 'begun', false);
 END $$;
 
--- The turns of many orders at one broker, where nothing stands in the way of any: those that became `submitting`, as
--- `orders_begin` answers them. The others are for `orders_begin` to look at, one by one.
-CREATE OR REPLACE FUNCTION orders_begin_all(p_tenant uuid, p_orders uuid[], p_fences bigint[], p_broker text)
-RETURNS SETOF jsonb LANGUAGE plpgsql AS $$
+-- Orders whose broker is the paper venue, where nothing stands in the way of any: its book is in this database, so their
+-- turn, their coming to rest behind p_after (of each feed) and their being open are one transaction. Those of p_types rest
+-- there as they were asked. Answers those that do; the others are for `orders_begin`, one by one.
+DROP FUNCTION IF EXISTS orders_begin_all(uuid, uuid[], bigint[], text);
+DROP FUNCTION IF EXISTS orders_opened_all(uuid, uuid[], text[], jsonb);
+CREATE OR REPLACE FUNCTION orders_rest(p_tenant uuid, p_orders uuid[], p_fences bigint[], p_types text[], p_after jsonb,
+                                       p_event jsonb) RETURNS uuid[] LANGUAGE plpgsql AS $$
+DECLARE v_orders uuid[]; v_accounts uuid[]; v_resting jsonb;
 BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true);
     PERFORM risk_pass_gate();
     PERFORM accounts_lock_all(ARRAY(SELECT o.account_id FROM orders o WHERE o.tenant_id = p_tenant AND o.id = ANY (p_orders)));
     IF risk_any_halt() OR tenancy_status() <> 'active' THEN
-        RETURN;
+        RETURN '{}';
     END IF;
-    RETURN QUERY
-    WITH begun AS (
-        UPDATE orders o SET status = 'submitting', fence = t.fence, updated_at = clock_timestamp()
+    WITH opened AS (
+        UPDATE orders o SET status = 'open', fence = t.fence, venue_order_id = o.broker_tag, updated_at = clock_timestamp()
         FROM unnest(p_orders, p_fences) AS t (id, fence)
-        WHERE o.tenant_id = p_tenant AND o.id = t.id AND o.status = 'accepted' AND o.broker = p_broker
-          AND o.order_class = 'single' AND EXISTS (SELECT 1 FROM accounts_for_order(o.account_id) a WHERE a.status = 'active')
+        WHERE o.tenant_id = p_tenant AND o.id = t.id AND o.status = 'accepted' AND o.broker = 'paper'
+          AND o.order_class = 'single' AND o.order_type = ANY (p_types) AND o.validity <> 'gtt' AND p_after ? o.feed
+          AND EXISTS (SELECT 1 FROM accounts_for_order(o.account_id) a WHERE a.status = 'active')
         RETURNING o.*
     )
-    SELECT jsonb_build_object('order', to_jsonb(b), 'account', to_jsonb(a), 'instrument', to_jsonb(i))
-    FROM begun b CROSS JOIN LATERAL accounts_for_order(b.account_id) a
-    LEFT JOIN LATERAL instrument_for_order(b.instrument_id, market_clock(a.feed)) i ON true;
+    SELECT coalesce(array_agg(b.id), '{}'), array_agg(b.account_id), jsonb_agg(jsonb_build_object(
+        'id', b.id, 'account_id', b.account_id, 'feed', b.feed, 'instrument_id', b.instrument_id, 'venue', i.venue,
+        'side', b.side, 'order_type', b.order_type, 'validity', b.validity, 'limit_price', b.limit_price,
+        'remaining', b.quantity, 'tick', i.tick, 'slippage_bps', a.slippage_bps, 'trigger_price', b.trigger_price,
+        'protected_price', b.protected_price, 'expires_at', b.expires_at, 'arrived_after', p_after->>b.feed))
+    INTO v_orders, v_accounts, v_resting
+    FROM opened b CROSS JOIN LATERAL accounts_for_order(b.account_id) a
+    LEFT JOIN LATERAL instrument_for_order(b.instrument_id, market_clock(b.feed)) i ON true;
+    IF cardinality(v_orders) > 0 THEN
+        PERFORM paper_accept_all(p_tenant, v_resting);
+        PERFORM events_append_all(array_fill('order.open'::text, ARRAY[cardinality(v_orders)]), v_orders, v_accounts,
+                                  array_fill(p_event, ARRAY[cardinality(v_orders)]));
+    END IF;
+    RETURN v_orders;
 END $$;
 
 -- The same of many tenants, each after the other.
-CREATE OR REPLACE FUNCTION orders_begin_each(p_tenants uuid[], p_orders uuid[], p_fences bigint[], p_broker text)
-RETURNS TABLE (tenant_id uuid, state jsonb) LANGUAGE plpgsql AS $$
-DECLARE v_orders uuid[]; v_fences bigint[];
+CREATE OR REPLACE FUNCTION orders_rest_each(p_tenants uuid[], p_orders uuid[], p_fences bigint[], p_types text[],
+                                            p_after jsonb, p_event jsonb) RETURNS SETOF uuid LANGUAGE plpgsql AS $$
+DECLARE v_tenant uuid; v_orders uuid[]; v_fences bigint[];
 BEGIN
     PERFORM risk_pass_gate();
-    FOR tenant_id, v_orders, v_fences IN
+    FOR v_tenant, v_orders, v_fences IN
             SELECT t.tenant, array_agg(t.id), array_agg(t.fence)
             FROM unnest(p_tenants, p_orders, p_fences) AS t (tenant, id, fence) GROUP BY t.tenant ORDER BY t.tenant LOOP
-        FOR state IN SELECT * FROM orders_begin_all(tenant_id, v_orders, v_fences, p_broker) LOOP
-            RETURN NEXT;
-        END LOOP;
-    END LOOP;
-END $$;
-
--- The broker has these orders: they are open, unless they have moved on. Its names for them are kept in any case.
-CREATE OR REPLACE FUNCTION orders_opened_all(p_tenant uuid, p_orders uuid[], p_venue_order_ids text[], p_event jsonb)
-RETURNS void LANGUAGE plpgsql AS $$
-DECLARE v_orders uuid[]; v_accounts uuid[];
-BEGIN
-    PERFORM set_config('app.tenant_id', p_tenant::text, true);
-    PERFORM accounts_lock_all(ARRAY(SELECT o.account_id FROM orders o WHERE o.tenant_id = p_tenant AND o.id = ANY (p_orders)));
-    WITH opened AS (
-        UPDATE orders o SET status = 'open', venue_order_id = t.venue_order_id, updated_at = clock_timestamp(),
-            unknown_since = NULL
-        FROM unnest(p_orders, p_venue_order_ids) AS t (id, venue_order_id)
-        WHERE o.tenant_id = p_tenant AND o.id = t.id AND o.status IN ('submitting', 'unknown', 'lost')
-        RETURNING o.id, o.account_id
-    )
-    SELECT coalesce(array_agg(w.id), '{}'), array_agg(w.account_id) INTO v_orders, v_accounts FROM opened w;
-    UPDATE orders o SET venue_order_id = t.venue_order_id
-    FROM unnest(p_orders, p_venue_order_ids) AS t (id, venue_order_id)
-    WHERE o.tenant_id = p_tenant AND o.id = t.id AND o.venue_order_id IS NULL;
-    PERFORM events_append_all(array_fill('order.open'::text, ARRAY[cardinality(v_orders)]), v_orders, v_accounts,
-                              array_fill(p_event, ARRAY[cardinality(v_orders)]));
-END $$;
-
--- The same of many tenants, each after the other.
-CREATE OR REPLACE FUNCTION orders_opened_each(p_tenants uuid[], p_orders uuid[], p_venue_order_ids text[], p_event jsonb)
-RETURNS void LANGUAGE plpgsql AS $$
-DECLARE v_tenant uuid; v_orders uuid[]; v_names text[];
-BEGIN
-    FOR v_tenant, v_orders, v_names IN
-            SELECT t.tenant, array_agg(t.id), array_agg(t.name)
-            FROM unnest(p_tenants, p_orders, p_venue_order_ids) AS t (tenant, id, name)
-            GROUP BY t.tenant ORDER BY t.tenant LOOP
-        PERFORM orders_opened_all(v_tenant, v_orders, v_names, p_event);
+        RETURN QUERY SELECT unnest(orders_rest(v_tenant, v_orders, v_fences, p_types, p_after, p_event));
     END LOOP;
 END $$;
 

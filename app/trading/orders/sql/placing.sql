@@ -132,7 +132,8 @@ BEGIN
         IF jsonb_typeof(p_order->'waiting') = 'object' THEN
             PERFORM orders_wait(o, p_order->'waiting');
         ELSE
-            PERFORM work_append('execution', 'order.submit', o.account_id, jsonb_build_object('order_id', o.id), 1);
+            PERFORM work_append('execution', 'order.submit', o.account_id,
+                                jsonb_build_object('order_id', o.id, 'feed', o.feed), 1);
         END IF;
     END IF;
     PERFORM events_append('order.' || o.status, o.id, o.account_id, p_event, p_key, p_source_ip, p_request_id,

@@ -22,15 +22,16 @@ END $$;
 
 -- Sends an order that waits: its row of work, once. False when it waits no more: it was sent, or it has ended.
 CREATE OR REPLACE FUNCTION orders_release(p_tenant uuid, p_order uuid) RETURNS boolean LANGUAGE plpgsql AS $$
-DECLARE v_account uuid;
+DECLARE v_account uuid; v_feed text;
 BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true);
-    DELETE FROM waiting_orders WHERE tenant_id = p_tenant AND id = p_order RETURNING account_id INTO v_account;
+    DELETE FROM waiting_orders WHERE tenant_id = p_tenant AND id = p_order RETURNING account_id, feed
+    INTO v_account, v_feed;
     IF v_account IS NULL OR NOT EXISTS (SELECT 1 FROM orders WHERE tenant_id = p_tenant AND id = p_order
                                         AND status = 'accepted') THEN
         RETURN false;
     END IF;
-    PERFORM work_append('execution', 'order.submit', v_account, jsonb_build_object('order_id', p_order), 1);
+    PERFORM work_append('execution', 'order.submit', v_account, jsonb_build_object('order_id', p_order, 'feed', v_feed), 1);
     RETURN true;
 END $$;
 

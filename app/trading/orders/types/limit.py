@@ -20,6 +20,7 @@ class Limit(OrderKind):
     needs: ClassVar[frozenset[str]] = frozenset({"limit_price"})
     takes: ClassVar[frozenset[str]] = frozenset({"disclosed_quantity"})
     validities: ClassVar[frozenset[Validity]] = PLAIN_VALIDITIES | {Validity.IOC}
+    rests_as_asked: ClassVar[bool] = True
 
     def check(self, command: PlaceOrder, context: Context) -> None:
         disclosed, lot = command.disclosed_quantity, context.instrument["lot"]

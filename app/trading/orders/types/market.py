@@ -13,6 +13,7 @@ class Market(AtMarket):
     name = "market"
     title = "At the market, now."
     validities: ClassVar[frozenset[Validity]] = frozenset({Validity.DAY, Validity.GTC, Validity.IOC})
+    rests_as_asked: ClassVar[bool] = True
 
     def at_venue(self, order: Mapping[str, Any]) -> AtVenue:
         return AtVenue(OrderType.MARKET, Validity(order["validity"]), None, None)

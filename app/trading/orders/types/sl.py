@@ -24,6 +24,7 @@ class StopLimit(OrderKind):
     title = "Once trigger_price is touched, at limit_price or better."
     needs: ClassVar[frozenset[str]] = frozenset({"trigger_price", "limit_price"})
     validities: ClassVar[frozenset[Validity]] = STOP_VALIDITIES
+    rests_as_asked: ClassVar[bool] = True
 
     def check(self, command: PlaceOrder, context: Context) -> None:
         check_stop_side(command, context)

@@ -24,6 +24,7 @@ class StopMarket(AtMarket):
     title = "Once trigger_price is touched, at the market."
     needs: ClassVar[frozenset[str]] = frozenset({"trigger_price"})
     validities: ClassVar[frozenset[Validity]] = STOP_VALIDITIES
+    rests_as_asked: ClassVar[bool] = True
 
     def check(self, command: PlaceOrder, context: Context) -> None:
         check_stop_side(command, context)

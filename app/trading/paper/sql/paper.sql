@@ -12,16 +12,6 @@ BEGIN
     ON CONFLICT DO NOTHING;
 END $$;
 
--- The same of many tenants, each after the other; p_orders say whose they are.
-CREATE OR REPLACE FUNCTION paper_accept_each(p_orders jsonb) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE v_tenant uuid; v_orders jsonb;
-BEGIN
-    FOR v_tenant, v_orders IN
-            SELECT (e->>'tenant_id')::uuid, jsonb_agg(e) FROM jsonb_array_elements(p_orders) e GROUP BY 1 ORDER BY 1 LOOP
-        PERFORM paper_accept_all(v_tenant, v_orders);
-    END LOOP;
-END $$;
-
 -- Takes an order out of the book and keeps what became of it: p_fill says with what execution, if any. False when it
 -- does not rest there any more: whoever took it out decides its fate. The caller has set the tenant.
 CREATE OR REPLACE FUNCTION paper_end(p_order uuid, p_status text, p_fill jsonb) RETURNS boolean LANGUAGE sql AS $$
