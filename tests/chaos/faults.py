@@ -6,7 +6,8 @@ Nothing of ours is patched: the pools, the stream and the broker that a process 
 import asyncio
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -15,11 +16,14 @@ from typing import Any, NoReturn, TypeVar, cast
 
 import asyncpg
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.infra.database import Database
 from app.infra.process import App
 from app.infra.work.relay import Poker
+from app.trading.brokers.ports import Capabilities
 
 Answer = TypeVar("Answer")
 _NAME = re.compile(r"(?:select (?:\* from )?|from )(\w+)(?=\(| where)")
@@ -58,11 +62,37 @@ class Process:
 
 
 PROCESS: ContextVar[Process] = ContextVar("process")
+OUTSIDE = (OSError, RedisError, DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncio.CancelledError)
+"""What a process may end with that nobody answers."""
+
+
+def start(body: Coroutine[Any, Any, Any], stall: Stall | None = None) -> asyncio.Task[Any]:
+    process = Process(stall)
+    token = PROCESS.set(process)
+    process.task = asyncio.create_task(body)
+    PROCESS.reset(token)
+    return process.task
+
+
+async def end(task: asyncio.Task[Any]) -> None:
+    """Until the process has ended. What it ends with is its own affair, but for a mistake."""
+    with suppress(*OUTSIDE):
+        await task
+
+
+async def overtaken(first: asyncio.Task[Any], stall: Stall, others: Callable[[], Awaitable[None]]) -> None:
+    """`first` stands still where `stall` says, if it comes there; `others` do what they do; then it goes on."""
+    reached = asyncio.ensure_future(stall.reached.wait())
+    await asyncio.wait({first, reached}, return_when="FIRST_COMPLETED")
+    stall.reached.set()
+    await others()
+    stall.over.set()
+    await end(first)
 
 
 @dataclass
 class Faults:
-    """Draws what happens at each call: `rate` of them at random, each of `targets` when its name is called."""
+    """Draws what happens at each call: to `rate` of them at random, to each of `targets` when its name is called."""
 
     random: Random
     rate: float = 0.0
@@ -72,8 +102,6 @@ class Faults:
 
     def draw(self, name: str) -> How | None:
         self.seen[name] += 1
-        if not self.rate:
-            return None
         for target in self.targets:
             if target[0] == name:
                 self.targets.remove(target)
@@ -139,17 +167,21 @@ def name_of(sql: str) -> str:
     return found[1] if found else sql
 
 
-Rewrite = Callable[[str, tuple[object, ...]], tuple[object, ...]]
-"""Spoils the arguments of a statement, by its name: a flaw that a test plants."""
+@dataclass(frozen=True)
+class Flaw:
+    """What a test plants: it spoils the arguments of a statement, by its name, or what is read of its answer."""
+
+    arguments: Callable[[str, tuple[object, ...]], tuple[object, ...]] = lambda _, given: given
+    answer: Callable[[str, Any], Any] = lambda _, said: said
 
 
 class FaultyPool:
     """An asyncpg pool to whose statements things happen."""
 
-    def __init__(self, pool: asyncpg.Pool, faults: Faults, rewrite: Rewrite | None = None) -> None:
+    def __init__(self, pool: asyncpg.Pool, faults: Faults, flaw: Flaw) -> None:
         self._pool = pool
         self._faults = faults
-        self._rewrite = rewrite
+        self._flaw = flaw
 
     def __getattr__(self, method: str) -> Any:
         if method not in ("fetch", "fetchrow", "fetchval", "execute"):
@@ -157,8 +189,9 @@ class FaultyPool:
 
         async def run(sql: str, *arguments: object) -> Any:
             name = name_of(sql)
-            given = self._rewrite(name, arguments) if self._rewrite else arguments
-            return await self._faults.at(name, no_database, lambda: getattr(self._pool, method)(sql, *given))
+            given = self._flaw.arguments(name, arguments)
+            said = await self._faults.at(name, no_database, lambda: getattr(self._pool, method)(sql, *given))
+            return self._flaw.answer(name, said)
 
         return run
 
@@ -178,14 +211,26 @@ class FaultyRedis:
 
         return run
 
+    @asynccontextmanager
+    async def pipeline(self, **named: Any) -> AsyncIterator[Any]:
+        """Many commands in one call."""
+        async with self._redis.pipeline(**named) as asked:
+            execute = asked.execute
+            asked.execute = lambda: self._faults.at("redis.execute", no_redis, execute)
+            yield asked
+
 
 class FaultyBroker:
     """A broker to whose calls things happen."""
 
     def __init__(self, broker: Any, faults: Faults) -> None:
-        self.capabilities = broker.capabilities
         self._broker = broker
         self._faults = faults
+
+    @property
+    def capabilities(self) -> Capabilities:
+        can: Capabilities = self._broker.capabilities
+        return can
 
     async def submit(self, order: object) -> Any:
         return await self._call("submit", order)
@@ -209,10 +254,14 @@ class FaultyBroker:
         raise NotImplementedError("the book is read when the test says so")
 
 
-def faulty(app: App, faults: Faults, rewrite: Rewrite | None = None) -> App:
+def faulty(app: App, faults: Faults, flaw: Flaw) -> App:
     """The same process, to whose calls things happen. Closing it is for whoever opened `app`."""
 
     class Session(AsyncSession):
+        async def execute(self, *arguments: Any, **named: Any) -> Any:
+            execute = super().execute
+            return await faults.at("execute", no_database, lambda: execute(*arguments, **named))
+
         async def commit(self) -> None:
             await faults.at("commit", no_database, super().commit)
 
@@ -223,8 +272,8 @@ def faulty(app: App, faults: Faults, rewrite: Rewrite | None = None) -> App:
     poker = Poker(redis)
     database = Database(
         opened._engine,
-        cast(asyncpg.Pool, FaultyPool(opened.pool, faults, rewrite)),
-        cast(asyncpg.Pool, FaultyPool(opened.dispatch, faults, rewrite)),
+        cast(asyncpg.Pool, FaultyPool(opened.pool, faults, flaw)),
+        cast(asyncpg.Pool, FaultyPool(opened.dispatch, faults, flaw)),
         opened.reference,
         on_commit=poker.poke,
     )

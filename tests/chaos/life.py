@@ -5,42 +5,41 @@ Time is the test's: leases end, delays are over and brokers' deadlines pass when
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, cast
 from uuid import UUID
 
-import asyncpg
-from redis.exceptions import RedisError
-from sqlalchemy.exc import DBAPIError
-
 from app.infra.process import App
 from app.infra.work.relay import sent_key, wake
 from app.infra.work.runner import drain
 from app.infra.work.tables import shard_of
-from app.kernel.errors import DomainError
-from app.kernel.orders import OrderStatus, OrderType, Product, Side, Validity
-from app.trading.brokers.ports import Accepted, BrokerAccount, BrokerOrder, Outcome, Report, VenueStatus
-from app.trading.orders.service import Desk, PlaceOrder, handlers, place_order, request_cancel
+from app.kernel.orders import OrderClass, OrderStatus, OrderType, Side
+from app.trading.brokers.ports import Accepted, BrokerAccount, BrokerOrder, Outcome, Report
+from app.trading.orders.service import Desk, handlers
 from app.trading.orders.service.matching import match_entries
 from app.trading.orders.service.reconciling import Book, read_book
 from app.trading.paper.service import PaperBroker, checkpoint
-from tests.chaos.faults import PROCESS, FaultyBroker, Process, Stall
+from tests.chaos.callers import TICK, Callers, Door
+from tests.chaos.faults import FaultyBroker, Stall, end, overtaken, start
 from tests.factories.live_accounts import BROKER
 from tests.integration.trading.conftest import AT, PRICE, Venue
 from tests.integration.trading.memory_broker import MemoryBroker, There
 
-TICK = 100
 DEADLINE = timedelta(seconds=180)
+LAST_ROUNDS = 3
 QUIET_ROUNDS = 30
 STANDS = ("broker.submit", "broker.cancel", "orders_rest_each", "orders_begin", "paper_accept_all", "work_next")
 MATCHING = "orders_record_fills_each"
-OUTSIDE = (OSError, RedisError, DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncio.CancelledError)
-"""What a process may end with that nobody answers."""
+NEAR = range(-2, 3)
+"""Ticks from the price at which orders are placed, where the tape usually is. Targets and stops lie ten away."""
 
+ROUND = (-9, 11, -11)
+"""Ticks at which, in turn, what rests is filled: entries, targets, stops."""
+
+BELOW: dict[str, Any] = {"side": Side.BUY, "order_type": OrderType.LIMIT, "limit_price": PRICE - 5 * TICK}
 ENDED = {
     OrderStatus.DENIED,
     OrderStatus.FILLED,
@@ -49,6 +48,13 @@ ENDED = {
     OrderStatus.EXPIRED,
     OrderStatus.LOST,
 }
+
+_UNFINISHED = """
+    select to_jsonb(o) as waits from (select id, client_order_id, broker, status, status_reason from orders
+                                      where status <> all (:ended)) o
+    union all
+    select to_jsonb(w) from (select kind, payload, attempts, last_error from work_items where state = 'ready') w
+"""
 
 
 @dataclass
@@ -72,143 +78,102 @@ class UnsureBroker(MemoryBroker):
 
 
 @dataclass
-class Intent:
-    """What a caller wants, and repeats under the same client order id until he is answered."""
-
-    desk: Venue
-    command: PlaceOrder
-    order_id: UUID | None = None
-    denied: bool = False
-    cancelling: bool = False
-    """He has asked for it to be taken back, and repeats that too until he is answered."""
-
-    cancel_heard: bool = False
-
-
-@dataclass
 class Life:
     """One seed's trading on some desks. `app` is what fails; the desks' own never does."""
 
     app: App
     desks: list[Venue]
     seed: int
-    broker: UnsureBroker = field(default_factory=UnsureBroker)
+    door: Door
     forgetful: bool = False
-    """A flaw: whoever repeats an order gives it a new client order id."""
+    sure: bool = False
+    """A flaw: the broker says that it takes an order once, however often it is sent."""
 
     random: Random = field(init=False)
     now: datetime = field(init=False)
-    intents: list[Intent] = field(default_factory=list)
+    broker: UnsureBroker = field(init=False)
+    callers: Callers = field(init=False)
     workers: int = 0
+    books: dict[UUID, Book] = field(default_factory=dict)
+    """What listeners know. One that fails, or is started anew, knows nothing."""
 
     def __post_init__(self) -> None:
-        self.random, self.now = Random(self.seed), datetime.now(UTC)
+        self.random, self.now = (
+            Random(f"life {self.seed}"),
+            datetime.now(UTC),
+        )  # what fails is drawn from the seed itself
+        self.broker = UnsureBroker(modify_works=self.random.random() < 0.5, sure=self.sure)
         self.faulty_broker = FaultyBroker(self.broker, cast(Any, self.app.redis)._faults)
-
-    def start(self, body: Coroutine[Any, Any, Any], stall: Stall | None = None) -> asyncio.Task[Any]:
-        process = Process(stall)
-        token = PROCESS.set(process)
-        process.task = asyncio.create_task(body)
-        PROCESS.reset(token)
-        return process.task
-
-    async def end(self, task: asyncio.Task[Any]) -> None:
-        """Until the process has ended. What it ends with is its own affair, but for a mistake."""
-        with suppress(*OUTSIDE):
-            await task
+        self.door.serve(self.app, lambda: self.now)
+        self.callers = Callers(
+            self.app, self.desks, self.seed, self.random, lambda: self.now, self.door, self.forgetful
+        )
 
     async def run(self) -> None:
+        callers = self.callers
         steps: list[Callable[[], Awaitable[None]]] = [
-            self.places,
-            self.works,
-            self.matches,
-            self.places,
-            self.works,
-            self.matches,
-            self.repeats,
-            self.cancels,
+            callers.places,
+            callers.groups,
+            callers.insists,
+            callers.repeats,
+            callers.cancels,
+            callers.leaves,
+            *(self.works, self.matches, self.trades) * 2,
             self.overtakes,
-            self.trades,
+            self.goes_out,
             self.listens,
             self.waits,
         ]
-        await self.places()
-        await self.places()
-        for _ in range(self.random.randint(6, 12)):
+        await callers.places()
+        await callers.groups()
+        for _ in range(self.random.randint(4, 9)):
             await self.random.choice(steps)()
 
     async def tour(self) -> None:
         """Everything once."""
+        callers = self.callers
         for desk in self.desks:
             for name in (*STANDS, MATCHING):
-                await self.places(desk)
+                await callers.places(desk)
                 await self.overtakes(desk, Stall(name, after=False))
-            await self.places(desk, limit=PRICE - 5 * TICK)
-            await self.places(desk, limit=PRICE - 5 * TICK)
+            await callers.places(desk, **BELOW)
+            await callers.places(desk, **BELOW)
+            await callers.insists(desk)
             await self.works()
-            await self.cancels(self.intents[-1])
+            await callers.cancels(callers.intents[-2])
             await self.works()
         await self.matches()
-        await self.trades()
+        await self.trades(everything=True)
         await self.listens()
+        for desk in self.desks:
+            for self.broker.modify_works in (True, False):
+                await self.goes_out(desk)
+            await callers.places(desk, OrderClass.OCO)
+            await callers.leaves(desk)
+        await self.works()
 
-    async def places(self, desk: Venue | None = None, *, limit: int | None = None) -> None:
-        random = self.random
-        desk = desk or random.choice(self.desks)
-        sells = limit is None and random.random() < 0.2
-        if limit is None and not sells:
-            limit = random.choice((None, PRICE, PRICE - TICK))
-        command = PlaceOrder(
-            account_id=desk.account_id,
-            instrument_id=desk.instrument_id,
-            side=Side.SELL if sells else Side.BUY,
-            order_type=OrderType.MARKET if limit is None else OrderType.LIMIT,
-            quantity=random.randint(1, 10),
-            limit_price=limit,
-            product=Product.DELIVERY,
-            validity=Validity.DAY,
-            client_order_id=f"{self.seed}-{len(self.intents)}",
-        )
-        self.intents.append(Intent(desk, command))
-        await self.end(self.start(self._place(self.intents[-1])))
-
-    async def _place(self, intent: Intent) -> None:
-        if self.forgetful:
-            again = f"{intent.command.client_order_id}-{self.random.random()}"
-            intent.command = replace(intent.command, client_order_id=again)
-        async with self.app.database.tx(intent.desk.tenant_id) as tx:
-            placed = await place_order(tx, intent.command, now=self.now)
-        intent.order_id, intent.denied = placed.id, placed.status is OrderStatus.DENIED
-
-    async def repeats(self) -> None:
-        for intent in self.intents:
-            if intent.order_id is None:
-                await self.end(self.start(self._place(intent)))
-            elif intent.cancelling and not intent.cancel_heard:
-                await self.end(self.start(self._cancel(intent)))
-
-    async def cancels(self, chosen: Intent | None = None) -> None:
-        placed = [intent for intent in self.intents if intent.order_id and not intent.denied]
-        if placed:
-            intent = chosen or self.random.choice(placed)
-            intent.cancelling = True
-            await self.end(self.start(self._cancel(intent)))
-
-    async def _cancel(self, intent: Intent) -> None:
-        assert intent.order_id is not None
-        try:
-            async with self.app.database.tx(intent.desk.tenant_id) as tx:
-                await request_cancel(tx, intent.order_id, now=self.now)
-        except DomainError as error:
-            assert error.code == "order_not_cancellable"
-        intent.cancel_heard = True
+    async def goes_out(self, desk: Venue | None = None) -> None:
+        """A bracket is bought, and a part of its stop is traded, so that its target is brought down."""
+        desk = desk or self.random.choice([desk for desk in self.desks if desk.place == 1])
+        await self.callers.places(desk, OrderClass.BRACKET, quantity=10)
+        await self.works()
+        for there in self.broker.resting:
+            if there.order.trigger_price is None and there.order.side is Side.BUY:
+                self.broker.trade(there.order.tag, there.quantity - there.filled)
+        await self.listens()
+        await self.works()
+        for there in self.broker.resting:
+            if there.order.trigger_price is not None and there.quantity - there.filled > 1:
+                self.broker.trade(there.order.tag, 1)
+        await self.listens()
+        await self.works()
 
     async def works(self) -> None:
         """The relay wakes a worker, who may end before he has begun."""
         sent: list[int] = []
-        await self.end(self.start(self._relay(sent)))
+        await end(start(self._relay(sent)))
         for shard in sent:
-            await self.end(self.start(self._drain(shard)))
+            await end(start(self._drain(shard)))
 
     async def _relay(self, sent: list[int]) -> None:
         rows = await self.app.database.dispatch.fetch("select queue, shard, ready from work_waiting()")
@@ -230,22 +195,30 @@ class Life:
         """A worker, or the matcher, stands still; another one does its work; then it goes on."""
         desk = desk or self.random.choice(self.desks)
         stall = stall or Stall(self.random.choice((*STANDS, MATCHING)), after=self.random.random() < 0.5)
-        matching = stall.name == MATCHING
-        first = self.start(self._match(desk) if matching else self._drain(shard_of(desk.tenant_id)), stall)
-        await asyncio.wait({first, asyncio.ensure_future(stall.reached.wait())}, return_when="FIRST_COMPLETED")
-        stall.reached.set()
-        await self.waits()
-        second = self._match(desk) if matching else self._drain(shard_of(desk.tenant_id))
-        other = self.start(second)
-        if not matching:
-            await self.end(other)
-        stall.over.set()
-        await self.end(first)
-        await self.end(other)
+        if stall.name == MATCHING:
+            await self._overtakes_matcher(desk, stall)
+            return
+
+        async def another() -> None:
+            await self.waits()
+            await end(start(self._drain(shard_of(desk.tenant_id))))
+
+        await overtaken(start(self._drain(shard_of(desk.tenant_id)), stall), stall, another)
+
+    async def _overtakes_matcher(self, desk: Venue, stall: Stall) -> None:
+        """The two run into each other: both have read the same part of the tape."""
+        others: list[asyncio.Task[Any]] = []
+
+        async def another() -> None:
+            await self.waits()
+            others.append(start(self._match(desk)))
+
+        await overtaken(start(self._match(desk), stall), stall, another)
+        await end(others.pop())
 
     async def shows(self, *prices: int) -> None:
         """The feed is somebody else's: it publishes whatever happens here."""
-        for desk in self.desks:
+        for desk in self.feeds:
             for price in prices:
                 entry: dict[Any, Any] = {
                     "type": "price",
@@ -257,10 +230,19 @@ class Life:
                 }
                 await desk.app.stream.xadd(f"feed:{desk.feed}", entry)
 
+    @property
+    def feeds(self) -> list[Venue]:
+        """A desk of each feed."""
+        return list({desk.feed: desk for desk in self.desks}.values())
+
     async def matches(self) -> None:
-        await self.shows(PRICE + TICK * self.random.randint(-2, 2))
-        for desk in {desk.feed: desk for desk in self.desks}.values():
-            await self.end(self.start(self._match(desk)))
+        far = self.random.random() < 0.2
+        await self.shows(PRICE + TICK * self.random.choice(ROUND if far else NEAR))
+        await self._all_match()
+
+    async def _all_match(self) -> None:
+        for desk in self.feeds:
+            await end(start(self._match(desk)))
 
     async def _match(self, desk: Venue) -> None:
         after = await checkpoint(self.app.database.dispatch, desk.feed)
@@ -277,12 +259,15 @@ class Life:
     async def listens(self) -> None:
         for desk in self.desks:
             if desk.account_id in self.live:
-                await self.end(self.start(self._listen(desk)))
+                await end(start(self._listen(desk)))
 
     async def _listen(self, desk: Venue) -> None:
         worker = Desk(self.app.database, {}, lambda: self.now, DEADLINE)
-        book = Book(BrokerAccount(desk.tenant_id, desk.account_id), cast(Any, self.faulty_broker))
+        account = BrokerAccount(desk.tenant_id, desk.account_id)
+        book = self.books.pop(desk.account_id, None) or Book(account, cast(Any, self.faulty_broker))
         await read_book(worker, book, differences=self.random.random() < 0.5)
+        if self.random.random() < 0.7:
+            self.books[desk.account_id] = book
 
     @property
     def live(self) -> set[UUID]:
@@ -298,34 +283,37 @@ class Life:
         await dispatch.execute("update work_leases set lease_until = '-infinity' where tenant_id = any($1)", tenants)
         await self.desks[0].app.redis.delete(*{sent_key("execution", shard_of(tenant)) for tenant in tenants})
 
+    async def winds_down(self) -> None:
+        """Nobody begins anything new."""
+        for turn in range(LAST_ROUNDS):
+            await self._goes_on(turn)
+            await self.trades()
+            await self.listens()
+
     async def settle(self) -> None:
         """Nothing fails any more; everybody goes on until there is nothing left to do."""
         for turn in range(QUIET_ROUNDS):
-            await self.waits(seconds=200 if turn < QUIET_ROUNDS - 5 else 90_000)
-            await self.repeats()
-            await self.works()
-            await self.shows(PRICE - 9 * TICK)
-            for desk in {desk.feed: desk for desk in self.desks}.values():
-                await self.end(self.start(self._match(desk)))
-            await self.trades(everything=True)
+            await self._goes_on(turn, seconds=200 if turn < QUIET_ROUNDS - 5 else 90_000)
+            await self.works()  # a row that must wait holds up nothing meanwhile
+            for there in self.broker.resting:  # first what is no stop: both ways out would trade
+                if there.order.trigger_price is None or turn % 2:
+                    self.broker.trade(there.order.tag, there.quantity - there.filled)
             await self.listens()
             if not await self.unfinished():
                 return
         raise AssertionError(f"never quiet: {await self.unfinished()}")
 
+    async def _goes_on(self, turn: int, *, seconds: float = 20.0) -> None:
+        await self.waits(seconds=seconds)
+        await self.callers.repeats()
+        await self.works()
+        await self.shows(PRICE + TICK * ROUND[turn % len(ROUND)])
+        await self._all_match()
+
     async def unfinished(self) -> list[Any]:
         """What still waits: callers, orders and rows of work."""
-        waits: list[Any] = [intent for intent in self.intents if intent.order_id is None]
+        waits = self.callers.unanswered
+        ended = [status.value for status in ENDED]
         for desk in {desk.tenant_id: desk for desk in self.desks}.values():
-            waits += await desk.rows(
-                "select id, client_order_id, broker, status from orders where client_order_id like :mine "
-                "and status <> all (:ended)",
-                mine=f"{self.seed}-%",
-                ended=[status.value for status in ENDED],
-            )
-            waits += await desk.rows("select kind, payload, last_error from work_items where state = 'ready'")
+            waits += await desk.rows(_UNFINISHED, ended=ended)
         return waits
-
-
-def ended_there(status: VenueStatus) -> str:
-    return {VenueStatus.FILLED: "filled", VenueStatus.CANCELLED: "cancelled"}[status]
