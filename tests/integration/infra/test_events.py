@@ -111,3 +111,21 @@ async def test_each_tenant_counts_for_itself(database: Database, tenant_id: UUID
     await database.dispatch.fetchval("select events_position(100)")
     assert [row["position"] for row in await events(database, tenant_id)] == [1, 2]
     assert [row["position"] for row in await events(database, other)] == [1]
+
+
+async def test_two_who_stamp_at_the_same_time_give_each_event_one_place(database: Database) -> None:
+    tenants, places = [uuid7() for _ in range(3)], dict[UUID, int]()
+    for _ in range(10):
+        async with asyncio.TaskGroup() as tasks:
+            for tenant in tenants:
+                for number in range(4):
+                    tasks.create_task(emit(database, tenant, str(number)))
+        await asyncio.gather(*(database.dispatch.fetchval("select events_position(10)") for _ in range(8)))
+        for tenant in tenants:
+            for row in await events(database, tenant):
+                if row["position"] is not None:
+                    assert places.setdefault(row["id"], row["position"]) == row["position"]
+    while await database.dispatch.fetchval("select events_position(1000)"):
+        pass
+    for tenant in tenants:
+        assert [row["position"] for row in await events(database, tenant)] == list(range(1, 41))

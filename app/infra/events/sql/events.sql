@@ -27,7 +27,11 @@ $$;
 
 -- Stamps a dense position per tenant on events that no running transaction can still precede: an event with a lower
 -- transaction id that commits later would otherwise be skipped by whoever follows by id. Returns the tenants they are of.
-CREATE OR REPLACE FUNCTION events_position(p_limit int) RETURNS uuid[] LANGUAGE sql AS $$
+-- One caller at a time, and each sees what the one before has stamped: a leader that lost its place may still be at it.
+CREATE OR REPLACE FUNCTION events_position(p_limit int) RETURNS uuid[] LANGUAGE plpgsql AS $$
+DECLARE v_tenants uuid[];
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('events-position', 0));
     WITH candidates AS (
         SELECT tenant_id, id, row_number() OVER (PARTITION BY tenant_id ORDER BY xid, id) AS place
         FROM (SELECT tenant_id, id, xid FROM events
@@ -45,5 +49,6 @@ CREATE OR REPLACE FUNCTION events_position(p_limit int) RETURNS uuid[] LANGUAGE 
         WHERE e.tenant_id = c.tenant_id AND e.id = c.id
         RETURNING 1
     )
-    SELECT coalesce(array_agg(tenant_id), '{}') FROM heads
-$$;
+    SELECT coalesce(array_agg(h.tenant_id), '{}') INTO v_tenants FROM heads h;
+    RETURN v_tenants;
+END $$;
