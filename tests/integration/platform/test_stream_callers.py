@@ -13,7 +13,7 @@ from app.platform.tenancy.service.roles import create_role
 from app.web import stream
 from tests.factories.endings import Heard
 from tests.factories.members import Person, make_person
-from tests.factories.streams import Served, ask, connected, emit, streaming, told
+from tests.factories.streams import Served, ask, connected, emit, stamped, streaming, told
 from tests.factories.tenants import make_tenant
 from tests.integration.platform.conftest import now
 
@@ -44,6 +44,7 @@ async def test_a_suspended_member_hears_no_more_events(served: Served) -> None:
     tenant = await make_tenant(served.database)
     await make_person(served.database, tenant.tenant_id)
     who = await make_person(served.database, tenant.tenant_id)
+    await stamped(served.database, tenant.tenant_id)  # else it is told of them, too
     async with streaming(served, who) as reader:
         await emit(served.database, tenant.tenant_id, "order.created")
         assert (await reader.next())["event"] == "order.created"
@@ -56,6 +57,7 @@ async def test_a_suspended_member_hears_no_more_events(served: Served) -> None:
 
 async def test_a_stream_under_a_grant_is_the_childs_and_ends_with_the_grant(served: Served) -> None:
     boss, child, grant = await _grant(served)
+    await stamped(served.database, child)
     async with streaming(served, boss, **{"Mandi-Act-As": grant}) as reader:
         await emit(served.database, child, "order.created")
         await emit(served.database, boss.tenant_id, "order.filled")

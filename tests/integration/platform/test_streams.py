@@ -53,6 +53,7 @@ async def test_only_the_types_that_were_asked_for_are_told(served: Served) -> No
 
 async def test_another_tenants_events_are_never_told(served: Served) -> None:
     mine, other = await make_tenant(served.database), await make_tenant(served.database)
+    await stamped(served.database, mine.tenant_id)
     async with streaming(served, mine) as reader:
         await emit(served.database, other.tenant_id, "order.created")
         await emit(served.database, mine.tenant_id, "order.filled")
