@@ -6,14 +6,15 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 
 from app.kernel.errors import DomainError
 from app.kernel.orders import Fill, OrderStatus, OrderType, Side, Validity
 from app.trading.orders.service import request_cancel
-from app.trading.orders.service.filling import record_fill
+from app.trading.orders.service.filling import record_fill, record_fills
 from app.trading.orders.service.matching import match_entries
-from tests.integration.trading.conftest import PRICE, Venue
+from tests.integration.trading.conftest import PRICE, Venue, open_venue
 
 
 async def test_a_market_order_is_accepted_sent_and_filled_at_the_next_price(venue: Venue) -> None:
@@ -153,6 +154,22 @@ async def test_a_fill_reported_by_many_at_once_is_recorded_once(venue: Venue) ->
     answers = await asyncio.gather(*(record_fill(venue.app.database.pool, venue.tenant_id, fill) for _ in range(8)))
     assert sorted(answers) == ["recorded"] + ["replayed"] * 7
     await venue.is_sound()
+
+
+async def test_a_fill_that_cannot_be_recorded_stops_no_other_tenants(venue: Venue) -> None:
+    first, second = sorted([venue, await open_venue(venue.app)], key=lambda one: one.tenant_id)
+    told, placed = {}, {}
+    for one, quantity in ((first, 11), (second, 10)):  # of the first more than was asked for
+        placed[one.tenant_id] = (await one.order()).id
+        await one.work()
+        fill = Fill(placed[one.tenant_id], "v1", one.instrument_id, Side.BUY, quantity, PRICE, 0, datetime.now(UTC))
+        told[one.tenant_id] = [fill]
+    with pytest.raises(asyncpg.CheckViolationError):
+        await record_fills(venue.app.database.pool, told)
+    assert await first.status(placed[first.tenant_id]) == "open"
+    assert await second.status(placed[second.tenant_id]) == "filled"
+    await first.is_sound()
+    await second.is_sound()
 
 
 async def test_an_order_interrupted_while_it_was_sent_is_asked_for_not_doubled(venue: Venue) -> None:

@@ -1,12 +1,13 @@
 """No failure ends what runs in the background; being stopped and cancelled does."""
 
 import asyncio
+from functools import partial
 
 import pytest
 from structlog.testing import capture_logs
 
 from app.infra import waiting
-from app.infra.waiting import keep_running
+from app.infra.waiting import few_at_once, keep_running
 
 
 async def test_a_body_that_fails_or_returns_is_started_again_until_it_is_stopped(
@@ -41,3 +42,23 @@ async def test_a_body_that_is_cancelled_ends() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_few_run_at_once_and_a_failure_leaves_none_behind() -> None:
+    running, most, ended = 0, 0, []
+
+    async def call(number: int) -> int:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0)
+        running -= 1
+        ended.append(number)
+        if number == 0:
+            raise ValueError("the first")
+        return number
+
+    answers = await few_at_once(2, [partial(call, number) for number in range(5)])
+    assert isinstance(answers[0], ValueError)
+    assert answers[1:] == [1, 2, 3, 4]
+    assert (most, sorted(ended)) == (2, [0, 1, 2, 3, 4])

@@ -46,6 +46,8 @@ LOST_SECONDS = 5
 log = structlog.get_logger(__name__)
 _REST = "select * from orders_rest_each($1, $2, $3, $4, $5::jsonb, $6::jsonb)"
 PAPER = "paper"
+"""The broker whose orders rest in our database."""
+
 TOGETHER = 50
 """Orders of one transaction: their accounts are locked as long."""
 

@@ -60,14 +60,23 @@ async def record_fills(pool: asyncpg.Pool, fills: Fills, *, set_off: SetOff = _N
     said: defaultdict[UUID, list[str]] = defaultdict(list)
     turn = 0
     while left := {tenant_id: theirs[turn:] for tenant_id, theirs in fills.items() if len(theirs) > turn}:
-        for answers in await few_at_once(
-            AT_ONCE, [partial(_together, pool, batch, set_off) for batch in _batches(left)]
-        ):
-            if isinstance(answers, BaseException):
-                raise answers
-            for tenant_id, theirs in answers.items():
-                said[tenant_id] += theirs
+        for tenant_id, answers in (await _in_batches(pool, _batches(left), set_off)).items():
+            said[tenant_id] += answers
         turn += TOGETHER
+    return said
+
+
+async def _in_batches(pool: asyncpg.Pool, batches: Sequence[Fills], set_off: SetOff) -> dict[UUID, list[str]]:
+    """What is said of all; when one raises, it does so after the others are recorded."""
+    said: dict[UUID, list[str]] = {}
+    raised: list[BaseException] = []
+    for answers in await few_at_once(AT_ONCE, [partial(_together, pool, batch, set_off) for batch in batches]):
+        if isinstance(answers, BaseException):
+            raised.append(answers)
+        else:
+            said |= answers
+    if raised:
+        raise raised[0]
     return said
 
 
@@ -93,8 +102,7 @@ async def _together(pool: asyncpg.Pool, batch: Fills, set_off: SetOff) -> dict[U
         if not isinstance(error, _MOVED_ON):
             log.error("fills.not_together", tenants=[str(tenant) for tenant in batch], exc_info=error)
         if len(batch) > 1:
-            alone = [await _together(pool, {tenant: theirs}, set_off) for tenant, theirs in batch.items()]
-            return {tenant: said for answer in alone for tenant, said in answer.items()}
+            return await _in_batches(pool, [{tenant: theirs} for tenant, theirs in batch.items()], set_off)
         answers = {tenant: ["conflict"] * len(theirs) for tenant, theirs in batch.items()}
     return {
         tenant: [

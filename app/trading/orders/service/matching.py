@@ -85,7 +85,7 @@ async def _prices(
     market_at: datetime | None = None,
     last: bool = False,
 ) -> bool:
-    """Prices and session ends: tenants in parallel, each tenant's executions in tape order. Whether nothing had to be
+    """Prices and session ends: many tenants together, each tenant's executions in tape order. Whether nothing had to be
     done and (`last`) the checkpoint is written."""
     tape = parse(entries)
     if not tape:

@@ -44,8 +44,8 @@ CREATE OR REPLACE FUNCTION risk_any_halt() RETURNS boolean LANGUAGE sql STABLE A
 $$;
 
 -- Whoever begins to send orders takes this before any account's turn and holds it until they are noted; whoever halts the
--- platform waits for all who do, and
--- those who come later wait for him, then read what he wrote. Halts of a tenant take the accounts' turns instead.
+-- platform waits for all who do, and those who come later wait for him, then read what he wrote. Halts of a tenant take the
+-- accounts' turns instead.
 CREATE OR REPLACE FUNCTION risk_pass_gate() RETURNS void LANGUAGE sql AS $$
     SELECT pg_advisory_xact_lock_shared(hashtextextended('risk-platform-gate', 0))
 $$;
