@@ -14,6 +14,7 @@ from app.kernel.orders import Fill, OrderStatus, OrderType, Side, Validity
 from app.trading.orders.service import request_cancel
 from app.trading.orders.service.filling import record_fill, record_fills
 from app.trading.orders.service.matching import match_entries
+from app.trading.paper.service import checkpoint
 from tests.integration.trading.conftest import PRICE, Venue, open_venue
 
 
@@ -144,6 +145,29 @@ async def test_entries_matched_twice_fill_once(venue: Venue) -> None:
     await venue.show(PRICE)
     await match_entries(venue.app, venue.feed, venue.sent, after="0-0")
     assert len(await venue.rows("select 1 from fills")) == 1
+    await venue.is_sound()
+
+
+async def test_prices_that_touch_nothing_move_the_matcher_on_without_reading_the_book(venue: Venue) -> None:
+    limit = await venue.order(order_type=OrderType.LIMIT, limit_price=PRICE - 1_000)
+    stop = await venue.order(order_type="sl_m", trigger_price=PRICE + 1_000)
+    await venue.work()
+    dispatch = venue.app.database.dispatch
+
+    async def met(low: int, high: int) -> set[str]:
+        met = "select rests ->> 'id' as id from orders_met($1, array[$2::uuid], array[$3::bigint], array[$4::bigint], "
+        rows = await dispatch.fetch(met + "'{}', null, null)", venue.feed, venue.instrument_id, low, high)
+        return {row["id"] for row in rows}
+
+    assert await met(PRICE - 999, PRICE + 999) == set()
+    assert await met(PRICE - 1_000, PRICE + 999) == {str(limit.id)}
+    assert await met(PRICE - 999, PRICE + 1_000) == {str(stop.id)}
+    await venue.show(PRICE)
+    assert await checkpoint(dispatch, venue.feed) == venue.sent[-1][0]
+    assert [await venue.status(one.id) for one in (limit, stop)] == ["open", "open"]
+    await venue.show(PRICE - 1_100)
+    assert [await venue.status(one.id) for one in (limit, stop)] == ["filled", "open"]
+    assert await checkpoint(dispatch, venue.feed) == venue.sent[-1][0]
     await venue.is_sound()
 
 
