@@ -53,9 +53,17 @@ def key_keeper(settings: Settings, clock: Callable[[], datetime]) -> KeyKeeper:
     return NoKeys()
 
 
+SERVERS_PATIENCE_S = 20.0
+"""A server that starts while the database restarts waits for it so long: who ends instead is started again later and
+later, by a supervisor that gives up at some time."""
+
+
 @asynccontextmanager
-async def bootstrap(settings: Settings, *, clock: Callable[[], datetime] = utc_clock) -> AsyncIterator[App]:
-    """Open everything, in order; close it in reverse. Raises when the database's roles are unsafe."""
+async def bootstrap(
+    settings: Settings, *, clock: Callable[[], datetime] = utc_clock, patience_s: float = 0.0
+) -> AsyncIterator[App]:
+    """Open everything, in order; close it in reverse. Raises when the database's roles are unsafe, or when it is away
+    for longer than `patience_s` seconds."""
     import_tables()
     know_brokers({"paper": PaperBroker.capabilities})
     keeper = key_keeper(settings, clock)
@@ -63,7 +71,7 @@ async def bootstrap(settings: Settings, *, clock: Callable[[], datetime] = utc_c
     stream = open_redis(settings.stream_url)
     poker = Poker(redis)
     try:
-        database = await open_database(settings, on_commit=poker.poke)
+        database = await open_database(settings, on_commit=poker.poke, patience_s=patience_s)
         try:
             sealer = Sealer(DataKeys(database.pool, keeper))
             yield App(settings, database, redis, stream, poker, clock, sealer)

@@ -11,7 +11,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 
-from app.bootstrap import App, bootstrap, open_people, utc_clock
+from app.bootstrap import SERVERS_PATIENCE_S, App, bootstrap, open_people, utc_clock
 from app.custody.accounts.routes import account_routes, client_routes
 from app.custody.funding.routes import payment_routes
 from app.custody.ledger.routes import books_routes
@@ -173,7 +173,7 @@ async def _open_oauth(process: App, login: Login, revocations: Revocations) -> t
 @asynccontextmanager
 async def _open(app: FastAPI, settings: Settings, origins: ClientOrigins, login: Login | None) -> AsyncIterator[None]:
     """Everything that requests reach through `app.state`, and what runs beside them."""
-    async with bootstrap(settings) as process, AsyncExitStack() as opening:
+    async with bootstrap(settings, patience_s=SERVERS_PATIENCE_S) as process, AsyncExitStack() as opening:
         database, revocations = process.database, Revocations(process.redis)
         endings = Endings(revocations)
         people_process = await opening.enter_async_context(open_people(process, endings))

@@ -9,7 +9,7 @@ from time import monotonic
 import asyncpg
 import structlog
 
-from app.bootstrap import App, bootstrap, open_brokers
+from app.bootstrap import SERVERS_PATIENCE_S, App, bootstrap, open_brokers
 from app.infra.clearing import Outdated, clear
 from app.infra.events.follower import run_follower
 from app.infra.idempotency.keys import prune
@@ -165,7 +165,7 @@ async def _run(settings: Settings, roles: Sequence[str]) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with bootstrap(settings) as app:
+    async with bootstrap(settings, patience_s=SERVERS_PATIENCE_S) as app:
         log.info("daemon.started", roles=list(roles))
         tasks = {asyncio.create_task(_play(app, role, stop), name=role) for role in roles}
         await asyncio.wait({asyncio.create_task(stop.wait()), *tasks}, return_when=asyncio.FIRST_COMPLETED)

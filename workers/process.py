@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from os import getpid
 from typing import Any, TypeVar
 
-from app.bootstrap import App, bootstrap
+from app.bootstrap import SERVERS_PATIENCE_S, App, bootstrap
 from app.infra.settings import Settings
 from app.infra.work.patience import Patience
 
@@ -61,7 +61,7 @@ def open_process(settings: Settings) -> Iterator[Process]:
 
         return asyncio.run_coroutine_threadsafe(run(), loop).result(seconds)
 
-    opening = bootstrap(settings)
+    opening = bootstrap(settings, patience_s=SERVERS_PATIENCE_S)
     try:
         _current = Process(wait(opening.__aenter__(), 60), loop)
         try:

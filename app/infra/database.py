@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
+from time import monotonic
 from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
+import structlog
 from sqlalchemy import Executable, Result, ScalarResult, event, text
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import (
@@ -22,12 +24,15 @@ from sqlmodel import SQLModel
 
 from app.infra.columns import TenantRow
 from app.infra.events.tables import EventRow
+from app.infra.outages import is_outage
 from app.infra.roles import refuse_unsafe_role
 from app.infra.settings import Settings
 from app.infra.work.tables import WorkItem, shard_of
 from app.kernel.principal import Principal
 
 Row = TypeVar("Row", bound=SQLModel)
+log = structlog.get_logger(__name__)
+_ASK_AGAIN_SECONDS = 0.25
 _SET_TENANT = text("select set_config('app.tenant_id', :tenant, true)")
 _SET_PERSON = text("select set_config('app.user_id', :person, true)")
 
@@ -295,8 +300,25 @@ def _refuse_closed(_: Any, record: ConnectionPoolEntry, __: Any) -> None:
         raise DisconnectionError("the server closed this connection")
 
 
-async def open_database(settings: Settings, *, on_commit: Callable[[str, int], None]) -> Database:
-    """Open every pool; raises `UnsafeRoleError` when a role could see past row-level security."""
+async def open_database(
+    settings: Settings, *, on_commit: Callable[[str, int], None], patience_s: float = 0.0
+) -> Database:
+    """Open every pool; raises `UnsafeRoleError` when a role could see past row-level security.
+
+    A server that is away, or only starts, is waited for at most `patience_s` seconds.
+    """
+    deadline = monotonic() + patience_s
+    while True:
+        try:
+            return await _open_pools(settings, on_commit)
+        except Exception as error:
+            if not is_outage(error) or monotonic() >= deadline:
+                raise
+            log.warning("database.awaited", error=repr(error))
+            await asyncio.sleep(_ASK_AGAIN_SECONDS)
+
+
+async def _open_pools(settings: Settings, on_commit: Callable[[str, int], None]) -> Database:
     size = settings.database_pool_size
     url = settings.app_database_url.get_secret_value()
     engine = create_async_engine(

@@ -30,8 +30,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(400)]
 KILLED = ("worker", "daemon", "gateway", "postgres")
 TIMES = 5
 ROUND_SECONDS = 18.0
-"""Each is killed once in so long: a stack gives up when one of its processes ends for the sixth time in a minute, and
-the daemon may end once by itself while PostgreSQL is away."""
+"""Each is killed once in so long: a stack gives up when one of its processes ends for the sixth time in a minute."""
 
 CALLERS = 3
 SPEED = 10
@@ -123,7 +122,7 @@ def _running(stack: RunningStack, name: str, *, other_than: int | None = None) -
     """The pid of the process, as soon as it has one: it may be about to be started again."""
     deadline = time.monotonic() + 40
     while time.monotonic() < deadline:
-        assert stack.process.poll() is None, "the stack gave up"
+        assert stack.process.poll() is None, f"the stack gave up:\n{(stack.home.root / 'up.log').read_text()[-3000:]}"
         found = [service["pid"] for service in stack.state().get("services", []) if service["name"] == name]
         if found and found[0] not in (None, other_than):
             return int(found[0])

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from pydantic import SecretStr
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import select
 
@@ -15,6 +16,7 @@ from app.infra.roles import UnsafeRoleError
 from app.infra.settings import Settings
 from app.infra.work.tables import WorkItem
 from app.kernel.ids import uuid7
+from app.local.postgres import temporary_postgres
 
 EVENTS = select(EventRow)
 
@@ -48,6 +50,24 @@ async def test_a_commit_that_fails_raises_and_wakes_nobody(app_settings: Setting
     assert len(woken) == 1
     assert await database.dispatch.fetchval("select count(*) from work_items where tenant_id = $1", tenant) == 1
     await database.close()
+
+
+@pytest.mark.timeout(120)
+async def test_a_process_that_starts_while_the_server_does_waits_for_it(app_settings: Settings) -> None:
+    with temporary_postgres() as server:
+        url = SecretStr(server.dsn)
+        settings = app_settings.model_copy(
+            update={f"{role}_database_url": url for role in ("app", "dispatch", "reference")}
+        )
+        server.stop()
+        with pytest.raises(OSError):
+            await open_database(settings, on_commit=lambda queue, shard: None)
+        opening = asyncio.create_task(open_database(settings, on_commit=lambda queue, shard: None, patience_s=60))
+        await asyncio.sleep(0.6)
+        assert not opening.done()
+        await asyncio.to_thread(server.start)
+        with pytest.raises(UnsafeRoleError, match="superuser"):  # it reached the server, whose owner it is here
+            await opening
 
 
 async def test_a_row_gets_the_transactions_tenant_whatever_it_says(database: Database, tenant_id: UUID) -> None:
