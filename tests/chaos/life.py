@@ -31,7 +31,7 @@ from tests.integration.trading.memory_broker import MemoryBroker, There
 DEADLINE = timedelta(seconds=180)
 LAST_ROUNDS = 3
 QUIET_ROUNDS = 30
-STANDS = ("broker.submit", "broker.cancel", "orders_rest_each", "orders_begin", "paper_accept_all", "work_next")
+STANDS = ("broker.submit", "broker.cancel", "orders_rest_each", "orders_begin", "paper_accept", "work_next")
 MATCHING = "orders_record_fills_each"
 NEAR = range(-2, 3)
 """Ticks from the price at which orders are placed, where the tape usually is. Targets and stops lie ten away."""

@@ -48,30 +48,7 @@ class LedgerAccount(TenantRow, table=True):
         ),
         ForeignKeyConstraint(["tenant_id"], ["tenants.tenant_id"]),
         tenant_foreign_key(["account_id"], "accounts"),
-        CheckConstraint(
-            "kind IN ('client_cash', 'client_receivable', 'client_payable', 'client_securities', 'omnibus_bank', "
-            "'depository', 'clearing', 'charges', 'taxes', 'suspense', 'firm_bank', 'firm_income')",
-            name="kind",
-        ),
-        CheckConstraint(
-            "(account_id IS NOT NULL) = "
-            "(kind IN ('client_cash', 'client_receivable', 'client_payable', 'client_securities'))",
-            name="owner",
-        ),
-        CheckConstraint(
-            "(instrument_id IS NOT NULL) = (kind IN ('client_securities', 'depository')) "
-            "AND (instrument_id IS NOT NULL) = (currency = 'XXX')",
-            name="unit",
-        ),
-        CheckConstraint("head = '' OR kind IN ('charges', 'taxes')", name="head"),
-        CheckConstraint("(book = 'firm') = (kind IN ('firm_bank', 'firm_income'))", name="firm"),
-        CheckConstraint("book IN ('client', 'firm')", name="book"),
-        CheckConstraint("shard BETWEEN 0 AND 63", name="shard"),
-        CheckConstraint("pending_out >= 0", name="pending_out"),
-        CheckConstraint("overdrawn >= 0", name="overdrawn"),
-        CheckConstraint("receivable >= 0 AND payable >= 0", name="unsettled"),
-        CheckConstraint("kind = 'client_cash' OR (receivable = 0 AND payable = 0)", name="mirror"),
-        CheckConstraint("posted + receivable - payable - pending_out + overdrawn >= floor_minor", name="floor"),
+        CheckConstraint("ledger_account_sound(ledger_accounts.*)", name="sound"),
         ForeignKeyConstraint(["instrument_id"], ["instruments.id"]),
         {"info": {"app": "SELECT", "ledger": "SELECT, INSERT, UPDATE"}},
     )

@@ -13,7 +13,7 @@ from app.infra.waiting import set_within
 CHANNEL = "work"
 POLL_SECONDS = 0.05
 LINGER_SECONDS = 0.010
-"""Between two looks at what waits: the first of a burst is sent at once, what follows it together."""
+"""After wake-ups were sent: the first of a burst goes at once, what follows it together."""
 
 SENT_TTL_MS = 2_000
 """A wake-up lost with its worker is sent again after this; a duplicate finds its lanes leased and does nothing."""
@@ -88,16 +88,17 @@ async def run_relay(redis: Redis, sources: Sequence[Source], send: Send, *, stop
     listener = asyncio.create_task(_listen(redis, woken))
     redis_up = True
     clock = asyncio.get_running_loop().time
-    looked = 0.0
+    sent = 0.0
     try:
         while not stop.is_set():
             if await set_within(woken, POLL_SECONDS):
-                await asyncio.sleep(max(looked + LINGER_SECONDS - clock(), 0))  # a burst becomes few messages
+                await asyncio.sleep(max(sent + LINGER_SECONDS - clock(), 0))  # a burst becomes few messages
             woken.clear()
             looked = clock()
             waiting = [shard for found in await asyncio.gather(*(source() for source in sources)) for shard in found]
             try:
                 if waiting:
+                    sent = looked
                     await wake(redis, send, waiting)
                     redis_up = True
             except REDIS_ERRORS as error:

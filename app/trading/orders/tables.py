@@ -1,6 +1,5 @@
 """Decides what is stored of orders and fills, of orders at a broker that are not ours, and of the calendar's jobs."""
 
-from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
@@ -9,12 +8,7 @@ from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConst
 from sqlmodel import Field, SQLModel
 
 from app.infra.columns import TenantRow, bigint, jsonb, tenant_foreign_key, utc, utc_now_column
-from app.kernel.orders import TERMINAL, Leg, OrderClass, OrderStatus, Product, Side, Validity
-
-
-def _one_of(column: str, values: Iterable[str]) -> str:
-    return f"{column} IN ({', '.join(repr(str(v)) for v in values)})"
-
+from app.kernel.orders import TERMINAL, Product
 
 _WORKING = f"status NOT IN ({', '.join(sorted(repr(str(s)) for s in TERMINAL))})"
 _INTRADAY = text(f"product = '{Product.INTRADAY}'")
@@ -50,24 +44,7 @@ class Order(TenantRow, table=True):
         Index("orders_account_idx", "tenant_id", "account_id", "id"),
         Index("orders_working_idx", "tenant_id", "account_id", "instrument_id", postgresql_where=text(_WORKING)),
         Index("orders_intraday_idx", "tenant_id", "account_id", "market_at", postgresql_where=_INTRADAY),
-        CheckConstraint(_one_of("status", OrderStatus), name="status"),
-        CheckConstraint(_one_of("side", Side), name="side"),
-        CheckConstraint("order_type ~ '^[a-z_]{1,32}$'", name="order_type"),
-        CheckConstraint(_one_of("product", Product), name="product"),
-        CheckConstraint(_one_of("order_class", OrderClass), name="order_class"),
-        CheckConstraint(_one_of("leg", Leg), name="leg"),
-        CheckConstraint("(order_class = 'single') = (leg IS NULL)", name="grouped"),
-        CheckConstraint("parent_id IS NULL OR leg IN ('slice', 'entry', 'target', 'stop')", name="child"),
-        CheckConstraint("(pair_id IS NULL) = (pair_quantity IS NULL)", name="pair"),
-        CheckConstraint(_one_of("validity", Validity), name="validity"),
-        CheckConstraint("quantity > 0 AND filled_quantity BETWEEN 0 AND quantity", name="quantity"),
-        CheckConstraint("limit_price > 0", name="limit_price"),
-        CheckConstraint("trigger_price > 0", name="trigger_price"),
-        CheckConstraint("market_protection_bps BETWEEN 1 AND 10000", name="market_protection"),
-        CheckConstraint("disclosed_quantity > 0 AND disclosed_quantity < quantity", name="disclosed_quantity"),
-        CheckConstraint("(validity = 'ttl') = (expires_at IS NOT NULL)", name="expires_at"),
-        CheckConstraint("(validity = 'ttl') = (validity_minutes IS NOT NULL)", name="validity_minutes"),
-        CheckConstraint("status <> 'filled' OR filled_quantity = quantity", name="filled"),
+        CheckConstraint("orders_sound(orders.*)", name="sound"),
         {
             "info": {
                 "app": "SELECT, INSERT, UPDATE (status, venue_order_id, filled_quantity, filled_notional, "

@@ -60,8 +60,8 @@ class PaperBroker:
 
     async def submit(self, order: BrokerOrder) -> Outcome:
         """The order rests from behind the stream's last entry: it can meet no price shown before it arrived."""
-        resting = [_to_rest(order, arrived_after=await self.last_entry(order.feed))]
-        await self._pool.execute("select paper_accept_all($1, $2::jsonb)", order.tenant_id, json.dumps(resting))
+        resting = _to_rest(order, arrived_after=await self.last_entry(order.feed))
+        await self._pool.execute("select paper_accept($1, $2::jsonb)", order.tenant_id, json.dumps(resting))
         return Accepted(order.tag)
 
     async def modify(self, order: BrokerOrder, change: Change) -> Outcome:

@@ -92,7 +92,7 @@ async def test_a_sure_broker_is_told_again_what_was_interrupted(venue: Venue) ->
     assert await venue.status(placed.id) == "open"
     await venue.show(PRICE)
     await venue.app.database.pool.execute(  # as if the worker had slept through all of it
-        "select paper_accept_all($1, jsonb_build_array($2::jsonb))", venue.tenant_id, await resting(venue, placed.id)
+        "select paper_accept($1, $2::jsonb)", venue.tenant_id, await resting(venue, placed.id)
     )
     assert await venue.rows("select 1 from paper_orders") == []
 
@@ -192,7 +192,7 @@ async def test_an_interrupted_paper_order_that_is_cancelled_never_arrives_later(
     await begun(venue, placed.id)
     await cancel(venue.desk(), item(venue, placed.id, "order.cancel"))
     late = await resting(venue, placed.id)
-    accept = "select paper_accept_all($1, jsonb_build_array($2::jsonb))"
+    accept = "select paper_accept($1, $2::jsonb)"
     await venue.app.database.pool.execute(accept, venue.tenant_id, late)
     await venue.show(PRICE)
     assert (await venue.status(placed.id), await venue.rows("select 1 from fills")) == ("cancelled", [])

@@ -2,41 +2,7 @@
 -- The old signature took charges as one sum; only orders_record_fill called it.
 DROP FUNCTION IF EXISTS ledger_settle_fill(uuid, uuid, text, bigint, bigint, uuid, bigint, timestamptz, jsonb);
 DROP FUNCTION IF EXISTS ledger_lock(uuid[]);
-
--- What fills post, leg by leg: the accounts as they are found, null where one is yet to be opened. `place` counts the legs
--- in the order of the fills; a client's cash moves by its mirrors of what is receivable and payable alone.
-CREATE OR REPLACE FUNCTION ledger_fill_legs(p_tenant uuid, p_fills jsonb)
-RETURNS TABLE (place bigint, fill uuid, cash_account uuid, kind text, owner uuid, currency text, head text, shard smallint,
-               amount bigint, ledger_account uuid) LANGUAGE sql STABLE AS $$
-    SELECT row_number() OVER (ORDER BY l.turn, l.kind, l.head), l.fill, l.cash_account, l.kind, l.owner, l.currency, l.head,
-           l.shard, l.amount, coalesce(own.id, pool.id)
-    FROM (
-        SELECT f.turn, f.fill, c.id AS cash_account, g.kind, CASE WHEN g.own THEN f.account END AS owner, f.currency,
-               g.head, CASE WHEN g.own THEN 0::smallint ELSE ledger_shard(f.account) END AS shard, g.amount
-        FROM (SELECT (e.x->>'fill')::uuid AS fill, (e.x->>'account')::uuid AS account, e.x->>'currency' AS currency,
-                     (e.x->>'cash')::bigint AS cash, e.x->'heads' AS heads, e.turn,
-                     (e.x->>'cash')::bigint - (e.x->>'charges')::bigint AS net
-              FROM jsonb_array_elements(p_fills) WITH ORDINALITY AS e (x, turn)) f
-        JOIN ledger_accounts c ON c.tenant_id = p_tenant AND c.account_id = f.account AND c.kind = 'client_cash'
-        CROSS JOIN LATERAL (
-            SELECT CASE WHEN f.net > 0 THEN 'client_receivable' ELSE 'client_payable' END AS kind, true AS own,
-                   '' AS head, f.net AS amount
-            UNION ALL SELECT 'clearing', false, '', -f.cash
-            UNION ALL SELECT ledger_head_kind(h.key), false, h.key, h.value::bigint FROM jsonb_each_text(f.heads) h
-        ) g
-        WHERE g.amount <> 0
-    ) l
-    LEFT JOIN LATERAL (
-        SELECT a.id FROM ledger_accounts a
-        WHERE l.owner IS NOT NULL AND a.tenant_id = p_tenant AND a.account_id = l.owner AND a.kind = l.kind
-          AND a.instrument_id IS NULL
-    ) own ON true
-    LEFT JOIN LATERAL (
-        SELECT a.id FROM ledger_accounts a
-        WHERE l.owner IS NULL AND a.tenant_id = p_tenant AND a.account_id IS NULL AND a.kind = l.kind
-          AND a.currency = l.currency AND a.head = l.head AND a.shard = l.shard AND a.instrument_id IS NULL
-    ) pool ON true
-$$;
+DROP FUNCTION IF EXISTS ledger_fill_legs(uuid, jsonb);
 
 -- What of a fill its transaction is recognised by.
 CREATE OR REPLACE FUNCTION ledger_fill_print(p_fill jsonb) RETURNS text LANGUAGE sql STABLE AS $$
@@ -49,122 +15,131 @@ SET LOCAL ROLE mandi_ledger;
 -- Posts fills, in their order; of each: `fill` its id, `account`, `currency`, `cash` what the trade brings the client before
 -- charges (negative for a buy), `heads` what it costs besides by head, in minor units, `hold` the order's id (null without
 -- one), `release` how much of the hold it uses up (null for all that is left), `at` and `details`. The result is receivable
--- or payable until `ledger_settle_trades`. A fill is a fact: it may overdraw. The ledger's rows are locked in id order. Answers the fills that were posted before:
--- of these nothing changes.
+-- or payable until `ledger_settle_trades`. A fill is a fact: it may overdraw. Answers the fills that were posted before: of
+-- these nothing changes. Most calls are of one fill, so small statements in loops: PostgreSQL takes longer to set up one for
+-- all legs of all fills than to run these. Each row of the ledger is moved once.
 CREATE OR REPLACE FUNCTION ledger_settle_fills(p_fills jsonb) RETURNS uuid[]
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     v_tenant uuid := ledger_tenant();
-    v_all jsonb;
-    v_one jsonb;
-    v_wrong record;
-    v_posted uuid[];
+    v_most constant bigint := 1000000000000000;
+    f jsonb;
+    own record;
+    r record;
+    v_fill uuid;
+    v_account uuid;
+    v_cash bigint;
+    v_net bigint;
+    v_release bigint;
+    v_name text;
+    v_seen uuid[] := '{}';
     v_known uuid[] := '{}';
-    v_fills uuid[];
-    v_accounts uuid[];
-    v_amounts bigint[];
-    v_cash uuid[];
-    v_kinds text[];
-    v_held uuid[];
-    v_released bigint[];
+    v_pool_names text[] := '{}';
+    v_pools uuid[] := '{}';
+    v_fills uuid[] := '{}';
+    v_legs uuid[] := '{}';
+    v_amounts bigint[] := '{}';
+    v_clients uuid[] := '{}';
+    v_nets bigint[] := '{}';
+    v_released bigint[] := '{}';
+    v_moved uuid[] := '{}';
+    v_posted bigint[] := '{}';
+    v_versions bigint[] := '{}';
 BEGIN
-    SELECT jsonb_agg(e.x || jsonb_build_object('charges', CASE jsonb_typeof(e.x->'heads') WHEN 'object' THEN (
-        SELECT coalesce(sum(h.value::bigint), 0) FROM jsonb_each_text(e.x->'heads') h) END) ORDER BY e.turn)
-    INTO v_all FROM jsonb_array_elements(p_fills) WITH ORDINALITY AS e (x, turn);
-    SELECT e.x->>'account' AS account, e.x->>'currency' AS currency, c.currency AS kept,
-           CASE WHEN c.id IS NULL THEN 'MD005' WHEN c.currency IS DISTINCT FROM e.x->>'currency' THEN 'MD004'
-                ELSE 'MD006' END AS code
-    INTO v_wrong FROM jsonb_array_elements(v_all) AS e (x)
-    LEFT JOIN ledger_accounts c
-        ON c.tenant_id = v_tenant AND c.account_id = (e.x->>'account')::uuid AND c.kind = 'client_cash'
-    WHERE c.id IS NULL OR c.currency IS DISTINCT FROM e.x->>'currency' OR e.x->>'cash' IS NULL
-       OR e.x->>'charges' IS NULL OR (e.x->>'release')::bigint < 0
-       OR abs((e.x->>'cash')::numeric) > 1000000000000000 OR abs((e.x->>'charges')::numeric) > 1000000000000000
-    LIMIT 1;
-    IF v_wrong.code = 'MD005' THEN
-        RAISE EXCEPTION 'the account % has no books', v_wrong.account USING ERRCODE = 'MD005';
-    ELSIF v_wrong.code = 'MD004' THEN
-        RAISE EXCEPTION 'the account keeps its books in %, not %', v_wrong.kept, v_wrong.currency USING ERRCODE = 'MD004';
-    ELSIF v_wrong.code IS NOT NULL THEN
-        RAISE EXCEPTION 'a fill takes cash and charges of at most 10^15 and a release that is not negative'
-            USING ERRCODE = 'MD006';
-    ELSIF (SELECT count(DISTINCT e.x->>'fill') FROM jsonb_array_elements(v_all) AS e (x)) < jsonb_array_length(v_all) THEN
-        RAISE EXCEPTION 'each fill is posted once' USING ERRCODE = 'MD006';
-    END IF;
-    WITH entered AS (
-        INSERT INTO ledger_transactions (tenant_id, id, kind, idempotency_key, fingerprint, effective_at, details)
-        SELECT v_tenant, (e.x->>'fill')::uuid, 'fill', 'fill:' || (e.x->>'fill'), ledger_fill_print(e.x),
-               (e.x->>'at')::timestamptz, coalesce(e.x->'details', '{}')
-        FROM jsonb_array_elements(v_all) AS e (x)
-        ON CONFLICT DO NOTHING RETURNING id
-    )
-    SELECT coalesce(array_agg(n.id), '{}') INTO v_posted FROM entered n;
-    IF cardinality(v_posted) < jsonb_array_length(v_all) THEN
-        FOR v_one IN SELECT e.x FROM jsonb_array_elements(v_all) AS e (x) WHERE (e.x->>'fill')::uuid <> ALL (v_posted) LOOP
-            IF ledger_enter(v_tenant, (v_one->>'fill')::uuid, 'fill', 'fill:' || (v_one->>'fill'), ledger_fill_print(v_one),
-                            (v_one->>'at')::timestamptz, v_one->'details') THEN
-                v_posted := v_posted || (v_one->>'fill')::uuid;
-            ELSE
-                v_known := v_known || (v_one->>'fill')::uuid;
+    FOR turn IN 0 .. jsonb_array_length(p_fills) - 1 LOOP
+        f := p_fills->turn;
+        v_fill := f->>'fill';
+        v_account := f->>'account';
+        v_cash := f->>'cash';
+        v_release := f->>'release';
+        SELECT (array_agg(a.id) FILTER (WHERE a.kind = 'client_cash'))[1] AS cash,
+               (array_agg(a.currency) FILTER (WHERE a.kind = 'client_cash'))[1] AS currency,
+               (array_agg(a.id) FILTER (WHERE a.kind = 'client_receivable'))[1] AS receivable,
+               (array_agg(a.id) FILTER (WHERE a.kind = 'client_payable'))[1] AS payable
+        INTO own FROM ledger_accounts a
+        WHERE a.tenant_id = v_tenant AND a.account_id = v_account AND a.instrument_id IS NULL
+          AND a.kind IN ('client_cash', 'client_receivable', 'client_payable');
+        IF own.cash IS NULL THEN
+            RAISE EXCEPTION 'the account % has no books', v_account USING ERRCODE = 'MD005';
+        ELSIF own.currency IS DISTINCT FROM f->>'currency' THEN
+            RAISE EXCEPTION 'the account keeps its books in %, not %', own.currency, f->>'currency'
+                USING ERRCODE = 'MD004';
+        ELSIF v_cash IS NULL OR abs(v_cash) > v_most OR jsonb_typeof(f->'heads') IS DISTINCT FROM 'object'
+              OR v_release < 0 THEN
+            RAISE EXCEPTION 'a fill takes cash and charges of at most 10^15 and a release that is not negative'
+                USING ERRCODE = 'MD006';
+        ELSIF v_fill = ANY (v_seen) THEN
+            RAISE EXCEPTION 'each fill is posted once' USING ERRCODE = 'MD006';
+        END IF;
+        v_seen := v_seen || v_fill;
+        IF NOT ledger_enter(v_tenant, v_fill, 'fill', 'fill:' || v_fill, ledger_fill_print(f), (f->>'at')::timestamptz,
+                            f->'details') THEN
+            v_known := v_known || v_fill;
+            CONTINUE;
+        END IF;
+        v_net := v_cash;
+        FOR r IN SELECT 'clearing' AS kind, '' AS head, -v_cash AS amount
+                 UNION ALL SELECT ledger_head_kind(h.key), h.key, h.value::bigint FROM jsonb_each_text(f->'heads') h LOOP
+            IF r.kind <> 'clearing' THEN
+                v_net := v_net - r.amount;
             END IF;
+            CONTINUE WHEN r.amount = 0;
+            v_name := concat_ws('|', own.currency, r.kind, r.head, ledger_shard(v_account));
+            IF v_name <> ALL (v_pool_names) THEN
+                v_pool_names := v_pool_names || v_name;
+                v_pools := v_pools || ledger_account(v_tenant, r.kind, NULL, own.currency, r.head,
+                                                     ledger_shard(v_account), NULL);
+            END IF;
+            v_fills := v_fills || v_fill;
+            v_legs := v_legs || v_pools[array_position(v_pool_names, v_name)];
+            v_amounts := v_amounts || r.amount;
         END LOOP;
-        SELECT coalesce(jsonb_agg(e.x ORDER BY e.turn), '[]') INTO v_all
-        FROM jsonb_array_elements(v_all) WITH ORDINALITY AS e (x, turn) WHERE (e.x->>'fill')::uuid = ANY (v_posted);
-    END IF;
-    WITH used AS (
-        SELECT (e.x->>'hold')::uuid AS hold, c.id AS cash,
-               CASE WHEN count(*) = count(e.x->>'release') THEN sum((e.x->>'release')::bigint) END AS release
-        FROM jsonb_array_elements(v_all) AS e (x)
-        JOIN ledger_accounts c
-            ON c.tenant_id = v_tenant AND c.account_id = (e.x->>'account')::uuid AND c.kind = 'client_cash'
-        WHERE e.x->>'hold' IS NOT NULL GROUP BY 1, 2
-    ), closed AS (
-        UPDATE ledger_holds h SET remaining = h.remaining - least(h.remaining, coalesce(u.release, h.remaining)),
-            state = CASE WHEN h.remaining > u.release THEN 'pending' ELSE 'posted' END,
-            closed_at = CASE WHEN h.remaining > u.release THEN NULL ELSE clock_timestamp() END
-        FROM used u
-        WHERE h.tenant_id = v_tenant AND h.id = u.hold AND h.ledger_account_id = u.cash AND h.state = 'pending'
-        RETURNING h.ledger_account_id AS cash, old.remaining - new.remaining AS released
-    )
-    SELECT array_agg(c.cash), array_agg(c.released) INTO v_held, v_released FROM closed c;
-    FOR attempt IN 1 .. 2 LOOP
-        SELECT array_agg(l.fill), array_agg(l.ledger_account), array_agg(l.amount), array_agg(l.cash_account),
-               array_agg(l.kind)
-        INTO v_fills, v_accounts, v_amounts, v_cash, v_kinds
-        FROM (SELECT * FROM ledger_fill_legs(v_tenant, v_all) ORDER BY place) l;
-        EXIT WHEN array_position(v_accounts, NULL) IS NULL;
-        PERFORM ledger_account(v_tenant, l.kind, l.owner, l.currency, l.head, l.shard, NULL)
-        FROM ledger_fill_legs(v_tenant, v_all) l WHERE l.ledger_account IS NULL;
+        IF abs(v_cash - v_net) > v_most THEN
+            RAISE EXCEPTION 'a fill takes cash and charges of at most 10^15 and a release that is not negative'
+                USING ERRCODE = 'MD006';
+        ELSIF v_net <> 0 THEN
+            v_fills := v_fills || v_fill;
+            v_legs := v_legs || CASE WHEN v_net > 0 THEN own.receivable ELSE own.payable END;
+            v_amounts := v_amounts || v_net;
+        END IF;
+        UPDATE ledger_holds h SET remaining = h.remaining - least(h.remaining, coalesce(v_release, h.remaining)),
+            state = CASE WHEN h.remaining > v_release THEN 'pending' ELSE 'posted' END,
+            closed_at = CASE WHEN h.remaining > v_release THEN NULL ELSE clock_timestamp() END
+        WHERE h.tenant_id = v_tenant AND h.id = (f->>'hold')::uuid AND h.ledger_account_id = own.cash
+          AND h.state = 'pending'
+        RETURNING old.remaining - new.remaining INTO v_release;
+        v_clients := v_clients || own.cash;
+        v_nets := v_nets || v_net;
+        v_released := v_released || coalesce(v_release, 0);
     END LOOP;
-    PERFORM FROM ledger_accounts a
-    WHERE a.tenant_id = v_tenant AND a.id = ANY (v_accounts || v_cash || v_held) ORDER BY a.id FOR NO KEY UPDATE;
-    WITH legs AS (
-        SELECT * FROM unnest(v_fills, v_accounts, v_amounts, v_cash, v_kinds) WITH ORDINALITY
-            AS l (fill, id, amount, cash, kind, place)
-    ), sums AS (
+    FOR r IN
         SELECT m.id, sum(m.amount)::bigint AS amount, sum(m.entries) AS entries, sum(m.receivable)::bigint AS receivable,
                sum(m.payable)::bigint AS payable, sum(m.released)::bigint AS released
         FROM (
-            SELECT l.id, l.amount, 1 AS entries, 0 AS receivable, 0 AS payable, 0 AS released FROM legs l
+            SELECT l.id, l.amount, 1 AS entries, 0 AS receivable, 0 AS payable, 0 AS released
+            FROM unnest(v_legs, v_amounts) AS l (id, amount)
             UNION ALL
-            SELECT l.cash, 0, 0, greatest(l.amount, 0), greatest(-l.amount, 0), 0 FROM legs l
-            WHERE l.kind IN ('client_receivable', 'client_payable')
-            UNION ALL
-            SELECT h.id, 0, 0, 0, 0, h.released FROM unnest(v_held, v_released) AS h (id, released)
-        ) m GROUP BY m.id
-    ), moved AS (
+            SELECT c.id, 0, 0, greatest(c.net, 0), greatest(-c.net, 0), c.released
+            FROM unnest(v_clients, v_nets, v_released) AS c (id, net, released)
+        ) m GROUP BY m.id ORDER BY m.id
+    LOOP
         UPDATE ledger_accounts a
-        SET posted = a.posted + s.amount, pending_out = a.pending_out - s.released,
-            receivable = a.receivable + s.receivable, payable = a.payable + s.payable,
-            overdrawn = greatest(0, a.floor_minor - (a.posted + s.amount + a.receivable + s.receivable
-                                                     - a.payable - s.payable - a.pending_out + s.released)),
-            version = a.version + s.entries
-        FROM sums s WHERE a.tenant_id = v_tenant AND a.id = s.id
-        RETURNING a.id, old.posted, old.version
-    )
+        SET posted = a.posted + r.amount, pending_out = a.pending_out - r.released,
+            receivable = a.receivable + r.receivable, payable = a.payable + r.payable,
+            overdrawn = greatest(0, a.floor_minor - (a.posted + r.amount + a.receivable + r.receivable
+                                                     - a.payable - r.payable - a.pending_out + r.released)),
+            version = a.version + r.entries
+        WHERE a.tenant_id = v_tenant AND a.id = r.id
+        RETURNING old.posted, old.version INTO v_cash, v_net;
+        v_moved := v_moved || r.id;
+        v_posted := v_posted || v_cash;
+        v_versions := v_versions || v_net;
+    END LOOP;
     INSERT INTO ledger_entries (tenant_id, ledger_account_id, account_version, transaction_id, amount, balance_after)
     SELECT v_tenant, l.id, m.version + row_number() OVER turns, l.fill, l.amount, m.posted + sum(l.amount) OVER turns
-    FROM legs l JOIN moved m ON m.id = l.id WINDOW turns AS (PARTITION BY l.id ORDER BY l.place);
+    FROM unnest(v_fills, v_legs, v_amounts) WITH ORDINALITY AS l (fill, id, amount, place)
+    JOIN unnest(v_moved, v_posted, v_versions) AS m (id, posted, version) ON m.id = l.id
+    WINDOW turns AS (PARTITION BY l.id ORDER BY l.place);
     RETURN v_known;
 END
 $$;

@@ -1,6 +1,5 @@
 """Record fills: gather orders and positions, reduce and charge, then write fills, orders, positions, ledger at once."""
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from uuid import UUID
 
 import asyncpg
 import structlog
+from pydantic_core import from_json, to_json
 
 from app.engine.apply import FLAT, Position, Scale, apply_fill
 from app.engine.schedule import charges, schedule_named
@@ -116,7 +116,7 @@ async def _together(pool: asyncpg.Pool, batch: Fills, set_off: SetOff) -> dict[U
 async def _record(pool: asyncpg.Pool, batch: Fills, set_off: SetOff) -> dict[UUID, Sequence[str]]:
     asked = {fill.order_id: tenant_id for tenant_id, fills in batch.items() for fill in fills}
     rows = await pool.fetch(_CONTEXTS, list(asked.values()), list(asked))
-    orders = {context["id"]: context for context in (json.loads(row[0]) for row in rows)}
+    orders = {context["id"]: context for context in (from_json(row[0]) for row in rows)}
     written = [_written(fills, orders, set_off) for fills in batch.values()]
     answers = await pool.fetch(_RECORD, list(batch), [fills for fills, _ in written], [books for _, books in written])
     return {row["tenant_id"]: row["said"] for row in answers}
@@ -131,7 +131,7 @@ def _written(fills: Sequence[Fill], orders: Mapping[str, dict[str, Any]], set_of
         name = order["book"], order["instrument"]
         book = books.setdefault(name, _Book(order["account"], *name, order["version"], _position(order)))
         writes.append(_write(fill, order, book) | {"set_off": set_off.get(fill.order_id)})
-    return json.dumps(writes), json.dumps([book.as_dict() for book in books.values()])
+    return to_json(writes).decode(), to_json([book.as_dict() for book in books.values()]).decode()
 
 
 @dataclass(slots=True)

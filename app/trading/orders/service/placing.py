@@ -1,6 +1,5 @@
 """Place an order: gather in one call, decide in Python, write in one call; optimistic on the account's version."""
 
-import json
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from types import SimpleNamespace
@@ -8,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+from pydantic_core import from_json, to_json
 
 from app.infra.database import Tx
 from app.infra.idempotency.keys import Claim, reused
@@ -146,7 +146,7 @@ def previewed(tx: Tx, command: PlaceOrder, context: Context) -> Preview:
 
 async def _gather(tx: Tx, command: PlaceOrder, claim: Claim | None) -> dict[str, Any]:
     """What `orders_context` read. Raises for an account or an instrument that does not exist."""
-    found: dict[str, Any] = json.loads(
+    found: dict[str, Any] = from_json(
         await tx.fetchval(
             _CONTEXT,
             tx.tenant_id,
@@ -248,24 +248,29 @@ async def _write(
             _WRITE_GROUP if children else _WRITE,
             tx.tenant_id,
             context.account["version"],
-            json.dumps(order, default=str),
-            json.dumps([finding.as_dict() for finding in decision.findings]),
+            _json(order),
+            _json([finding.as_dict() for finding in decision.findings]),
             context.session_day if _is_news(context) else None,
             context.equity,
             context.peak_equity,
-            json.dumps(event),
+            _json(event),
             who.key_id if who else None,
             who.source_ip if who else None,
             who.request_id if who else None,
             who.user_id if who else None,
             who.home_tenant_id if who else None,
             who.grant_id if who else None,
-            json.dumps(claim.as_dict()) if claim else None,
-            *([json.dumps(children, default=str)] if children else []),
+            _json(claim.as_dict()) if claim else None,
+            *([_json(children)] if children else []),
         )
     except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError):
         return None
     return written_at
+
+
+def _json(value: Any) -> str:
+    """As PostgreSQL takes it; twice as fast as `json`, which knows no ids and times."""
+    return to_json(value).decode()
 
 
 def _is_news(context: Context) -> bool:

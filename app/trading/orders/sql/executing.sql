@@ -49,32 +49,35 @@ DROP FUNCTION IF EXISTS orders_begin_all(uuid, uuid[], bigint[], text);
 DROP FUNCTION IF EXISTS orders_opened_all(uuid, uuid[], text[], jsonb);
 CREATE OR REPLACE FUNCTION orders_rest(p_tenant uuid, p_orders uuid[], p_fences bigint[], p_types text[], p_after jsonb,
                                        p_event jsonb) RETURNS uuid[] LANGUAGE plpgsql AS $$
-DECLARE v_orders uuid[]; v_accounts uuid[]; v_resting jsonb;
+DECLARE o orders; a record; v_tick bigint; v_venue text; v_orders uuid[] := '{}'; v_accounts uuid[] := '{}';
 BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true);
     PERFORM risk_pass_gate();
-    PERFORM accounts_lock_all(ARRAY(SELECT o.account_id FROM orders o WHERE o.tenant_id = p_tenant AND o.id = ANY (p_orders)));
+    PERFORM accounts_lock_all(ARRAY(SELECT x.account_id FROM orders x WHERE x.tenant_id = p_tenant AND x.id = ANY (p_orders)));
     IF risk_any_halt() OR tenancy_status() <> 'active' THEN
         RETURN '{}';
     END IF;
-    WITH opened AS (
-        UPDATE orders o SET status = 'open', fence = t.fence, venue_order_id = o.broker_tag, updated_at = clock_timestamp()
-        FROM unnest(p_orders, p_fences) AS t (id, fence)
-        WHERE o.tenant_id = p_tenant AND o.id = t.id AND o.status = 'accepted' AND o.broker = 'paper'
-          AND o.order_class = 'single' AND o.order_type = ANY (p_types) AND o.validity <> 'gtt' AND p_after ? o.feed
-          AND EXISTS (SELECT 1 FROM accounts_for_order(o.account_id) a WHERE a.status = 'active')
-        RETURNING o.*
-    )
-    SELECT coalesce(array_agg(b.id), '{}'), array_agg(b.account_id), jsonb_agg(jsonb_build_object(
-        'id', b.id, 'account_id', b.account_id, 'feed', b.feed, 'instrument_id', b.instrument_id, 'venue', i.venue,
-        'side', b.side, 'order_type', b.order_type, 'validity', b.validity, 'limit_price', b.limit_price,
-        'remaining', b.quantity, 'tick', i.tick, 'slippage_bps', a.slippage_bps, 'trigger_price', b.trigger_price,
-        'protected_price', b.protected_price, 'expires_at', b.expires_at, 'arrived_after', p_after->>b.feed))
-    INTO v_orders, v_accounts, v_resting
-    FROM opened b CROSS JOIN LATERAL accounts_for_order(b.account_id) a
-    LEFT JOIN LATERAL instrument_for_order(b.instrument_id, market_clock(b.feed)) i ON true;
+    FOR n IN 1 .. cardinality(p_orders) LOOP
+        SELECT c.* INTO a FROM orders x CROSS JOIN LATERAL accounts_for_order(x.account_id) c
+        WHERE x.tenant_id = p_tenant AND x.id = p_orders[n];
+        CONTINUE WHEN a.status IS DISTINCT FROM 'active';
+        UPDATE orders x SET status = 'open', fence = p_fences[n], venue_order_id = x.broker_tag,
+            updated_at = clock_timestamp()
+        WHERE x.tenant_id = p_tenant AND x.id = p_orders[n] AND x.status = 'accepted' AND x.broker = 'paper'
+          AND x.order_class = 'single' AND x.order_type = ANY (p_types) AND x.validity <> 'gtt' AND p_after ? x.feed
+        RETURNING x.* INTO o;
+        CONTINUE WHEN NOT FOUND;
+        SELECT i.venue, i.tick INTO v_venue, v_tick FROM instrument_for_order(o.instrument_id, market_clock(o.feed)) i;
+        PERFORM paper_accept(p_tenant, jsonb_build_object(
+            'id', o.id, 'account_id', o.account_id, 'feed', o.feed,
+            'instrument_id', o.instrument_id, 'venue', v_venue, 'side', o.side, 'order_type', o.order_type,
+            'validity', o.validity, 'limit_price', o.limit_price, 'remaining', o.quantity, 'tick', v_tick,
+            'slippage_bps', a.slippage_bps, 'trigger_price', o.trigger_price, 'protected_price', o.protected_price,
+            'expires_at', o.expires_at, 'arrived_after', p_after->>o.feed));
+        v_orders := v_orders || o.id;
+        v_accounts := v_accounts || o.account_id;
+    END LOOP;
     IF cardinality(v_orders) > 0 THEN
-        PERFORM paper_accept_all(p_tenant, v_resting);
         PERFORM events_append_all(array_fill('order.open'::text, ARRAY[cardinality(v_orders)]), v_orders, v_accounts,
                                   array_fill(p_event, ARRAY[cardinality(v_orders)]));
     END IF;
@@ -193,126 +196,4 @@ BEGIN
         PERFORM events_append('account.foreign_order_seen', p_account, p_account, p_foreign, NULL, NULL, NULL);
     END IF;
     RETURN FOUND;
-END $$;
-
--- What the reducer and the charges need of orders that are being filled.
-DROP FUNCTION IF EXISTS orders_fill_context(uuid, uuid);
-CREATE OR REPLACE FUNCTION orders_fill_contexts(p_tenant uuid, p_orders uuid[]) RETURNS SETOF jsonb LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM set_config('app.tenant_id', p_tenant::text, true);
-    RETURN QUERY
-    SELECT jsonb_build_object(
-        'id', o.id, 'account', o.account_id, 'book', b.id, 'deployment_id', o.deployment_id, 'instrument', o.instrument_id,
-        'product', o.product, 'total', o.quantity, 'filled', o.filled_quantity, 'hold', o.hold_minor,
-        'currency', a.currency, 'charge_schedule', a.charge_schedule, 'price_exp', i.price_exp, 'qty_exp', i.qty_exp,
-        'quantity', p.quantity, 'cost', p.cost_minor, 'realised', p.realised_minor, 'version', p.version)
-    FROM orders o
-    CROSS JOIN LATERAL (SELECT coalesce(o.deployment_id, o.account_id) AS id) b
-    CROSS JOIN LATERAL accounts_for_order(o.account_id) a
-    CROSS JOIN LATERAL instrument_for_order(o.instrument_id, NULL) i
-    LEFT JOIN LATERAL portfolio_position(o.account_id, b.id, o.instrument_id) p ON true
-    WHERE o.tenant_id = p_tenant AND o.id = ANY (p_orders);
-END $$;
-
--- The same of many tenants, each after the other.
-CREATE OR REPLACE FUNCTION orders_fill_contexts_each(p_tenants uuid[], p_orders uuid[]) RETURNS SETOF jsonb
-LANGUAGE plpgsql AS $$
-DECLARE v_tenant uuid; v_orders uuid[];
-BEGIN
-    FOR v_tenant, v_orders IN
-            SELECT t.tenant, array_agg(t.id) FROM unnest(p_tenants, p_orders) AS t (tenant, id)
-            GROUP BY t.tenant ORDER BY t.tenant LOOP
-        RETURN QUERY SELECT * FROM orders_fill_contexts(v_tenant, v_orders);
-    END LOOP;
-END $$;
-
--- Records fills of one tenant in the order given, with their orders, positions and the ledger: all of them or none. Of each
--- fill: `row`, what is stored of it; `filled_before` and `status`, its order before and after it; `event`; `set_off`, the
--- price that set off a stop with it; and what
--- `portfolio_owe` and `ledger_settle_fills` say. p_positions: what `portfolio_write` says. Accounts are locked first.
--- Answers of each: 'recorded'; 'replayed': it was before; 'conflict': the order is not what was read; 'gone': the paper
--- venue had already let the order go. Of several, all are recorded, or all are called conflicts, as when one belongs to a
--- group: what its fill does to the others comes before their fills.
-DROP FUNCTION IF EXISTS orders_record_fill(uuid, jsonb, bigint, jsonb, text, bigint, bigint, jsonb);
-CREATE OR REPLACE FUNCTION orders_record_fills(p_tenant uuid, p_fills jsonb, p_positions jsonb) RETURNS text[]
-LANGUAGE plpgsql AS $$
-DECLARE
-    v_many int := jsonb_array_length(p_fills);
-    v_at timestamptz;
-    v_said text[];
-    v_grouped boolean;
-    v_ended uuid[];
-    v_endings jsonb[];
-BEGIN
-    PERFORM set_config('app.tenant_id', p_tenant::text, true);
-    PERFORM accounts_advance_these(ARRAY(SELECT DISTINCT (e->>'account')::uuid FROM jsonb_array_elements(p_fills) e));
-    SELECT array_agg(CASE WHEN s.known THEN 'replayed' WHEN s.filled IS DISTINCT FROM s.expected THEN 'conflict'
-                          WHEN s.unseen THEN 'gone' ELSE 'recorded' END ORDER BY s.turn),
-           bool_or(s.grouped), array_agg(s.order_id) FILTER (WHERE s.ends), array_agg(s.ending) FILTER (WHERE s.ends)
-    INTO v_said, v_grouped, v_ended, v_endings
-    FROM (
-        SELECT e.turn, o.id AS order_id, o.filled_quantity AS filled, o.order_class <> 'single' AS grouped,
-               min((e.x->>'filled_before')::bigint) OVER (PARTITION BY o.id) AS expected,
-               o.broker = 'paper' AND e.x->>'status' = 'filled' AS ends,
-               o.broker = 'paper' AND paper_unseen(o.id, f.venue_fill_id) AS unseen,
-               jsonb_build_object('id', f.venue_fill_id, 'quantity', f.quantity, 'price', f.price, 'at', f.occurred_at)
-                   AS ending,
-               o.filled_quantity > 0 AND EXISTS (
-                   SELECT 1 FROM fills k WHERE k.tenant_id = p_tenant AND k.order_id = f.order_id
-                   AND k.venue_fill_id = f.venue_fill_id) AS known
-        FROM jsonb_array_elements(p_fills) WITH ORDINALITY AS e (x, turn)
-        CROSS JOIN LATERAL jsonb_populate_record(NULL::fills, e.x->'row') f
-        LEFT JOIN orders o ON o.tenant_id = p_tenant AND o.id = f.order_id
-    ) s;
-    IF 'recorded' <> ANY (v_said) OR (v_grouped AND v_many > 1) THEN
-        RETURN CASE v_many WHEN 1 THEN v_said ELSE array_fill('conflict'::text, ARRAY[v_many]) END;
-    END IF;
-    IF cardinality(v_ended) > 0 AND paper_fill_all(v_ended, v_endings) < cardinality(v_ended) THEN
-        IF v_many = 1 THEN
-            RETURN ARRAY['gone'];
-        END IF;
-        RAISE EXCEPTION 'the venue had let one of these orders go' USING ERRCODE = 'serialization_failure';
-    END IF;
-    v_at := clock_timestamp();
-    INSERT INTO fills
-    SELECT f.* FROM jsonb_array_elements(p_fills) e
-    CROSS JOIN LATERAL jsonb_populate_record(NULL::fills, e->'row' || jsonb_build_object(
-        'tenant_id', p_tenant, 'recorded_at', v_at)) f;
-    UPDATE orders o SET filled_quantity = o.filled_quantity + s.quantity, updated_at = v_at,
-        filled_notional = o.filled_notional + s.notional,
-        status = CASE WHEN o.filled_quantity + s.quantity = o.quantity THEN 'filled' ELSE 'partially_filled' END
-    FROM (
-        SELECT (e->'row'->>'order_id')::uuid AS id, sum((e->'row'->>'quantity')::bigint)::bigint AS quantity,
-               sum((e->'row'->>'notional_minor')::bigint)::bigint AS notional
-        FROM jsonb_array_elements(p_fills) e GROUP BY 1
-    ) s WHERE o.tenant_id = p_tenant AND o.id = s.id;
-    IF NOT portfolio_write(p_positions) THEN
-        RAISE EXCEPTION 'a position changed' USING ERRCODE = 'serialization_failure';
-    END IF;
-    PERFORM portfolio_owe(p_fills);
-    PERFORM ledger_settle_fills(p_fills);
-    PERFORM orders_tell_triggered((e->'row'->>'order_id')::uuid, (e->>'set_off')::bigint, e->'event'->>'market_at')
-    FROM jsonb_array_elements(p_fills) e WHERE e->>'set_off' IS NOT NULL;
-    PERFORM events_append_all(
-        array_agg('order.' || (e.x->>'status') ORDER BY e.turn), array_agg(o.id ORDER BY e.turn),
-        array_agg(o.account_id ORDER BY e.turn), array_agg(orders_told(e.x->'event', o.parent_id) ORDER BY e.turn))
-    FROM jsonb_array_elements(p_fills) WITH ORDINALITY AS e (x, turn)
-    JOIN orders o ON o.tenant_id = p_tenant AND o.id = (e.x->'row'->>'order_id')::uuid;
-    IF v_grouped THEN
-        PERFORM orders_children_of_fill((e->'row'->>'order_id')::uuid, (e->'row'->>'quantity')::bigint, e->'event')
-        FROM jsonb_array_elements(p_fills) e;
-    END IF;
-    RETURN v_said;
-END $$;
-
--- The same of many tenants, each after the other: of all of them or, when it raises, of none.
-CREATE OR REPLACE FUNCTION orders_record_fills_each(p_tenants uuid[], p_fills jsonb[], p_positions jsonb[])
-RETURNS TABLE (tenant_id uuid, said text[]) LANGUAGE plpgsql AS $$
-DECLARE v_fills jsonb; v_positions jsonb;
-BEGIN
-    FOR tenant_id, v_fills, v_positions IN
-            SELECT t.* FROM unnest(p_tenants, p_fills, p_positions) AS t (tenant, fills, positions) ORDER BY t.tenant LOOP
-        said := orders_record_fills(tenant_id, v_fills, v_positions);
-        RETURN NEXT;
-    END LOOP;
 END $$;

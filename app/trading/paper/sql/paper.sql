@@ -1,15 +1,15 @@
--- The paper venue takes orders into its book, each once: not again after it has left, nor after it was cancelled here.
-DROP FUNCTION IF EXISTS paper_accept(uuid, jsonb);
-CREATE OR REPLACE FUNCTION paper_accept_all(p_tenant uuid, p_orders jsonb) RETURNS void LANGUAGE plpgsql AS $$
+-- The paper venue takes an order into its book, once: not again after it has left, nor after it was cancelled here.
+DROP FUNCTION IF EXISTS paper_accept_all(uuid, jsonb);
+CREATE OR REPLACE FUNCTION paper_accept(p_tenant uuid, p_order jsonb) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE o paper_orders := jsonb_populate_record(NULL::paper_orders, p_order);
 BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true);
-    PERFORM accounts_lock_all(ARRAY(SELECT DISTINCT (e->>'account_id')::uuid FROM jsonb_array_elements(p_orders) e));
-    INSERT INTO paper_orders
-    SELECT o.* FROM jsonb_array_elements(p_orders) e
-    CROSS JOIN LATERAL jsonb_populate_record(NULL::paper_orders, e || jsonb_build_object(
-        'tenant_id', p_tenant, 'arrived_at', clock_timestamp())) o
-    WHERE NOT EXISTS (SELECT 1 FROM paper_ended x WHERE x.tenant_id = p_tenant AND x.id = o.id)
-    ON CONFLICT DO NOTHING;
+    PERFORM accounts_lock(o.account_id);
+    IF NOT EXISTS (SELECT FROM paper_ended x WHERE x.tenant_id = p_tenant AND x.id = o.id) THEN
+        o.tenant_id := p_tenant;
+        o.arrived_at := clock_timestamp();
+        INSERT INTO paper_orders SELECT o.* ON CONFLICT DO NOTHING;
+    END IF;
 END $$;
 
 -- Takes an order out of the book and keeps what became of it: p_fill says with what execution, if any. False when it
@@ -26,19 +26,20 @@ CREATE OR REPLACE FUNCTION paper_end(p_order uuid, p_status text, p_fill jsonb) 
     SELECT EXISTS (SELECT 1 FROM kept)
 $$;
 
--- The same of orders that are filled whole, each by its p_fills: how many rested there.
-CREATE OR REPLACE FUNCTION paper_fill_all(p_orders uuid[], p_fills jsonb[]) RETURNS bigint LANGUAGE sql AS $$
-    WITH gone AS (
-        DELETE FROM paper_orders p USING unnest(p_orders, p_fills) AS e (id, fill)
-        WHERE p.tenant_id = current_setting('app.tenant_id')::uuid AND p.id = e.id
-        RETURNING p.tenant_id, p.id, p.account_id, p.instrument_id, p.side, p.remaining, e.fill
-    ), kept AS (
-        INSERT INTO paper_ended (tenant_id, id, account_id, instrument_id, side, quantity, status, fill)
-        SELECT g.tenant_id, g.id, g.account_id, g.instrument_id, g.side, g.remaining, 'filled', g.fill FROM gone g
-        RETURNING 1
-    )
-    SELECT count(*) FROM kept
-$$;
+-- The same of an order that is filled whole, by p_fill.
+DROP FUNCTION IF EXISTS paper_fill_all(uuid[], jsonb[]);
+CREATE OR REPLACE FUNCTION paper_fill(p_order uuid, p_fill jsonb) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE g paper_orders;
+BEGIN
+    DELETE FROM paper_orders p WHERE p.tenant_id = current_setting('app.tenant_id')::uuid AND p.id = p_order
+    RETURNING p.* INTO g;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    INSERT INTO paper_ended (tenant_id, id, account_id, instrument_id, side, quantity, status, fill)
+    VALUES (g.tenant_id, g.id, g.account_id, g.instrument_id, g.side, g.remaining, 'filled', p_fill);
+    RETURN true;
+END $$;
 
 -- An order leaves the book without a fill, as p_status says: expired or cancelled.
 CREATE OR REPLACE FUNCTION paper_let_go(p_tenant uuid, p_order uuid, p_status text) RETURNS boolean LANGUAGE plpgsql AS $$
@@ -63,14 +64,23 @@ BEGIN
     RETURN FOUND;
 END $$;
 
--- Whether an order of the book must not meet an entry of the stream: it came, or was changed, after it. A batch of the
--- tape may have been read before. The caller has set the tenant.
+-- Whether an order of the book may meet an entry of the stream; null where it does not rest. Not when it came, or was
+-- changed, after it: a batch of the tape may have been read before. The caller has set the tenant.
+CREATE OR REPLACE FUNCTION paper_meets(p_order uuid, p_entry text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+DECLARE v_after text;
+BEGIN
+    SELECT o.arrived_after INTO v_after FROM paper_orders o
+    WHERE o.tenant_id = current_setting('app.tenant_id')::uuid AND o.id = p_order;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    RETURN p_entry !~ '^[0-9]+-[0-9]+$' OR coalesce(
+        (split_part(v_after, '-', 1)::numeric, split_part(v_after, '-', 2)::numeric)
+            < (split_part(p_entry, '-', 1)::numeric, split_part(p_entry, '-', 2)::numeric), true);
+END $$;
+
 CREATE OR REPLACE FUNCTION paper_unseen(p_order uuid, p_entry text) RETURNS boolean LANGUAGE sql STABLE AS $$
-    SELECT p_entry ~ '^[0-9]+-[0-9]+$' AND EXISTS (
-        SELECT 1 FROM paper_orders o
-        WHERE o.tenant_id = current_setting('app.tenant_id')::uuid AND o.id = p_order
-          AND (split_part(o.arrived_after, '-', 1)::numeric, split_part(o.arrived_after, '-', 2)::numeric)
-              >= (split_part(p_entry, '-', 1)::numeric, split_part(p_entry, '-', 2)::numeric))
+    SELECT NOT coalesce(paper_meets(p_order, p_entry), true)
 $$;
 
 -- Takes an order back, also before it has arrived: then it never will. p_order: its id, account_id, instrument_id, side

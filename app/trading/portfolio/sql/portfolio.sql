@@ -60,27 +60,29 @@ $$;
 -- Writes what the reducer made of fills, each book's position once: `account`, `book`, `instrument`, the `version` that was
 -- read (null: there was none), `quantity`, `cost` and `realised`. False when a position is not the one that was read.
 DROP FUNCTION IF EXISTS portfolio_write(uuid, uuid, uuid, bigint, bigint, bigint, bigint);
-CREATE OR REPLACE FUNCTION portfolio_write(p_positions jsonb) RETURNS boolean LANGUAGE sql AS $$
-    WITH wanted AS (
-        SELECT * FROM jsonb_to_recordset(p_positions) AS w (
-            account uuid, book uuid, instrument uuid, version bigint, quantity bigint, cost bigint, realised bigint)
-    ), opened AS (
-        INSERT INTO positions (tenant_id, id, account_id, book_id, instrument_id, quantity, cost_minor, realised_minor,
-                               version)
-        SELECT current_setting('app.tenant_id')::uuid, uuidv7(), w.account, w.book, w.instrument, w.quantity, w.cost,
-               w.realised, 1
-        FROM wanted w WHERE w.version IS NULL
-        ON CONFLICT DO NOTHING RETURNING 1
-    ), changed AS (
-        UPDATE positions p SET quantity = w.quantity, cost_minor = w.cost, realised_minor = w.realised,
-            version = p.version + 1, updated_at = now()
-        FROM wanted w
-        WHERE p.tenant_id = current_setting('app.tenant_id')::uuid AND p.account_id = w.account AND p.book_id = w.book
-          AND p.instrument_id = w.instrument AND p.version = w.version
-        RETURNING 1
-    )
-    SELECT (SELECT count(*) FROM opened) + (SELECT count(*) FROM changed) = (SELECT count(*) FROM wanted)
-$$;
+CREATE OR REPLACE FUNCTION portfolio_write(p_positions jsonb) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE v_tenant uuid := current_setting('app.tenant_id')::uuid; w jsonb;
+BEGIN
+    FOR n IN 0 .. jsonb_array_length(p_positions) - 1 LOOP
+        w := p_positions->n;
+        IF w->>'version' IS NULL THEN
+            INSERT INTO positions (tenant_id, id, account_id, book_id, instrument_id, quantity, cost_minor, realised_minor,
+                                   version)
+            VALUES (v_tenant, uuidv7(), (w->>'account')::uuid, (w->>'book')::uuid, (w->>'instrument')::uuid,
+                    (w->>'quantity')::bigint, (w->>'cost')::bigint, (w->>'realised')::bigint, 1)
+            ON CONFLICT DO NOTHING;
+        ELSE
+            UPDATE positions p SET quantity = (w->>'quantity')::bigint, cost_minor = (w->>'cost')::bigint,
+                realised_minor = (w->>'realised')::bigint, version = p.version + 1, updated_at = now()
+            WHERE p.tenant_id = v_tenant AND p.account_id = (w->>'account')::uuid AND p.book_id = (w->>'book')::uuid
+              AND p.instrument_id = (w->>'instrument')::uuid AND p.version = (w->>'version')::bigint;
+        END IF;
+        IF NOT FOUND THEN
+            RETURN false;
+        END IF;
+    END LOOP;
+    RETURN true;
+END $$;
 
 -- One position with its version, for the reducer.
 CREATE OR REPLACE FUNCTION portfolio_position(p_account uuid, p_book uuid, p_instrument uuid)

@@ -1,37 +1,40 @@
 -- Notes that fills settle with their day's others; of each: `account`, `instrument`, its `cash` before `charges`, its
 -- `signed` quantity, and when (`at`). In the fills' own transaction; the caller has set the tenant and locked the accounts.
 DROP FUNCTION IF EXISTS portfolio_owe(uuid, uuid, bigint, bigint, bigint, timestamptz);
-CREATE OR REPLACE FUNCTION portfolio_owe(p_fills jsonb) RETURNS void LANGUAGE sql AS $$
-    WITH traded AS (
-        SELECT f.*, f.cash - f.charges AS net FROM jsonb_to_recordset(p_fills) AS f (
-            account uuid, instrument uuid, cash bigint, charges bigint, signed bigint, at timestamptz)
-    ), days AS MATERIALIZED (
-        SELECT d.instrument, d.at, market_trade_day(d.instrument, d.at) AS day
-        FROM (SELECT DISTINCT t.instrument, t.at FROM traded t) d
-    ), sums AS (
-        SELECT t.account, t.instrument, d.day, sum(greatest(t.net, 0))::bigint AS receivable,
-               sum(greatest(-t.net, 0))::bigint AS payable, sum(t.cash)::bigint AS cash,
-               sum(t.signed)::bigint AS quantity, max(t.at) AS at
-        FROM traded t JOIN days d ON d.instrument = t.instrument AND d.at = t.at
-        GROUP BY t.account, t.instrument, d.day
-    ), added AS (
-        UPDATE settlements s SET receivable_minor = s.receivable_minor + n.receivable,
-            payable_minor = s.payable_minor + n.payable, cash_minor = s.cash_minor + n.cash,
-            quantity = s.quantity + n.quantity
-        FROM sums n
-        WHERE s.tenant_id = current_setting('app.tenant_id')::uuid AND s.account_id = n.account
-          AND s.instrument_id = n.instrument AND s.trade_day = n.day AND s.state = 'pending'
-        RETURNING s.account_id, s.instrument_id, s.trade_day
-    )
-    INSERT INTO settlements (tenant_id, id, account_id, instrument_id, feed, trade_day, due_at, receivable_minor,
-                             payable_minor, cash_minor, quantity, state)
-    SELECT current_setting('app.tenant_id')::uuid, uuidv7(), n.account, n.instrument, a.feed, n.day,
-           coalesce(market_settles_at(n.instrument, n.day), n.at + interval '1 day'), n.receivable, n.payable, n.cash,
-           n.quantity, 'pending'
-    FROM sums n CROSS JOIN LATERAL accounts_for_order(n.account) a
-    WHERE NOT EXISTS (SELECT 1 FROM added x WHERE x.account_id = n.account AND x.instrument_id = n.instrument
-                      AND x.trade_day = n.day)
-$$;
+CREATE OR REPLACE FUNCTION portfolio_owe(p_fills jsonb) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    v_tenant uuid := current_setting('app.tenant_id')::uuid;
+    f jsonb;
+    v_account uuid;
+    v_instrument uuid;
+    v_at timestamptz;
+    v_day date;
+    v_net bigint;
+BEGIN
+    FOR n IN 0 .. jsonb_array_length(p_fills) - 1 LOOP
+        f := p_fills->n;
+        v_account := f->>'account';
+        v_net := (f->>'cash')::bigint - (f->>'charges')::bigint;
+        IF (v_instrument, v_at) IS DISTINCT FROM ((f->>'instrument')::uuid, (f->>'at')::timestamptz) THEN
+            v_instrument := f->>'instrument';
+            v_at := f->>'at';
+            v_day := market_trade_day(v_instrument, v_at);
+        END IF;
+        UPDATE settlements s SET receivable_minor = s.receivable_minor + greatest(v_net, 0),
+            payable_minor = s.payable_minor + greatest(-v_net, 0), cash_minor = s.cash_minor + (f->>'cash')::bigint,
+            quantity = s.quantity + (f->>'signed')::bigint
+        WHERE s.tenant_id = v_tenant AND s.account_id = v_account AND s.instrument_id = v_instrument
+          AND s.trade_day = v_day AND s.state = 'pending';
+        IF NOT FOUND THEN
+            INSERT INTO settlements (tenant_id, id, account_id, instrument_id, feed, trade_day, due_at, receivable_minor,
+                                     payable_minor, cash_minor, quantity, state)
+            SELECT v_tenant, uuidv7(), a.id, v_instrument, a.feed, v_day,
+                   coalesce(market_settles_at(v_instrument, v_day), v_at + interval '1 day'), greatest(v_net, 0),
+                   greatest(-v_net, 0), (f->>'cash')::bigint, (f->>'signed')::bigint, 'pending'
+            FROM accounts_for_order(v_account) a;
+        END IF;
+    END LOOP;
+END $$;
 
 -- Accounts of all tenants with something due on their feed's clock (dispatch).
 CREATE OR REPLACE FUNCTION portfolio_due_settlements(p_limit int)
