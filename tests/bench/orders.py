@@ -13,7 +13,7 @@ import random
 import statistics
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from itertools import count
 from typing import Any
 from uuid import UUID
@@ -42,6 +42,7 @@ from tests.bench.load import Answer, Connection, closed_loop
 from tests.bench.measure import Figure, figure
 from tests.bench.servers import databases, environment, process, server
 from tests.bench.slow_broker import slow_broker
+from tests.bench.ticks import tick
 
 TENANTS, ACCOUNTS = 200, 5
 ROUNDS, ROUND_SECONDS = 3, 2.0
@@ -274,31 +275,15 @@ async def _accepted(asked: Awaitable[Answer]) -> None:
 
 
 async def _tick(app: App, market: Market, stop: asyncio.Event) -> None:
-    """`TICKS_PER_SECOND` prices a second for each instrument."""
-    randomness = random.Random(11)
-    prices = dict.fromkeys(market.instruments, PRICE)
-    at, due = START, asyncio.get_running_loop().time()
-    while not stop.is_set():
-        at += timedelta(milliseconds=1000 // TICKS_PER_SECOND)
-        async with app.stream.pipeline(transaction=False) as batch:
-            for instrument in market.instruments:
-                prices[instrument] += randomness.choice((-100, 0, 100))
-                batch.xadd(
-                    "feed:replay",
-                    {
-                        "type": "price",
-                        "instrument_id": str(instrument),
-                        "price": str(prices[instrument]),
-                        "volume": "100",
-                        "at": at.isoformat(),
-                        "first": "0",
-                    },
-                    maxlen=100_000,
-                    approximate=True,
-                )
-            await batch.execute()
-        due += 1 / TICKS_PER_SECOND
-        await asyncio.sleep(max(due - asyncio.get_running_loop().time(), 0))
+    await tick(
+        app.settings.stream_url,
+        market.instruments,
+        start=START,
+        price=PRICE,
+        step=100,
+        per_second=TICKS_PER_SECOND,
+        stop=stop,
+    )
 
 
 async def _until_idle(app: App, market: Market) -> None:

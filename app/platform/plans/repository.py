@@ -1,5 +1,6 @@
 """Decides how entitlements are read and how usage is counted."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
@@ -12,9 +13,12 @@ from sqlmodel import select
 from app.infra.database import Tx
 from app.platform.plans.tables import Entitlements, Plan
 
+Period = tuple[UUID, str]
+"""A tenant, and the period in which something of its is counted."""
+
 _ENTITLEMENTS = "SELECT plans_entitlements($1, $2)"
 _ENTITLEMENTS_IN_TX = text("SELECT plans_entitlements(:tenant, CAST(:at AS timestamptz))")
-_COUNT = "SELECT plans_count_usage($1, $2, $3, $4)"
+_COUNT = "SELECT * FROM plans_count_usage($1, $2, $3, $4)"
 _CONSUME = text(
     """
     INSERT INTO usage_counters AS c (tenant_id, period, name, used) VALUES (:tenant, :period, :name, :amount)
@@ -64,9 +68,12 @@ async def plan_version(tx: Tx, code: str, version: int | None, at: datetime) -> 
     return found
 
 
-async def count_usage(pool: asyncpg.Pool, tenant_id: UUID, period: str, name: str, more: int) -> int:
-    """Add to a counter, in a transaction of its own; what is used now."""
-    return int(await pool.fetchval(_COUNT, tenant_id, period, name, more))
+async def count_usage(pool: asyncpg.Pool, name: str, more: Mapping[Period, int]) -> dict[Period, int]:
+    """Add to counters, in a transaction of its own; what is used now."""
+    periods = sorted(more)  # their rows are locked in one order, whoever counts
+    columns = [tenant_id for tenant_id, _ in periods], [period for _, period in periods]
+    rows = await pool.fetch(_COUNT, *columns, name, [more[period] for period in periods])
+    return {(row["tenant_id"], row["period"]): row["used"] for row in rows}
 
 
 async def consume(tx: Tx, period: str, name: str, amount: int, limit: int | None) -> bool:

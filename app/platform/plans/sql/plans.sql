@@ -30,17 +30,20 @@ BEGIN
 END
 $$;
 
--- Adds to a counter whatever its limit, for what was served already, and returns what is used now; a transaction by
--- itself.
-CREATE OR REPLACE FUNCTION plans_count_usage(p_tenant uuid, p_period text, p_name text, p_more bigint) RETURNS bigint
-LANGUAGE plpgsql AS $$
-DECLARE
-    v_used bigint;
+-- Adds to counters of many tenants whatever their limits, for what was served already, each tenant set in turn, and returns
+-- what is used now; a transaction by itself. Whoever counts comes in the order of tenants and periods.
+DROP FUNCTION IF EXISTS plans_count_usage(uuid, text, text, bigint);
+CREATE OR REPLACE FUNCTION plans_count_usage(p_tenants uuid[], p_periods text[], p_name text, p_more bigint[])
+RETURNS TABLE (tenant_id uuid, period text, used bigint) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
 BEGIN
-    PERFORM set_config('app.tenant_id', p_tenant::text, true);
-    INSERT INTO usage_counters AS c (tenant_id, period, name, used) VALUES (p_tenant, p_period, p_name, p_more)
-    ON CONFLICT (tenant_id, period, name) DO UPDATE SET used = c.used + excluded.used
-    RETURNING c.used INTO v_used;
-    RETURN v_used;
+    FOR n IN 1 .. coalesce(cardinality(p_tenants), 0) LOOP
+        PERFORM set_config('app.tenant_id', p_tenants[n]::text, true);
+        RETURN QUERY
+        INSERT INTO usage_counters AS c (tenant_id, period, name, used)
+        VALUES (p_tenants[n], p_periods[n], p_name, p_more[n])
+        ON CONFLICT (tenant_id, period, name) DO UPDATE SET used = c.used + excluded.used
+        RETURNING c.tenant_id, c.period, c.used;
+    END LOOP;
 END
 $$;
