@@ -190,7 +190,7 @@ async def executions(
     stream: Redis, feed: str, book: Sequence[Mapping[str, Any]], tape: Sequence[Price | Close], *, after: str
 ) -> list[Execution]:
     """What `tape` does to rows of the book, as JSON has them; `after` is the last entry matched before it."""
-    resting = [_resting(row, seen=await _has_seen(stream, feed, row, after=after)) for row in book]
+    resting = [as_resting(row, seen=await _has_seen(stream, feed, row, after=after)) for row in book]
     return execute(resting, tape)
 
 
@@ -209,7 +209,8 @@ async def _has_seen(stream: Redis, feed: str, row: Mapping[str, Any], *, after: 
     return len(between) == _LOOK_BACK or any(fields.get("instrument_id") == wanted for _, fields in between)
 
 
-def _resting(row: Mapping[str, Any], *, seen: bool) -> Resting:
+def as_resting(row: Mapping[str, Any], *, seen: bool) -> Resting:
+    """A row of the book, as JSON has it."""
     expires_at = row["expires_at"]
     return Resting(
         tenant_id=UUID(row["tenant_id"]),
