@@ -19,6 +19,7 @@ from app.custody.ledger.domain import (
     settlement_entries,
 )
 from app.infra.database import Database
+from app.infra.roles import with_database
 from app.kernel.errors import DomainError
 from app.kernel.ids import uuid7
 from app.kernel.money import Money
@@ -85,6 +86,21 @@ async def test_a_fill_posts_what_is_unsettled_clearing_and_charges_and_uses_up_i
     assert tuple(state[0]) == ("posted", 0, True)
     proof = (await books.check())["USD"]
     assert (proof.clearing, proof.charges) == (30_000, 200)
+
+
+async def test_a_fill_of_an_account_from_before_there_was_settlement_opens_what_it_posts_to(
+    books: Books, custody_urls: dict[str, str]
+) -> None:
+    account = await books.open(100_000)
+    database = custody_urls["mandi_app"].rpartition("/")[2]
+    admin = await asyncpg.connect(with_database(custody_urls["admin"], database))
+    kinds = ["client_receivable", "client_payable"]
+    await admin.execute("delete from ledger_accounts where account_id = $1 and kind = any ($2)", account, kinds)
+    await admin.close()
+    await books.settle(account, -15_000, 100)
+    await books.settle(account, 20_000, 100)
+    assert await books.available(account) == 100_000 - 15_100 + 19_900
+    await books.check()
 
 
 async def legs_of(books: Books, transaction: UUID) -> set[Leg]:

@@ -31,6 +31,7 @@ DECLARE
     v_cash bigint;
     v_net bigint;
     v_release bigint;
+    v_kind text;
     v_name text;
     v_seen uuid[] := '{}';
     v_known uuid[] := '{}';
@@ -99,7 +100,10 @@ BEGIN
                 USING ERRCODE = 'MD006';
         ELSIF v_net <> 0 THEN
             v_fills := v_fills || v_fill;
-            v_legs := v_legs || CASE WHEN v_net > 0 THEN own.receivable ELSE own.payable END;
+            v_kind := CASE WHEN v_net > 0 THEN 'client_receivable' ELSE 'client_payable' END;
+            v_legs := v_legs || coalesce(
+                CASE WHEN v_net > 0 THEN own.receivable ELSE own.payable END,
+                ledger_account(v_tenant, v_kind, v_account, own.currency, '', 0::smallint, NULL));
             v_amounts := v_amounts || v_net;
         END IF;
         UPDATE ledger_holds h SET remaining = h.remaining - least(h.remaining, coalesce(v_release, h.remaining)),
@@ -130,7 +134,7 @@ BEGIN
                                                      - a.payable - r.payable - a.pending_out + r.released)),
             version = a.version + r.entries
         WHERE a.tenant_id = v_tenant AND a.id = r.id
-        RETURNING old.posted, old.version INTO v_cash, v_net;
+        RETURNING old.posted, old.version INTO STRICT v_cash, v_net;
         v_moved := v_moved || r.id;
         v_posted := v_posted || v_cash;
         v_versions := v_versions || v_net;

@@ -22,23 +22,25 @@ RETURNS TABLE (tenant_id uuid, lane uuid, priority smallint, since bigint) LANGU
     GROUP BY b.tenant_id, b.lane, b.priority
 $$;
 
--- What waits for a worker, by shard: the relay's poll. Lanes that somebody runs wait for nobody: he takes what comes to
+-- What waits, by shard: the relay's poll. Not a shard of few rows whose lanes somebody runs already: he takes what comes to
 -- them until they are empty, and a second wake-up would cost a worker as much as the first.
 CREATE OR REPLACE FUNCTION work_waiting() RETURNS TABLE (queue text, shard smallint, ready bigint, oldest timestamptz)
 LANGUAGE sql STABLE AS $$
-    WITH present AS MATERIALIZED (
-        SELECT w.queue, w.shard, w.tenant_id, w.lane, w.priority, w.sequence, w.available_at FROM work_items w
-        WHERE w.state = 'ready' AND w.available_at <= clock_timestamp()
-          AND NOT EXISTS (SELECT 1 FROM work_leases l WHERE l.tenant_id = w.tenant_id AND l.queue = w.queue
-                          AND l.lane = w.lane AND l.lease_until > clock_timestamp())
+    WITH ready AS (
+        SELECT w.queue, w.shard, count(*) AS rows, min(w.available_at) AS oldest FROM work_items w
+        WHERE w.state = 'ready' AND w.available_at <= clock_timestamp() GROUP BY w.queue, w.shard
     )
-    SELECT r.queue, r.shard, count(*), min(r.available_at) FROM present r
-    GROUP BY r.queue, r.shard
-    HAVING NOT EXISTS (SELECT 1 FROM work_blocked(r.queue, ARRAY[r.shard::int])) OR EXISTS (
-        SELECT 1 FROM present w
-        WHERE w.queue = r.queue AND w.shard = r.shard
+    SELECT r.queue, r.shard, r.rows, r.oldest FROM ready r
+    WHERE (r.rows > 16 OR EXISTS (
+        SELECT 1 FROM work_items w
+        WHERE w.state = 'ready' AND w.queue = r.queue AND w.shard = r.shard AND w.available_at <= clock_timestamp()
+          AND NOT EXISTS (SELECT 1 FROM work_leases l WHERE l.tenant_id = w.tenant_id AND l.queue = w.queue
+                          AND l.lane = w.lane AND l.lease_until > clock_timestamp())))
+      AND (NOT EXISTS (SELECT 1 FROM work_blocked(r.queue, ARRAY[r.shard::int])) OR EXISTS (
+        SELECT 1 FROM work_items w
+        WHERE w.state = 'ready' AND w.queue = r.queue AND w.shard = r.shard AND w.available_at <= clock_timestamp()
           AND NOT EXISTS (SELECT 1 FROM work_blocked(r.queue, ARRAY[r.shard::int]) b WHERE b.tenant_id = w.tenant_id
-                          AND b.lane = w.lane AND b.priority = w.priority AND b.since < w.sequence))
+                          AND b.lane = w.lane AND b.priority = w.priority AND b.since < w.sequence)))
 $$;
 
 -- Leases up to p_lanes lanes of these shards that have ready work, fair among tenants: each tenant's oldest lane first.
