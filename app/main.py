@@ -1,7 +1,6 @@
 """The gateway's ASGI app: the only module that knows every route. Run: `uvicorn app.main:app`."""
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -19,6 +18,7 @@ from app.custody.ledger.routes import router as balances
 from app.custody.ledger.service import Books, TenantAccounts
 from app.infra.buckets import Rate
 from app.infra.events.hub import EventHub
+from app.infra.heap import keep_what_is_there
 from app.infra.keys import deployment_secret, derive_key
 from app.infra.process import on_termination
 from app.infra.rates import RateStore
@@ -274,5 +274,5 @@ def __getattr__(name: str) -> Any:
         environment=settings.environment,
     )
     served = create_app(settings)
-    gc.freeze()  # what lives as long as the process need not be looked at by every collection
+    keep_what_is_there()
     return served

@@ -12,6 +12,7 @@ import structlog
 from app.bootstrap import SERVERS_PATIENCE_S, App, bootstrap, open_brokers
 from app.infra.clearing import Outdated, clear
 from app.infra.events.follower import run_follower
+from app.infra.heap import keep_what_is_there
 from app.infra.idempotency.keys import prune
 from app.infra.leader import lead
 from app.infra.settings import Settings
@@ -26,6 +27,9 @@ MARKET_STARTS_AT = datetime(2003, 1, 1, tzinfo=UTC)
 """The replay's clock begins here: what lies before is history that indicators warm up on."""
 
 END_SECONDS = 4.0
+IMPORTED_SECONDS = 3.0
+"""Roles have imported what they need by then."""
+
 HOUSEKEEPING_SECONDS = 60.0
 CLEARING_SECONDS = 3600.0
 
@@ -168,6 +172,7 @@ async def _run(settings: Settings, roles: Sequence[str]) -> None:
     async with bootstrap(settings, patience_s=SERVERS_PATIENCE_S) as app:
         log.info("daemon.started", roles=list(roles))
         tasks = {asyncio.create_task(_play(app, role, stop), name=role) for role in roles}
+        asyncio.get_running_loop().call_later(IMPORTED_SECONDS, keep_what_is_there)
         await asyncio.wait({asyncio.create_task(stop.wait()), *tasks}, return_when=asyncio.FIRST_COMPLETED)
         stop.set()
         _, late = await asyncio.wait(tasks, timeout=END_SECONDS)

@@ -5,10 +5,11 @@ from typing import Any
 
 from celery import Celery
 from celery.apps import worker as celery_program
-from celery.signals import setup_logging
+from celery.signals import setup_logging, worker_ready
 from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 
+from app.infra.heap import keep_what_is_there
 from app.infra.settings import Settings
 from workers.process import TASK_SECONDS, open_process
 
@@ -61,6 +62,11 @@ celery.conf.update(
 @setup_logging.connect  # type: ignore[untyped-decorator]
 def _keep_logging(**_: Any) -> None:
     """Connected, so Celery leaves logging as `setup_telemetry` made it."""
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def _ready(**_: Any) -> None:
+    keep_what_is_there()
 
 
 def configure(settings: Settings) -> Celery:
