@@ -2,6 +2,9 @@
 
 import json
 import multiprocessing
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from itertools import count
 
@@ -11,7 +14,7 @@ from app.insight.backtest.service import prepare_files
 from app.insight.research.domain import combinations, named
 from app.insight.research.service import Cut, sweep_files, walk_files
 from app.insight.research.service.chunks import Chunk, measure_chunk, setup_of
-from app.insight.research.service.pool import run_spread
+from app.insight.research.service.pool import interrupt_held_back, run_spread
 from app.kernel.errors import DomainError
 from tests.unit.insight.research.conftest import CROSS, searched, space
 
@@ -53,3 +56,25 @@ def test_a_process_that_dies_ends_the_sweep_with_a_word() -> None:
     with pytest.raises(DomainError, match="fewer processes") as refused:
         sweep_files(searched(space(fast="2:15", slow="16:80"), processes=2), kill)
     assert refused.value.code == "process_died"
+
+
+def test_an_interrupt_that_another_thread_takes_waits_until_a_process_has_started() -> None:
+    ready, over = threading.Event(), threading.Event()
+
+    def library() -> None:
+        ready.set()
+        over.wait()
+
+    other = threading.Thread(target=library)
+    other.start()
+    ready.wait()
+    started = False
+    try:
+        with pytest.raises(KeyboardInterrupt), interrupt_held_back():
+            signal.pthread_kill(other.ident or 0, signal.SIGINT)
+            time.sleep(0.05)
+            started = True
+        assert started
+    finally:
+        over.set()
+        other.join()

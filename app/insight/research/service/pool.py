@@ -61,7 +61,7 @@ def run_spread(
             waiting = iter(chunks)
 
             def hand_out(count: int) -> dict[Future[T], Chunk]:
-                with _interrupt_held_back():  # submitting starts processes
+                with interrupt_held_back():  # submitting starts processes
                     return {pool.submit(_work, work, one): one for one in islice(waiting, count)}
 
             running = hand_out(processes * _AHEAD)
@@ -82,13 +82,25 @@ def run_spread(
 
 
 @contextmanager
-def _interrupt_held_back() -> Iterator[None]:
-    """Ctrl-C waits, and a process that starts meanwhile never sees it: it would die with a traceback of its own."""
+def interrupt_held_back() -> Iterator[None]:
+    """Ctrl-C waits, and a process that starts meanwhile never sees it: it would die with a traceback of its own.
+
+    Blocking it is not enough: another thread of this process, such as a library's, may be the one that takes it, and
+    the main thread would be interrupted all the same, a process half started.
+    """
+    taken: list[int] = []
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    handler = signal.getsignal(signal.SIGINT) if threading.current_thread() is threading.main_thread() else None
+    if handler is not None:
+        signal.signal(signal.SIGINT, lambda number, _: taken.append(number))
     try:
         yield
     finally:
+        if handler is not None:
+            signal.signal(signal.SIGINT, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if taken:
+        signal.raise_signal(signal.SIGINT)
 
 
 _mine: dict[str, Any] = {}

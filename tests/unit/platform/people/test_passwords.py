@@ -13,11 +13,15 @@ from app.platform.people.service.people import common_passwords
 EMAIL = "asha.rao@example.com"
 
 
+_SAID: dict[str, str] = {}
+
+
 def refusal(password: str) -> str | None:
+    """The code. What is said with it is the same for every password, so it tells nothing of this one."""
     try:
         check_password(password, email=EMAIL, common=common_passwords())
     except DomainError as error:
-        assert error.param == "password" and (len(password) < 8 or password not in error.message)
+        assert error.param == "password" and _SAID.setdefault(error.code, error.message) == error.message
         return error.code
     return None
 
