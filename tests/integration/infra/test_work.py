@@ -72,6 +72,21 @@ async def waits(database: Database, queue: str) -> bool:
     return bool(await database.dispatch.fetchval("select exists (select from work_waiting() where queue = $1)", queue))
 
 
+async def test_lanes_that_somebody_runs_wake_nobody_else(database: Database, tenant_id: UUID, queue: str) -> None:
+    dispatch, running, idle = database.dispatch, uuid7(), uuid7()
+    await put(database, tenant_id, queue, running, "a", "b")
+    assert await waits(database, queue)
+    claim = "select * from work_claim($1, $2, 'x', 1, '1 minute')"
+    await dispatch.fetch(claim, queue, [shard_of(tenant_id)])
+    assert not await waits(database, queue)
+    await put(database, tenant_id, queue, idle, "c")
+    assert await waits(database, queue)
+    await dispatch.fetch(claim, queue, [shard_of(tenant_id)])
+    assert not await waits(database, queue)
+    await dispatch.execute("update work_leases set lease_until = clock_timestamp() where queue = $1", queue)
+    assert await waits(database, queue)
+
+
 async def test_a_lane_runs_in_order_and_priority_zero_first(database: Database, tenant_id: UUID, queue: str) -> None:
     lane, ran = uuid7(), Ran()
     await put(database, tenant_id, queue, lane, "a", "b")

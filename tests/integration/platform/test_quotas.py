@@ -13,7 +13,7 @@ from app.kernel.errors import DomainError
 from app.kernel.ids import encode_id
 from app.platform.identity.service import create_key, revoke_key
 from app.platform.plans.domain import QuotaName
-from app.platform.plans.service import TenantQuotas, consume, entitlements, release
+from app.platform.plans.service import TenantQuotas, allowances, consume, entitlements, release
 from tests.factories.entitlements import limit_tenant
 from tests.factories.tenants import TenantWithKey, make_tenant
 
@@ -168,6 +168,19 @@ async def test_calls_are_written_in_batches_and_none_is_counted_twice(database: 
     for _ in range(2):
         await asyncio.gather(*(quotas.flush() for quotas in processes))
     assert await _used(database, tenant.tenant_id, CALLS) == 14
+
+
+async def test_the_calls_of_many_tenants_are_each_ones_own(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allowances, "FLUSH_TENANTS", 2)
+    tenants, now = [await make_tenant(database) for _ in range(5)], datetime.now(UTC)
+    quotas = TenantQuotas(database)
+    for turn in (1, 2):
+        for calls, tenant in enumerate(tenants, 1):
+            await quotas.allowance(tenant.tenant_id, now=now)
+            quotas.count_call(tenant.tenant_id, calls, now=now, refuse=True)
+        await quotas.flush()
+        assert [await _used(database, tenant.tenant_id, CALLS) for tenant in tenants] == [turn * n for n in range(1, 6)]
+        assert [quotas.unwritten(tenant.tenant_id) for tenant in tenants] == [0] * 5
 
 
 async def test_calls_beyond_the_month_are_refused_but_orders_are_not(database: Database) -> None:

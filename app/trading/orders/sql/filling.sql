@@ -31,8 +31,8 @@ END $$;
 
 -- Records fills of one tenant in the order given, with their orders, positions and the ledger: all of them or none. Of each
 -- fill: `row`, what is stored of it; `filled_before` and `status`, its order before and after it; `event`; `set_off`, the
--- price that set off a stop with it; and what
--- `portfolio_owe` and `ledger_settle_fills` say. p_positions: what `portfolio_write` says. Accounts are locked first.
+-- price that set off a stop with it; and what `portfolio_owe` and `ledger_settle_fills` say. p_positions: what
+-- `portfolio_write` says. Accounts are locked first.
 -- Answers of each: 'recorded'; 'replayed': it was before; 'conflict': the order is not what was read; 'gone': the paper
 -- venue had already let the order go. Of several, all are recorded, or all are called conflicts, as when one belongs to a
 -- group: what its fill does to the others comes before their fills.
