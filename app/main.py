@@ -75,7 +75,7 @@ from app.web.events import render
 from app.web.events import router as events
 from app.web.health import router as health
 from app.web.limits import Limiter
-from app.web.middleware import RequestBoundary
+from app.web.middleware import RequestBoundary, Surrounded
 from app.web.openapi import install_openapi
 from app.web.pages import SESSION_COOKIE, Pages
 from app.web.routing import RouteIndex, flat
@@ -236,7 +236,7 @@ def create_app(settings: Settings | None = None, *, login: Login | None = None) 
     """
     used = settings or load_settings()
     origins = ClientOrigins(lambda: app.state.app.database)
-    app = FastAPI(
+    app = Surrounded(
         title="Mandi",
         version="1",
         summary="A trading platform as an API.",

@@ -115,13 +115,13 @@ def logged() -> "Iterator[io.StringIO]":
     """What the process logs, at every level; afterwards logging is as it was."""
     import structlog
 
-    from app.infra.logs import configure_logging
+    from app.infra.logs import bind, configure_logging
 
     root, stream = logging.getLogger(), io.StringIO()
     handlers, level = list(root.handlers), root.level
     configure_logging("gateway", level="DEBUG", stream=stream)
     yield stream
-    structlog.contextvars.clear_contextvars()
+    bind({})
     structlog.reset_defaults()
     root.handlers[:] = handlers
     root.setLevel(level)

@@ -11,8 +11,10 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, TextIO
 
 import structlog
@@ -101,6 +103,25 @@ def _names_a_secret(key: str) -> bool:
     return _SECRET_NAME.search(key) is not None
 
 
+_bound: ContextVar[Mapping[str, str]] = ContextVar("log_bound", default=MappingProxyType({}))
+
+
+def bind(bound: Mapping[str, str]) -> None:
+    """Every later line of this task says `bound`, and nothing that was bound before."""
+    _bound.set(bound)
+
+
+def bound() -> Mapping[str, str]:
+    """What the lines of this task say."""
+    return _bound.get()
+
+
+def _add_bound(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    for name, value in _bound.get().items():
+        event.setdefault(name, value)
+    return event
+
+
 def _add_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     context = trace.get_current_span().get_span_context()
     if context.is_valid:
@@ -160,7 +181,7 @@ def _request_writer(service: str, stream: TextIO) -> RequestWriter:
     always = f'"logger": "app.web.middleware", "level": "info", "service": {_text(service)}'
 
     def write(method: str, route: str, status: int | None, ms: float) -> None:
-        context = _add_trace(None, "", structlog.contextvars.get_contextvars())
+        context = _add_trace(None, "", dict(_bound.get()))
         if (given := context.get("request_id")) is not None:
             context["request_id"] = redact_text(given)  # a client may have chosen it
         bound = "".join([f', "{name}": {_text(value)}' for name, value in context.items()])
@@ -185,12 +206,13 @@ def _second(seconds: int) -> str:
 def configure_logging(service: str, *, level: str, console: bool = False, stream: TextIO | None = None) -> None:
     """Route everything through one handler on `stream` (stderr by default). May be called again: the last call wins.
 
-    `console` renders for people instead of JSON. The context (`request_id`, `tenant`, …) comes from structlog's
-    context variables. Celery must be told not to configure logging: connect `celery.signals.setup_logging`.
+    `console` renders for people instead of JSON. The context (`request_id`, `tenant`, …) is what was bound (`bind`):
+    one variable for all of it, since every request binds twice and reads once. Celery must be told not to configure
+    logging: connect `celery.signals.setup_logging`.
     """
     threshold = logging.getLevelNamesMapping()[level]
     shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
+        _add_bound,
         structlog.stdlib.add_logger_name,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -8,14 +8,13 @@ from datetime import datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
-import structlog
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
 
-from app.infra.logs import configure_logging
+from app.infra.logs import bind, bound, configure_logging
 from app.kernel.orders import OrderStatus
 
 METRICS_TYPE = CONTENT_TYPE_LATEST
@@ -98,13 +97,12 @@ def tracer() -> trace.Tracer:
 
 def bind_request(request_id: str) -> None:
     """Every later log line of this task names the request, and no tenant until one is known."""
-    structlog.contextvars.unbind_contextvars("tenant")
-    structlog.contextvars.bind_contextvars(request_id=request_id)
+    bind({"request_id": request_id})
 
 
 def bind_tenant(tenant: str) -> None:
     """Every later log line of this task names the tenant."""
-    structlog.contextvars.bind_contextvars(tenant=tenant)
+    bind({**bound(), "tenant": tenant})
 
 
 def observe_request(method: str, route: str, status: int, seconds: float) -> None:

@@ -15,11 +15,12 @@ from app.infra.telemetry import bind_tenant
 from app.kernel.errors import DomainError, Kind
 from app.kernel.ids import decode_id, encode_id
 from app.kernel.principal import Principal
-from app.web.context import Gateway, gateway_of, request_id_of
+from app.web.context import Gateway, gateway_of, request_id_of, sent_header
 from app.web.cors import foreign_page, origin_of
 from app.web.limits import EXIT, Costs, usual_cost
 
 ACT_AS = "Mandi-Act-As"
+_ACT_AS = ACT_AS.lower().encode()
 HOW = "Send the header `Authorization: Bearer sk_test_in1_…`."
 SCHEME = "API key"
 SCHEMES = {
@@ -47,7 +48,7 @@ _STATE = "principal"
 
 def bearer_of(request: Request) -> str | None:
     """The credential of the header `Authorization`."""
-    scheme, _, credential = request.headers.get("authorization", "").partition(" ")
+    scheme, _, credential = (sent_header(request.scope, b"authorization") or "").partition(" ")
     return credential.strip() or None if scheme.lower() == "bearer" else None
 
 
@@ -67,7 +68,7 @@ async def authenticated(request: Request) -> Principal:
     cost = getattr(route, "cost", None) or cost_of(route.dependant, request.method)
     if cost.weight:
         gateway.sources.refuse(request.scope)
-    act_as = request.headers.get(ACT_AS)
+    act_as = sent_header(request.scope, _ACT_AS)
     principal = await identified(gateway, credential, act_as, origin=origin_of(request))
     await gateway.limiter.charge(request, principal, cost, now=gateway.clock())
     client = request.scope.get("client")

@@ -1,10 +1,13 @@
 """Decides which bytes are a request body: JSON in UTF-8 that has one reading only, and that a database can hold."""
 
 import json
+from functools import lru_cache
 from typing import Any, NoReturn
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+
+from app.web.context import sent_headers
 
 MAX_DEPTH = 32
 _INT64 = 2**63
@@ -104,14 +107,19 @@ def _encodable(value: str) -> bool:
 
 def check_media_type(request: Request) -> None:
     """Raise 415 unless the body, if there is one, is `application/json` in UTF-8 and not compressed."""
-    headers = request.headers
-    if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
+    headers = sent_headers(request.scope)
+    if headers.get(b"content-length", b"0") == b"0" and b"transfer-encoding" not in headers:
         return
-    kind, _, parameters = headers.get("content-type", "").partition(";")
-    essence = kind.strip().lower()
-    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
-    is_json = essence == "application/json" or (essence.startswith("application/") and essence.endswith("+json"))
-    if not is_json or charset not in ("", "utf-8", "utf8"):
+    if not _is_json_in_utf8(headers.get(b"content-type", b"")):
         raise Malformed("unsupported_media_type", "Send the body with Content-Type: application/json.", status=415)
-    if headers.get("content-encoding", "identity").lower() != "identity":
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise Malformed("unsupported_encoding", "Send the body uncompressed, without Content-Encoding.", status=415)
+
+
+@lru_cache(maxsize=64)
+def _is_json_in_utf8(content_type: bytes) -> bool:
+    kind, _, parameters = content_type.partition(b";")
+    essence = kind.strip().lower()
+    charset = parameters.strip().lower().removeprefix(b"charset=").strip(b'"')
+    is_json = essence == b"application/json" or (essence.startswith(b"application/") and essence.endswith(b"+json"))
+    return is_json and charset in (b"", b"utf-8", b"utf8")

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import Request, Response, params
 from fastapi.datastructures import DefaultPlaceholder
@@ -21,6 +21,14 @@ from fastapi.routing import APIRoute, serialize_response
 from pydantic_core import PydanticUndefined
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class Plan(NamedTuple):
+    """What serves a route's requests once they are matched. `opens`: something waits on `OPENED` for their end."""
+
+    handle: Handler
+    opens: bool
+
 
 _ELSEWHERE = (
     "websocket_param_name",
@@ -55,8 +63,8 @@ class _Step:
     opens: bool
 
 
-def planned_handler(route: APIRoute) -> Handler | None:
-    """What serves the route's requests once they are matched; None when it must be FastAPI's own handler."""
+def planned(route: APIRoute) -> Plan | None:
+    """How the route's requests are served; None when it must be FastAPI's own handler."""
     steps: list[_Step] = []
     if not _is_plain(route) or _lay_out(route.dependant, steps, {}) is None:
         return None
@@ -94,7 +102,7 @@ def planned_handler(route: APIRoute) -> Handler | None:
             raise RequestValidationError(errors, body=None if body is PydanticUndefined else body)
         return await _answer(route, await endpoint.call(**values), response)
 
-    return handle
+    return Plan(handle, any(step.opens for step in steps))
 
 
 def _is_plain(route: APIRoute) -> bool:

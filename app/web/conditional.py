@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.kernel.errors import DomainError, Kind
+from app.web.context import sent_header
 from app.web.models import ApiModel
 
 _Match = Annotated[
@@ -36,14 +37,21 @@ def conditional(request: Request, response: Response) -> Response:
     """A `GET`'s answer with its tag, or a 304 when the caller has it already."""
     if response.status_code != 200 or not hasattr(response, "body"):
         return response
-    tag = next((value.decode() for name, value in response.raw_headers if name == b"etag"), None)
+    tag = _own_tag(response)
     if tag is None:
         tag = etag(bytes(response.body))
         response.raw_headers.append((b"etag", tag.encode()))
-    asked = request.headers.get("if-none-match")
+    asked = sent_header(request.scope, b"if-none-match")
     if asked is not None and _names(asked, tag, weakly=True):
         return Response(status_code=304, headers={"ETag": tag})
     return response
+
+
+def _own_tag(response: Response) -> str | None:
+    for name, value in response.raw_headers:
+        if name == b"etag":
+            return value.decode()
+    return None
 
 
 def _names(header: str, tag: str, *, weakly: bool) -> bool:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 from starlette.requests import HTTPConnection
+from starlette.types import Scope
 
 from app.infra.database import Database
 from app.infra.events.hub import EventHub
@@ -18,6 +19,9 @@ from app.web.limits import Limiter
 
 if TYPE_CHECKING:
     from app.web.sources import Sources
+
+_GATEWAY = "mandi.gateway"
+_HEADERS = "mandi.headers"
 
 
 class Authenticator(Protocol):
@@ -75,8 +79,30 @@ class Gateway:
 
 def gateway_of(connection: HTTPConnection) -> Gateway:
     """The gateway that `main` opened."""
-    gateway: Gateway = connection.app.state.gateway
+    gateway: Gateway = gateway_behind(connection.scope) or connection.app.state.gateway
     return gateway
+
+
+def gateway_behind(scope: Scope) -> Gateway | None:
+    """The gateway that serves a request, kept with it; None before `main` has opened one."""
+    known: Gateway | None = scope.get(_GATEWAY)
+    if known is None:
+        known = scope[_GATEWAY] = getattr(scope["app"].state, "gateway", None)
+    return known
+
+
+def sent_headers(scope: Scope) -> dict[bytes, bytes]:
+    """What the request's headers say, the first of each name, in lower case. (`Headers` looks for each name anew.)"""
+    known: dict[bytes, bytes] | None = scope.get(_HEADERS)
+    if known is None:
+        known = scope[_HEADERS] = dict(reversed(scope["headers"]))
+    return known
+
+
+def sent_header(scope: Scope, name: bytes) -> str | None:
+    """One of `sent_headers`, which are Latin-1."""
+    value = sent_headers(scope).get(name)
+    return None if value is None else value.decode("latin-1")
 
 
 async def now(connection: HTTPConnection) -> datetime:

@@ -3,8 +3,11 @@
 import re
 import time
 from collections.abc import Callable
+from itertools import chain
+from typing import Any
 
 import structlog
+from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -12,7 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.infra.logs import log_request
 from app.infra.telemetry import bind_request
-from app.kernel.ids import encode_id, uuid7
+from app.kernel.ids import new_id
+from app.web.context import sent_headers
 from app.web.cors import NoOrigins, Origins, allow, is_preflight, preflight
 from app.web.errors import http_problem, problem, unexpected
 from app.web.limits import headers_of, shown
@@ -57,9 +61,9 @@ class RequestBoundary:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        asked = dict(reversed(scope["headers"]))  # the first of a name counts; `Headers` looks for each name anew
+        asked = sent_headers(scope)
         given = asked.get(b"request-id", b"").decode("latin-1")
-        request_id = given if _REQUEST_ID.fullmatch(given) else encode_id("req", uuid7())
+        request_id = given if given and _REQUEST_ID.fullmatch(given) else new_id("req")
         scope.setdefault("state", {})["request_id"] = request_id
         bind_request(request_id)
         reply = _Reply(scope, send, request_id, no_store=b"authorization" in asked or b"cookie" in asked)
@@ -91,6 +95,17 @@ class RequestBoundary:
             log_request(method=scope["method"], route=route, status=status, ms=round(seconds * 1000, 1))
 
 
+class Surrounded(FastAPI):
+    """An application whose `RequestBoundary` is outermost. What FastAPI wraps around all middleware has nothing left to
+    do: the boundary bounds bodies and answers every exception; telling a span is around the application itself."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        stack: Any = super().build_middleware_stack()
+        while not isinstance(stack, RequestBoundary):
+            stack = stack.app
+        return stack
+
+
 def _refused_origin(request_id: str) -> Response:
     return problem(
         403,
@@ -102,7 +117,7 @@ def _refused_origin(request_id: str) -> Response:
 
 
 def _refusal(scope: Scope, length: bytes | None) -> int | None:
-    if sum([len(name) + len(value) for name, value in scope["headers"]]) > MAX_HEADER_BYTES:
+    if sum(map(len, chain.from_iterable(scope["headers"]))) > MAX_HEADER_BYTES:
         return 431
     return 413 if length is not None and length.isdigit() and int(length[:20]) > MAX_BODY_BYTES else None
 

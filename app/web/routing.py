@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.kernel.errors import DomainError
 from app.web.auth import cost_of
 from app.web.bodies import StrictRequest, check_media_type
-from app.web.calls import OPENED, Handler, planned_handler
+from app.web.calls import OPENED, Handler, Plan, planned
 from app.web.conditional import conditional
 from app.web.errors import ANTICIPATED, anticipated, domain_problem
 from app.web.idempotency import Replay, settle, settle_refusal
@@ -36,21 +36,24 @@ class MannerlyRoute(APIRoute):
         return cost_of(self.dependant, method)
 
     @cached_property
-    def plan(self) -> Handler | None:
+    def plan(self) -> Plan | None:
         """What handles its requests in the place of FastAPI's handler, if anything can."""
-        return planned_handler(self)
+        return planned(self)
 
     @cached_property
     def _takes_json(self) -> bool:
         return self.body_field is not None and not isinstance(self.body_field.field_info, params.Form)
 
-    async def serve(self, scope: Scope, receive: Receive, send: Send, plan: Handler) -> None:
+    async def serve(self, scope: Scope, receive: Receive, send: Send, plan: Plan) -> None:
         """What FastAPI and Starlette wrap around a handler, as far as a planned one needs it (decision 0016)."""
         request = StrictRequest(scope, receive, send)
         response: Response | None = None
         try:
-            async with AsyncExitStack() as scope[OPENED]:
-                response = await self._handle(request, plan)
+            if plan.opens:
+                async with AsyncExitStack() as scope[OPENED]:
+                    response = await self._handle(request, plan.handle)
+            else:
+                response = await self._handle(request, plan.handle)
         except ANTICIPATED as error:
             response = anticipated(request, error)
             error.__traceback__ = None  # of an error that is raised again and again it would grow
@@ -70,7 +73,7 @@ class MannerlyRoute(APIRoute):
         refuse_unknown_query(request)
         if self._takes_json:
             check_media_type(request)
-        if request.method == "GET":
+        if request.scope["method"] == "GET":
             return conditional(request, await handler(request))
         return await _once(request, handler)
 
@@ -122,6 +125,7 @@ class RouteIndex:
         self._router = router
         self._known = 0
         self._groups: dict[tuple[str, str], APIRouter] = {}
+        self._exact: dict[tuple[str, str], MannerlyRoute] = {}
         router.middleware_stack = self._route
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -142,13 +146,21 @@ class RouteIndex:
         """The route that takes the request. None: the router shall look itself, and answer or tell a span."""
         if scope["type"] == "lifespan" or scope.get("root_path") or TRACED in scope:
             return None
+        if self._known != len(self._router.routes):
+            self._build()
+        exact = self._exact.get((scope.get("method", ""), scope["path"]))
+        route, found = self._match(scope) if exact is None else (exact, _found(exact))
+        if route is not None:
+            scope.update(found, router=self._router)
+        return route
+
+    def _match(self, scope: Scope) -> tuple[BaseRoute | None, Scope]:
+        """The first route that takes the request, and what it adds to its scope."""
         for route in self._near(scope).routes:
             match, found = route.matches(scope)
             if match is Match.FULL:
-                scope.update(found)
-                scope["router"] = self._router
-                return route
-        return None
+                return route, found
+        return None, {}
 
     def _near(self, scope: Scope) -> APIRouter:
         """A router of the routes that may take the request."""
@@ -171,11 +183,23 @@ class RouteIndex:
                     routes.append(route)
         self._groups = {key: self._group([*routes, *found.get((key[0], ANY), ())]) for key, routes in found.items()}
         self._known = len(self._router.routes)
+        self._exact = {}
+        for route in self._router.routes:
+            if isinstance(route, MannerlyRoute):
+                for method in route.methods or ():
+                    asked = {"type": "http", "method": method, "path": route.path_format}
+                    if self._match(asked) == (route, _found(route)):  # no parameters, and no other is first
+                        self._exact[(method, route.path_format)] = route
 
     def _group(self, routes: list[BaseRoute]) -> APIRouter:
         group = APIRouter(redirect_slashes=self._router.redirect_slashes)
         group.routes = [route for route in self._router.routes if route in routes]
         return group
+
+
+def _found(route: MannerlyRoute) -> Scope:
+    """What a route without parameters adds to a scope."""
+    return {"endpoint": route.endpoint, "path_params": {}, "route": route}
 
 
 def _segments(path: str) -> tuple[str, str]:

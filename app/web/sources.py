@@ -10,13 +10,12 @@ import time
 from collections.abc import Callable
 from functools import lru_cache
 
-from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.infra.buckets import Bucket, Level, Rate, Verdict
 from app.infra.rates import RateStore
-from app.web.context import Gateway, request_id_of
+from app.web.context import gateway_behind, request_id_of, sent_headers
 from app.web.errors import STATUS, problem
 from app.web.limits import rate_limited, show, shown
 
@@ -45,7 +44,7 @@ def _network_of(host: str) -> str:
 
 def _bears_credential(scope: Scope) -> bool:
     """Whether it names a key or token of the API. A client that signs in with Basic does not: hashing is dear."""
-    return Headers(scope=scope).get("authorization", "").partition(" ")[0].lower() in ("bearer", "dpop")
+    return sent_headers(scope).get(b"authorization", b"").partition(b" ")[0].lower() in (b"bearer", b"dpop")
 
 
 class Sources:
@@ -96,7 +95,7 @@ class SourceBoundary:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        served: Gateway | None = getattr(scope["app"].state, "gateway", None) if scope["type"] == "http" else None
+        served = gateway_behind(scope) if scope["type"] == "http" else None
         if served is None or scope["path"] in _UNLIMITED:
             await self._app(scope, receive, send)
             return

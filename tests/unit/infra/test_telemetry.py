@@ -33,9 +33,9 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
 
 
 def test_an_event_is_one_json_line_with_its_context(stream: io.StringIO) -> None:
-    with structlog.contextvars.bound_contextvars(request_id="req_1"):
-        telemetry.bind_tenant("ten_1")
-        structlog.get_logger("app.x").info("order.filled", quantity=3)
+    telemetry.bind_request("req_1")
+    telemetry.bind_tenant("ten_1")
+    structlog.get_logger("app.x").info("order.filled", quantity=3)
     (line,) = lines(stream)
     assert line["event"] == "order.filled"
     assert line["quantity"] == 3
@@ -49,8 +49,8 @@ def test_an_event_is_one_json_line_with_its_context(stream: io.StringIO) -> None
 
 @pytest.mark.parametrize("name", ["uvicorn.error", "celery.worker", "sqlalchemy.pool", "somebody"])
 def test_libraries_pass_through_the_same_processors(stream: io.StringIO, name: str) -> None:
-    with structlog.contextvars.bound_contextvars(request_id="req_2"):
-        logging.getLogger(name).warning("lost %s of %d", "redis://:" + CANARY + "@host", 2)
+    telemetry.bind_request("req_2")
+    logging.getLogger(name).warning("lost %s of %d", "redis://:" + CANARY + "@host", 2)
     (line,) = lines(stream)
     assert line["event"] == f"lost redis://:{REDACTED}@host of 2"
     assert line["logger"] == name
@@ -253,14 +253,9 @@ def test_unknown_methods_statuses_and_surplus_routes_become_other(monkeypatch: p
 def test_the_line_of_a_request_says_what_the_processors_would_say(stream: io.StringIO, status: int | None) -> None:
     telemetry.bind_request('sk_test_in1_"x"\\né')
     telemetry.bind_tenant("ten_1")
-    try:
-        with telemetry.make_tracer_provider("test", endpoint=None).get_tracer("x").start_as_current_span("span"):
-            log_request(method="GET", route="/v1/é", status=status, ms=1.5)
-            structlog.get_logger("app.web.middleware").info(
-                "request", method="GET", route="/v1/é", status=status, ms=1.5
-            )
-    finally:
-        structlog.contextvars.clear_contextvars()
+    with telemetry.make_tracer_provider("test", endpoint=None).get_tracer("x").start_as_current_span("span"):
+        log_request(method="GET", route="/v1/é", status=status, ms=1.5)
+        structlog.get_logger("app.web.middleware").info("request", method="GET", route="/v1/é", status=status, ms=1.5)
     by_hand, processed = map(json.loads, stream.getvalue().splitlines())
     times = [datetime.fromisoformat(line.pop("timestamp")) for line in (by_hand, processed)]
     assert times[0] <= times[1] < times[0] + timedelta(seconds=5)

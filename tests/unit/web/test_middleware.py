@@ -8,7 +8,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from app.web.middleware import MAX_BODY_BYTES, RequestBoundary
+from app.web.middleware import MAX_BODY_BYTES, RequestBoundary, Surrounded
+from app.web.routing import MannerlyRoute, RouteIndex
 
 pytestmark = pytest.mark.asyncio
 Seen = list[tuple[str, str, int]]
@@ -75,6 +76,23 @@ async def test_a_body_of_the_limit_passes_and_one_byte_more_does_not(boundary: R
 async def test_an_odd_content_length_does_not_crash_it(boundary: RequestBoundary, length: str) -> None:
     answer = await _get(boundary, headers={b"Content-Length": length.encode()}, content=b"x")
     assert answer.status_code in (200, 413)
+
+
+@pytest.mark.parametrize("planned", [True, False])
+async def test_nothing_is_wrapped_around_the_boundary(planned: bool, seen: Seen) -> None:
+    app = Surrounded()
+    app.router.route_class = MannerlyRoute
+
+    async def fails() -> dict[str, str]:
+        raise RuntimeError("canary")
+
+    app.get("/fails", response_model=dict[str, str] if planned else None)(fails)
+    app.add_middleware(RouteIndex, router=app.router)
+    app.add_middleware(RequestBoundary, observe=lambda method, route, status, _: seen.append((method, route, status)))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://x") as client:
+        answer = await client.get("/fails")
+    assert (answer.status_code, answer.json()["code"], seen) == (500, "internal_error", [("GET", "/fails", 500)])
+    assert isinstance(app.middleware_stack, RequestBoundary)
 
 
 async def test_an_exception_is_a_problem_and_is_counted(boundary: RequestBoundary, seen: Seen) -> None:

@@ -3,9 +3,10 @@
 import httpx
 import pytest
 from fastapi import APIRouter, FastAPI, WebSocket
+from fastapi.routing import APIRoute
 from starlette.types import Message
 
-from app.web.routing import RouteIndex
+from app.web.routing import MannerlyRoute, RouteIndex, flat
 
 PATHS = (
     *("/", "/livez", "/livez/", "/v1", "/v1/", "/v1/orders", "/v1/orders/", "/v1/orders/7", "/v1/orders/7/cancel"),
@@ -18,19 +19,24 @@ PATHS = (
         "//v1/orders",
         "/people/ann",
         "/people/me",
+        "/people/you",
     ),
     *("/people/ann/mail", "/people", "/v2/orders", "/openapi.json", "/v1/orders/7/cancel/now", "/v1/late"),
 )
 
 
-def _app(*, indexed: bool) -> FastAPI:
-    app, orders, people = FastAPI(), APIRouter(prefix="/v1/orders"), APIRouter(prefix="/people")
+def _app(*, indexed: bool, made_of: type[APIRoute] = APIRoute) -> FastAPI:
+    app = FastAPI()
+    app.router.route_class = made_of
+    orders = APIRouter(prefix="/v1/orders", route_class=made_of)
+    people = APIRouter(prefix="/people", route_class=made_of)
     orders.get("")(lambda: "orders")
     orders.post("")(lambda: "placed")
     orders.get("/{number}")(lambda number: f"order {number}")
     orders.post("/{number}/cancel")(lambda number: f"cancelled {number}")
     people.get("/me")(lambda: "me")
     people.get("/{name}")(lambda name: f"person {name}")
+    people.get("/you")(lambda: "never: the route before takes it")
     people.get("/{name}/mail")(lambda name: f"mail of {name}")
 
     async def echo(socket: WebSocket) -> None:
@@ -40,7 +46,10 @@ def _app(*, indexed: bool) -> FastAPI:
 
     app.get("/livez")(lambda: "alive")
     for router in (orders, people):
-        app.include_router(router)
+        if made_of is MannerlyRoute:  # as the gateway does it: their paths are then found without a search
+            app.router.routes.extend(flat([router]))
+        else:
+            app.include_router(router)
     app.get("/v1/templates")(lambda: "templates")
     app.add_api_websocket_route("/v1/stream", echo)
     if indexed:
@@ -60,8 +69,9 @@ async def _answers(app: FastAPI) -> list[tuple[str, str, int, str, str | None]]:
 
 
 @pytest.mark.asyncio
-async def test_every_path_is_answered_as_without_the_index() -> None:
-    plain, indexed = _app(indexed=False), _app(indexed=True)
+@pytest.mark.parametrize("made_of", [APIRoute, MannerlyRoute])
+async def test_every_path_is_answered_as_without_the_index(made_of: type[APIRoute]) -> None:
+    plain, indexed = _app(indexed=False), _app(indexed=True, made_of=made_of)
     expected = await _answers(plain)
     assert {status for _, _, status, _, _ in expected} == {200, 307, 404, 405}
     assert await _answers(indexed) == expected
