@@ -10,15 +10,19 @@ import json
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any, NamedTuple
 
 from fastapi import Request, Response, params
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.dependencies.models import Dependant
-from fastapi.dependencies.utils import request_body_to_args, request_params_to_args
+from fastapi.dependencies.utils import _get_param_aliases, request_body_to_args, request_params_to_args
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute, serialize_response
 from pydantic_core import PydanticUndefined
+from starlette.types import Scope
+
+from app.web.context import sent_headers
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -48,6 +52,30 @@ _SOURCES: Mapping[str, Callable[[Request], Any]] = {
     "header_params": lambda request: request.headers,
     "cookie_params": lambda request: request.cookies,
 }
+_CONSTANT = (str, int, float, bool, NoneType)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fields:
+    """Parameters of one source. `unsent`: their values when the request has none of `names` there; None when they have
+    to be looked at all the same."""
+
+    fields: Sequence[Any]
+    read: Callable[[Request], Any]
+    source: str
+    names: frozenset[bytes]
+    unsent: dict[str, Any] | None
+
+    def values(self, request: Request) -> tuple[dict[str, Any], list[Any]]:
+        """What a step is called with, and what is wrong. (FastAPI inspects every parameter's type anew.)"""
+        if self.unsent is not None and not self._sent(request.scope):
+            return self.unsent, []
+        return request_params_to_args(self.fields, self.read(request))
+
+    def _sent(self, scope: Scope) -> bool:
+        if self.source == "query_params":
+            return bool(scope["query_string"])
+        return not self.names.isdisjoint(sent_headers(scope))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +85,7 @@ class _Step:
 
     call: Callable[..., Any]
     results: tuple[tuple[str, int], ...]
-    fields: tuple[tuple[Sequence[Any], Callable[[Request], Any]], ...]
+    fields: tuple[_Fields, ...]
     request: tuple[str, ...]
     response: str | None
     opens: bool
@@ -138,11 +166,21 @@ def _lay_out(dependant: Dependant, steps: list[_Step], known: dict[Callable[...,
         call = _maker(call)
     elif not (inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(type(call).__call__)):
         return None
-    fields = tuple((found, read) for name, read in _SOURCES.items() if (found := getattr(dependant, name)))
+    fields = tuple(_fields(name, found) for name in _SOURCES if (found := getattr(dependant, name)))
     request = tuple(filter(None, (dependant.request_param_name, dependant.http_connection_param_name)))
     steps.append(_Step(call, tuple(results), fields, request, dependant.response_param_name, opens))
     known[dependant.call] = len(steps) - 1  # type: ignore[index]
     return len(steps) - 1
+
+
+def _fields(source: str, found: Sequence[Any]) -> _Fields:
+    unsent, wrong = request_params_to_args(found, {})
+    elsewhere = source not in ("query_params", "header_params")
+    made = any(field.field_info.default_factory is not None for field in found)
+    if elsewhere or made or wrong or not all(isinstance(value, _CONSTANT) for value in unsent.values()):
+        return _Fields(found, _SOURCES[source], source, frozenset(), None)
+    names = frozenset(name.lower().encode() for field in found for _, name in _get_param_aliases(field))
+    return _Fields(found, _SOURCES[source], source, names, unsent)
 
 
 def _maker(made: type) -> Callable[..., Coroutine[Any, Any, Any]]:
@@ -164,8 +202,8 @@ def _arguments(
 ) -> dict[str, Any] | None:
     """What to call `step` with. None when something of it, or of what it needs, is wrong: that is in `errors`."""
     values = {name: results[place] for name, place in step.results}
-    for fields, read in step.fields:
-        found, wrong = request_params_to_args(fields, read(request))
+    for fields in step.fields:
+        found, wrong = fields.values(request)
         values |= found
         if wrong:
             errors += wrong

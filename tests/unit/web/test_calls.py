@@ -54,10 +54,13 @@ class Shop:
                 self.calls.append("close")
 
         async def claim(
-            who: Annotated[str, Depends(caller)], key: Annotated[str | None, Header(max_length=3)] = None
+            who: Annotated[str, Depends(caller)],
+            key: Annotated[str | None, Header(max_length=3)] = None,
+            request_trace: Annotated[int, Header()] = 7,
+            tags: Annotated[list[str] | None, Query()] = None,
         ) -> str:
             self.calls.append("claim")
-            return f"{who}:{key}"
+            return f"{who}:{key}:{request_trace}:{tags}"
 
         tx = Depends(opened, scope="function")
 
@@ -105,6 +108,9 @@ REQUESTS: tuple[tuple[str, str, Any, dict[str, str]], ...] = (
     ("POST", "/things/7", {"name": "a"}, {}),
     ("POST", "/things/7?limit=3", {"name": "a", "size": 2}, {"who": "ann", "key": "k"}),
     ("POST", "/things/7", {"name": "again"}, {}),
+    ("POST", "/things/7?", {"name": "a"}, {"Request-Trace": "9"}),
+    ("POST", "/things/7?tags=a&tags=b", {"name": "a"}, {"REQUEST-TRACE": "x"}),
+    ("POST", "/things/7?tags=a&tags=b", {"name": "a"}, {"request_trace": "9"}),
     ("POST", "/things/x?limit=99", {"size": "b"}, {"key": "longer"}),
     ("POST", "/things/7", {}, {}),
     ("POST", "/things/7", None, {}),
