@@ -172,15 +172,18 @@ async def retrieve(id: str, tx: OpenTx) -> OrderOut:
 async def modify(id: str, body: ModifyOrder, tx: OpenTx, expected: Expected, response: Response) -> OrderOut:
     """Change an order that works: at once while it waits here or was not sent yet, else by asking its broker. What asks
     for more is decided like a new order and reserved first; what asks for less gives back once it is done. Until the
-    broker has answered, `pending_change` says what it was asked. What trades at the market cannot be changed there."""
+    broker has answered, `pending_change` says what it was asked. What trades at the market cannot be changed there. An
+    order that is sent in slices takes other prices, not another quantity: its slices that work are changed with it, and
+    each says what its broker answered."""
     order = await service.order_to_change(tx, decode_id("ord", id))
     if expected.given:
         expected.check(await _shown(tx, order))
     scale = (await scales_of(tx, [order.instrument_id]))[order.instrument_id]
     changed = await service.request_change(tx, order, service.ChangeOrder(**body.scaled(scale)))
-    if changed.pending_change is None:
+    shown = await _shown(tx, changed)
+    if all(one.pending_change is None for one in (shown, *(shown.children or ()))):
         response.status_code = 200
-    return await _shown(tx, changed)
+    return shown
 
 
 @router.post(

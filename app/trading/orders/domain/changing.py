@@ -17,7 +17,7 @@ UNSENT = frozenset({OrderStatus.WAITING, OrderStatus.ACCEPTED})
 """No broker knows of it: it is changed here, at once."""
 
 AT_BROKER = frozenset({OrderStatus.OPEN, OrderStatus.PARTIALLY_FILLED})
-_ON_ITS_WAY = frozenset({OrderStatus.SUBMITTING, OrderStatus.UNKNOWN})
+ON_ITS_WAY = frozenset({OrderStatus.SUBMITTING, OrderStatus.UNKNOWN})
 _VALIDITIES = frozenset({Validity.DAY, Validity.GTC, Validity.IOC})
 """Among these a change may choose: what ends by the clock, or waits here for a price, is another order."""
 
@@ -50,7 +50,7 @@ def check_changeable(
     if status not in UNSENT | AT_BROKER:
         raise _not_changeable(
             "is on its way to the broker; change it once it is open."
-            if status in _ON_ITS_WAY
+            if status in ON_ITS_WAY
             else f"is {status}; only one that works can be changed. Place another."
         )
     if pending is not None:
@@ -85,21 +85,22 @@ def wants_more(before: PlaceOrder, after: PlaceOrder) -> bool:
     return after.quantity > before.quantity or dearer or moved
 
 
-def without(context: Context, order: PlaceOrder, *, filled: int, held: int) -> Context:
-    """The state as it would be if what remains of the working `order`, which holds `held`, were not there."""
+def without(context: Context, order: PlaceOrder, *, filled: int, held: int, orders: int = 1) -> Context:
+    """The state as it would be if what remains of the working `order`, which holds `held`, were not there; it counts as
+    so many `orders`."""
     left = order.quantity - filled
     buys, sells = (left, 0) if order.side is Side.BUY else (0, left)
     client = context.client
     if client is not None:
         client = replace(
             client,
-            open_orders=client.open_orders - 1,
+            open_orders=client.open_orders - orders,
             open_buy=client.open_buy - buys,
             open_sell=client.open_sell - sells,
         )
     return replace(
         context,
-        open_orders=context.open_orders - 1,
+        open_orders=context.open_orders - orders,
         open_buy=context.open_buy - buys,
         open_sell=context.open_sell - sells,
         book_open_sell=context.book_open_sell - sells,

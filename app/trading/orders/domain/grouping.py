@@ -58,15 +58,24 @@ def check_slices(command: PlaceOrder, rules: TradingRules, *, qty_exp: int) -> N
 
 def check_change(leg: str | None, quantity: int | None, *, has_parent: bool = False) -> None:
     """Raises `order_not_changeable` for what only the group can change: its slices, and how much an exit covers."""
-    if leg in (Leg.WHOLE, Leg.SLICE) or (leg == Leg.ENTRY and has_parent):
-        message = "An order that is sent in slices cannot be changed; cancel it, and place another."
-        raise conflict("order_not_changeable", message)
+    if leg == Leg.SLICE or (leg == Leg.ENTRY and has_parent):
+        raise conflict("order_not_changeable", "A slice is no order of its own: change, or cancel, the one it is of.")
     if leg in (Leg.TARGET, Leg.STOP) and quantity is not None:
         raise conflict(
             "order_not_changeable",
             "An exit covers what is filled: its quantity follows by itself. Change its prices alone.",
             param="quantity",
         )
+
+
+def check_change_of_whole(order_class: str, quantity: int | None) -> None:
+    """Raises `order_not_changeable` for what an order that is sent in slices cannot become."""
+    if order_class not in (OrderClass.SLICED, OrderClass.ICEBERG):
+        message = "A group that is sent in parts cannot be changed, but for its exits; cancel it, and place another."
+        raise conflict("order_not_changeable", message)
+    if quantity is not None:
+        message = "Its slices have the quantities that they were cut into. Change its prices, or cancel it."
+        raise conflict("order_not_changeable", message, param="quantity")
 
 
 def slices_of(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from app.kernel.errors import DomainError
 from app.kernel.instrument import TradingRules
 from app.kernel.orders import Leg, OrderClass
-from app.trading.orders.domain.grouping import check_change, slices_of
+from app.trading.orders.domain.grouping import check_change, check_change_of_whole, slices_of
 
 
 @given(lot=st.integers(1, 100), lots=st.integers(1, 5_000), freeze_lots=st.integers(1, 900), more=st.integers(0, 99))
@@ -46,11 +46,22 @@ def test_without_a_freeze_quantity_or_below_it_an_order_is_one() -> None:
     assert slices_of(OrderClass.SINGLE, 18, None, TradingRules(1, 1, 18)) == (18,)
 
 
-@pytest.mark.parametrize("leg", [Leg.WHOLE, Leg.SLICE])
-def test_an_order_that_is_sent_in_slices_cannot_be_changed(leg: Leg) -> None:
-    with pytest.raises(DomainError, match="slices") as caught:
-        check_change(leg, None)
+def test_a_slice_cannot_be_changed_by_itself() -> None:
+    with pytest.raises(DomainError, match="slice") as caught:
+        check_change(Leg.SLICE, None)
     assert caught.value.code == "order_not_changeable"
+
+
+def test_of_an_order_that_is_sent_in_slices_all_but_the_quantity_can_be_changed() -> None:
+    for order_class in (OrderClass.SLICED, OrderClass.ICEBERG):
+        check_change_of_whole(order_class, None)
+        with pytest.raises(DomainError) as caught:
+            check_change_of_whole(order_class, 5)
+        assert (caught.value.code, caught.value.param) == ("order_not_changeable", "quantity")
+    for order_class in (OrderClass.BRACKET, OrderClass.OTO, OrderClass.OCO, OrderClass.COVER):
+        with pytest.raises(DomainError) as caught:
+            check_change_of_whole(order_class, None)
+        assert caught.value.code == "order_not_changeable"
 
 
 @pytest.mark.parametrize("leg", [Leg.TARGET, Leg.STOP])
