@@ -16,9 +16,10 @@ from app.infra.work.runner import drain
 from app.infra.work.tables import shard_of
 from app.insight.backtest.service import handlers
 from app.kernel.ids import encode_id
-from app.market.data.service import import_bars, seed_reference
+from app.market.data.service import import_bars
 from app.market.instruments.service import load_instruments
 from tests.factories.minutes import write_minutes
+from tests.factories.reference import seeded
 from tests.factories.tenants import TenantWithKey, make_tenant
 
 MINUTES = 60_000
@@ -92,7 +93,7 @@ class Desk:
 
 @pytest_asyncio.fixture
 async def desk(app: App, gateway_app: FastAPI) -> AsyncIterator[Desk]:
-    await seed_reference(app.database.reference, app.settings.data_dir)
+    await seeded(app.database, app.settings)
     transport = httpx.ASGITransport(app=gateway_app)
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
         yield Desk(app, client, await tenant_alone(app))

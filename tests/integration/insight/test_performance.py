@@ -13,9 +13,10 @@ from fastapi import FastAPI
 from app.infra.database import Database
 from app.infra.settings import Settings
 from app.kernel.ids import encode_id, uuid7
-from app.market.data.service import load_bars, seed_reference
+from app.market.data.service import load_bars
 from app.market.instruments.service import load_instruments
 from tests.factories.histories import History, open_history
+from tests.factories.reference import seeded
 from tests.factories.tenants import TenantWithKey, make_key, make_tenant
 
 pytestmark = pytest.mark.integration
@@ -65,7 +66,7 @@ async def client(gateway_app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest_asyncio.fixture
 async def traded(database: Database, app_settings: Settings) -> Traded:
-    await seed_reference(database.reference, app_settings.data_dir)
+    await seeded(database, app_settings)
     feed = f"test-{uuid7().hex}"
     await database.reference.execute(_FEED, feed, WATERMARK)
     tenant = await make_tenant(database)

@@ -20,9 +20,10 @@ from app.infra.redis import open_redis
 from app.kernel.ids import encode_id
 from app.kernel.orders import Mode
 from app.local.valkey import temporary_valkey
-from app.market.data.service import seed_reference, stream_key
+from app.market.data.service import stream_key
 from app.platform.oauth.domain import AccessToken
 from app.platform.oauth.service.revocations import Revocations, Standing
+from tests.factories.reference import seeded
 from tests.factories.streams import Served, ask, connected, emit, told
 from tests.factories.tenants import make_tenant
 
@@ -129,7 +130,7 @@ def _token() -> AccessToken:
 
 
 async def _instrument(served: Served) -> asyncpg.Record:
-    await seed_reference(served.database.reference, served.app.state.app.settings.data_dir)
+    await seeded(served.database, served.app.state.app.settings)
     row = await served.database.reference.fetchrow("select id, price_exp from instruments order by symbol limit 1")
     assert row is not None
     return row

@@ -14,9 +14,10 @@ from websockets.exceptions import ConnectionClosed
 from app.infra.settings import Settings
 from app.kernel.ids import encode_id, uuid7
 from app.main import create_app
-from app.market.data.service import seed_reference, stream_key
+from app.market.data.service import stream_key
 from app.web import stream
 from tests.factories.gateway import serving
+from tests.factories.reference import seeded
 from tests.factories.streams import Served, ask, connected, emit, stamped, streaming, told
 from tests.factories.tenants import TenantWithKey, make_tenant
 
@@ -163,7 +164,7 @@ async def _raw(socket: ClientConnection, message: Any) -> dict[str, Any]:
 
 async def test_quotes_come_as_the_last_price_of_each_instrument(served: Served) -> None:
     tenant = await make_tenant(served.database)
-    await seed_reference(served.database.reference, served.app.state.app.settings.data_dir)
+    await seeded(served.database, served.app.state.app.settings)
     row = await served.database.reference.fetchrow("select id, price_exp from instruments order by symbol limit 1")
     assert row is not None
     name = encode_id("ins", row["id"])

@@ -22,7 +22,6 @@ from app.infra.work.tables import shard_of
 from app.kernel.ids import uuid7
 from app.kernel.money import Money
 from app.kernel.orders import OrderType, Product, Side, Validity
-from app.market.data.service import seed_reference
 from app.market.instruments.service import find_instrument
 from app.platform.tenancy.service import create_tenant
 from app.trading.brokers.ports import Broker
@@ -30,6 +29,7 @@ from app.trading.orders.service import Desk, PlacedOrder, PlaceOrder, handlers, 
 from app.trading.orders.service.matching import match_entries
 from app.trading.portfolio.service import settle_due
 from tests.factories.live_accounts import BROKER, open_live_account
+from tests.factories.reference import seeded
 from tests.factories.tenants import TenantWithKey, make_tenant
 
 AT = datetime(2003, 1, 2, 21, 0, tzinfo=UTC)
@@ -164,7 +164,7 @@ class Venue:
 
 async def open_venue(app: App) -> Venue:
     """An account with 10,000.00 USD that trades AAPL, last seen at 20.00."""
-    await seed_reference(app.database.reference, app.settings.data_dir)
+    await seeded(app.database, app.settings)
     instrument = await find_instrument(app.database.pool, "AAPL", "XNAS", now=AT)
     feed = f"test-{uuid4().hex[:8]}"
     await app.database.reference.execute(
@@ -215,7 +215,7 @@ async def api(gateway_app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 async def tenant(app: App) -> TenantWithKey:
     """A tenant with every scope; the replay feed shows AAPL at 20.00 on 2003-01-02."""
     reference = app.database.reference
-    await seed_reference(reference, app.settings.data_dir)
+    await seeded(app.database, app.settings)
     instrument = await find_instrument(app.database.pool, "AAPL", "XNAS", now=AT)
     await reference.execute(
         "insert into feed_state (feed, interval, watermark, market_at, bars_published, last_stream_id, speed, status) "

@@ -23,7 +23,7 @@ from app.engine.terms import Terms
 from app.infra.work.runner import drain
 from app.infra.work.tables import shard_of
 from app.kernel.money import Money
-from app.market.data.service import load_bars, run_replay, seed_reference
+from app.market.data.service import load_bars, run_replay
 from app.market.instruments.service import find_instrument, splits_of
 from app.platform.tenancy.service import create_tenant
 from app.trading.orders.service import handlers, open_desk
@@ -31,6 +31,7 @@ from app.trading.orders.service.matching import run_matcher
 from app.trading.risk.service import TENANT, set_limit
 from app.trading.strategies.service import create_strategy, deploy, run_due
 from app.trading.strategies.service.definitions import program_document
+from tests.factories.reference import seeded
 from workers.settled import WorkSettled
 
 START, END = datetime(2003, 1, 2, 21, tzinfo=UTC), datetime(2003, 7, 1, tzinfo=UTC)
@@ -102,7 +103,7 @@ async def _history(app: App, instruments: list[UUID]) -> tuple[Any, list[Split]]
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("template", ["momentum", "mean_reversion"])
 async def test_paper_fills_are_the_backtests_fills(app: App, template: str) -> None:
-    await seed_reference(app.database.reference, app.settings.data_dir)
+    await seeded(app.database, app.settings)
     instruments = [(await find_instrument(app.database.pool, s, v, now=START)).id for s, v in LISTINGS]
     tenant_id, _, document = await _paper(app, template, instruments)
     async with app.database.tx(tenant_id) as tx:
