@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from app.infra.crypto.local import FILE, LocalKeys, NoKeys
@@ -30,6 +31,7 @@ def utc_clock() -> datetime:
     return datetime.now(UTC)
 
 
+@cache
 def import_tables() -> None:
     """Import every `tables` module: an INSERT by a process that missed one fails on its foreign keys."""
     root = Path(__file__).parent
