@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.kernel.orders import Product
+from app.local.bands import bands
 from app.local.keys import keys
 from app.local.risk import risk
 from app.local.secrets import secrets
@@ -25,6 +26,7 @@ app = typer.Typer(name="mandi", no_args_is_help=True, add_completion=False, help
 
 bars = typer.Typer(no_args_is_help=True, help="Stored market data.")
 app.add_typer(bars, name="bars")
+app.add_typer(bands, name="bands")
 backtests = typer.Typer(no_args_is_help=True, help="Backtests on files of bars; no stack is needed.")
 app.add_typer(backtests, name="backtest")
 strategies = typer.Typer(no_args_is_help=True, help="Strategy programs.")

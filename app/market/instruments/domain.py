@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from app.kernel.errors import DomainError, invalid
@@ -54,6 +55,19 @@ class Session:
     opens_at: datetime
     closes_at: datetime
     source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """The prices that a venue takes from `valid_from` to `valid_to`, at the instrument's `price_exp`; None: no bound.
+    `halted`: it takes no orders that add risk."""
+
+    instrument_id: UUID
+    lower: int | None
+    upper: int | None
+    halted: bool
+    valid_from: datetime
+    valid_to: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import asyncpg
 
-from app.market.instruments.domain import TRADING_KINDS, Session
+from app.market.instruments.domain import TRADING_KINDS, Band, Session
 from app.market.instruments.ports import Reader
 
 _INSTRUMENT = """
@@ -24,6 +24,30 @@ _PAGE = (
 )
 _BY_ID = _INSTRUMENT + " WHERE i.id = $2"
 _BY_SYMBOL = _INSTRUMENT + " WHERE i.symbol = $2 AND i.venue = $3 ORDER BY i.listed_on DESC NULLS LAST, i.id LIMIT 1"
+_BY_SYMBOLS = """
+    SELECT DISTINCT ON (i.symbol, i.venue) i.id, i.symbol, i.venue, i.segment, i.price_exp
+    FROM unnest($1::text[], $2::text[]) AS asked (symbol, venue) JOIN instruments i USING (symbol, venue)
+    ORDER BY i.symbol, i.venue, i.listed_on DESC NULLS LAST, i.id
+"""
+_END_BANDS = """
+    UPDATE instrument_bands b SET recorded_to = clock_timestamp()
+    FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::boolean[], $6::timestamptz[], $7::timestamptz[])
+         AS g (id, instrument_id, lower, upper, halted, valid_from, valid_to)
+    WHERE b.instrument_id = g.instrument_id AND b.valid_from = g.valid_from AND b.recorded_to IS NULL
+      AND (b.lower, b.upper, b.halted, b.valid_to) IS DISTINCT FROM (g.lower, g.upper, g.halted, g.valid_to)
+"""
+_ADD_BANDS = """
+    WITH added AS (
+        INSERT INTO instrument_bands (id, instrument_id, lower, upper, halted, valid_from, valid_to, source)
+        SELECT g.*, $8::text
+        FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::boolean[], $6::timestamptz[],
+                    $7::timestamptz[]) AS g (id, instrument_id, lower, upper, halted, valid_from, valid_to)
+        WHERE NOT EXISTS (SELECT FROM instrument_bands b WHERE b.instrument_id = g.instrument_id
+                          AND b.valid_from = g.valid_from AND b.recorded_to IS NULL)
+        RETURNING 1
+    ) SELECT count(*) FROM added
+"""
+_LOCK_BANDS = "SELECT pg_advisory_xact_lock(hashtext('instrument_bands'))"
 _RULES = "SELECT tick, lot, freeze_quantity FROM instrument_rules_at($1, $2)"
 _ACTIONS = """
     SELECT a.id, a.instrument_id, a.kind, a.ex_date, a.numerator, a.denominator, a.amount, a.currency, coalesce(
@@ -49,6 +73,7 @@ _SESSIONS_OF_DAYS = """
     ORDER BY s.opens_at
 """
 _TRADING = sorted(TRADING_KINDS)
+_BAND = ("instrument_id", "lower", "upper", "halted", "valid_from", "valid_to")
 
 
 async def page(
@@ -63,6 +88,11 @@ async def by_id(reader: Reader, instrument_id: UUID, *, at: datetime) -> asyncpg
 
 async def by_symbol(reader: Reader, symbol: str, venue: str, *, at: datetime) -> asyncpg.Record | None:
     return await reader.fetchrow(_BY_SYMBOL, at, symbol, venue)
+
+
+async def by_symbols(reader: Reader, listings: Sequence[tuple[str, str]]) -> Sequence[asyncpg.Record]:
+    """Those of these symbols of venues that are known: id, symbol, venue, segment, price_exp."""
+    return await reader.fetch(_BY_SYMBOLS, [symbol for symbol, _ in listings], [venue for _, venue in listings])
 
 
 async def rules_at(reader: Reader, instrument_id: UUID, at: datetime) -> asyncpg.Record | None:
@@ -104,6 +134,18 @@ async def insert_rules(connection: asyncpg.Connection, rows: Iterable[tuple[Any,
         """,
         list(rows),
     )
+
+
+async def write_bands(reference: asyncpg.Pool, bands: Sequence[tuple[UUID, Band]], source: str) -> int:
+    """Make these what is known from now on, each under its id. Answers how many are new or otherwise than before."""
+    columns = [
+        [row_id for row_id, _ in bands],
+        *([getattr(band, name) for _, band in bands] for name in _BAND),
+    ]
+    async with reference.acquire() as connection, connection.transaction():
+        await connection.execute(_LOCK_BANDS)
+        await connection.execute(_END_BANDS, *columns)
+        return int(await connection.fetchval(_ADD_BANDS, *columns, source))
 
 
 async def insert_actions(connection: asyncpg.Connection, rows: Iterable[tuple[Any, ...]]) -> None:

@@ -1,4 +1,4 @@
-"""`mandi migrate`, `mandi bars import` and `mandi doctor` against a server that an administrator hands over."""
+"""`mandi migrate`, `bars import`, `bands import` and `doctor` against a server that an administrator hands over."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,6 +54,20 @@ def test_bars_are_imported_or_refused_with_row_and_column(run: CliRunner, tmp_pa
     assert done.exit_code == 0, done.output
     assert "AAPL XNAS 1d: 2 bars" in done.output
     assert "already current" in run.invoke(app, command).output
+
+
+def test_price_bands_are_imported_or_refused_with_row_and_column(run: CliRunner, tmp_path: Path) -> None:
+    assert run.invoke(app, ["migrate"]).exit_code == 0
+    file, head = tmp_path / "bands.csv", "symbol,venue,day,lower,upper,halted\n"
+    file.write_text(head + "RELIANCE,XNSE,2025-06-09,1266.30,1547.60,\nNOBODY,XNSE,2025-06-09,1,2,\n")
+    done = run.invoke(app, ["bands", "import", str(file), "--source", "NSE"])
+    assert done.exit_code == 0, done.output
+    assert "1 of 1 new or changed; left out, as they are not traded here: NOBODY XNSE" in done.output
+    file.write_text(head + "RELIANCE,XNSE,2025-06-09,1547.60,1266.30,\n")
+    refused = run.invoke(app, ["bands", "import", str(file)])
+    assert refused.exit_code == 1
+    assert "Row 2, lower" in refused.output
+    assert "Traceback" not in refused.output
 
 
 def test_a_superuser_in_the_applications_place_is_called_out(
