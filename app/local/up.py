@@ -75,7 +75,7 @@ def _run(stack: Stack, run: Run, console: Console) -> int:
 
 def _show(stack: Stack, reader: SummaryReader, console: Console) -> int:
     """The live summary until a stop is asked for; plain lines where stdout is no terminal."""
-    last = Summary()
+    last = reader.read() or Summary()
 
     def draw() -> object:
         services = [describe(service, restarts) for service, restarts in stack.supervisor.services()]
