@@ -15,14 +15,22 @@ from app.platform.identity.tables import ApiKey
 from app.web.cursors import Cursor
 
 _LOOKUP = "SELECT * FROM identity_api_key($1)"
+_LOOKUPS = "SELECT asked.key_id, k.* FROM unnest($1::text[]) AS asked (key_id), identity_api_key(asked.key_id) k"
 _USED = "SELECT identity_keys_used($1, $2, $3)"
 
 
 async def find_key(pool: asyncpg.Pool, key_id: str) -> StoredKey | None:
     """The key with this public id, of whatever tenant."""
     row = await pool.fetchrow(_LOOKUP, key_id)
-    if row is None:
-        return None
+    return None if row is None else _stored(row)
+
+
+async def find_keys(pool: asyncpg.Pool, key_ids: Sequence[str]) -> dict[str, StoredKey]:
+    """The same of several, by public id, in one question."""
+    return {row["key_id"]: _stored(row) for row in await pool.fetch(_LOOKUPS, list(key_ids))}
+
+
+def _stored(row: asyncpg.Record) -> StoredKey:
     return StoredKey(
         tenant_id=row["tenant_id"],
         id=row["id"],

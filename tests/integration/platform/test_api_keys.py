@@ -8,7 +8,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from app.infra.database import Database
+from app.infra.database import Database, open_database
 from app.infra.settings import Settings
 from app.kernel.errors import DomainError
 from app.kernel.orders import Mode
@@ -133,6 +133,46 @@ async def test_a_revoked_key_stops_within_the_cache_time_and_not_later(database:
     clock.seconds += 0.02
     with pytest.raises(DomainError) as refused:
         await authenticator.authenticate(tenant.secret, now=NOW)
+    assert refused.value.code == "api_key_revoked"
+
+
+async def test_a_key_that_is_in_use_is_read_anew_beside_the_requests(
+    database: Database, app_settings: Settings
+) -> None:
+    clock, own = Clock(), await open_database(app_settings, on_commit=lambda queue, shard: None)
+    authenticator = KeyAuthenticator(own, cell="in1", monotonic=clock)
+    busy, once = await make_tenant(database), await make_tenant(database)
+    for tenant in (busy, once, busy):
+        await authenticator.authenticate(tenant.secret, now=NOW)
+    clock.seconds += CACHE_SECONDS - 1
+    await authenticator.refresh()
+    await own.close()  # whoever asks the database from here on fails
+    clock.seconds += CACHE_SECONDS - 0.1
+    assert (await authenticator.authenticate(busy.secret, now=NOW)).tenant_id == busy.tenant_id
+    with pytest.raises(Exception, match="closed"):
+        await authenticator.authenticate(once.secret, now=NOW)
+    clock.seconds += 0.2
+    with pytest.raises(Exception, match="closed"):
+        await authenticator.authenticate(busy.secret, now=NOW)
+
+
+async def test_of_many_keys_that_are_read_anew_those_that_were_revoked_stop(database: Database) -> None:
+    clock = Clock()
+    authenticator = KeyAuthenticator(database, cell="in1", monotonic=clock)
+    kept, gone = await make_tenant(database), await make_tenant(database)
+    for tenant in (kept, gone) * 2:
+        await authenticator.authenticate(tenant.secret, now=NOW)
+    from app.platform.identity.service import revoke_key
+
+    async with database.tx(gone.tenant_id) as tx:
+        await revoke_key(tx, gone.key_row, now=NOW)
+    await authenticator.refresh()  # none is due yet
+    await authenticator.authenticate(gone.secret, now=NOW)
+    clock.seconds += CACHE_SECONDS - 1
+    await authenticator.refresh()
+    assert (await authenticator.authenticate(kept.secret, now=NOW)).tenant_id == kept.tenant_id
+    with pytest.raises(DomainError) as refused:
+        await authenticator.authenticate(gone.secret, now=NOW)
     assert refused.value.code == "api_key_revoked"
 
 

@@ -211,6 +211,34 @@ async def test_calls_that_could_not_be_written_are_kept(database: Database, app_
     assert quotas.unwritten(tenant.tenant_id) == 5
 
 
+async def test_the_entitlements_of_tenants_who_call_are_read_anew_beside_the_requests(
+    database: Database, app_settings: Settings
+) -> None:
+    clock, now = [100.0], datetime.now(UTC)
+    own = await open_database(app_settings, on_commit=lambda queue, shard: None)
+    quotas = TenantQuotas(own, monotonic=lambda: clock[0])
+    busy, other, once = [(await make_tenant(database)).tenant_id for _ in range(3)]
+    for tenant_id in (busy, other, once, busy, other):
+        await quotas.allowance(tenant_id, now=now)
+    await limit_tenant(database, busy, api_calls=1)
+    clock[0] += allowances.CACHE_SECONDS - 1
+    await quotas.refresh()
+    await own.close()  # whoever asks the database from here on fails
+    clock[0] += allowances.CACHE_SECONDS - 0.1
+    for tenant_id in (busy, other):
+        await quotas.allowance(tenant_id, now=now)
+    for _ in range(2):
+        quotas.count_call(other, 1, now=now, refuse=True)
+    quotas.count_call(busy, 1, now=now, refuse=True)
+    with pytest.raises(DomainError, match="api_calls allows 1"):
+        quotas.count_call(busy, 1, now=now, refuse=True)
+    with pytest.raises(Exception, match="closed"):
+        await quotas.allowance(once, now=now)
+    clock[0] += 0.2
+    with pytest.raises(Exception, match="closed"):
+        await quotas.allowance(busy, now=now)
+
+
 async def test_a_month_that_is_used_up_leaves_exits_open(client: httpx.AsyncClient, database: Database) -> None:
     tenant = await make_tenant(database)
     await limit_tenant(database, tenant.tenant_id, api_calls=2)

@@ -20,14 +20,31 @@ CACHE_SECONDS = 5.0
 
 CACHE_KEYS = 10_000
 FLUSH_SECONDS = 30.0
+REFRESH_SECONDS = 1.0
+"""How often keys that are in use and soon too old are read anew: many in one question, for which no request waits."""
+
+REFRESHED = 500
+"""In one question."""
+
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Verified:
+    """`asked`: it was used again since it was read."""
+
     until: float
+    public_id: str
     stored: StoredKey
     principal: Principal
+    asked: bool = False
+
+    @classmethod
+    def of(cls, public_id: str, stored: StoredKey, *, read_at: float) -> "_Verified":
+        principal = Principal(
+            tenant_id=stored.tenant_id, key_id=stored.id, mode=stored.mode, scopes=stored.scopes, user_id=stored.user_id
+        )
+        return cls(read_at + CACHE_SECONDS, public_id, stored, principal)
 
 
 class KeyAuthenticator:
@@ -47,6 +64,8 @@ class KeyAuthenticator:
         if known is None or known.until <= self._monotonic():
             self._verified.pop(digest, None)
             known = await self._verify(credential, digest, now=now)
+        else:
+            known.asked = True
         stored = check_key(known.stored, digest, now=now)
         self._used.setdefault(stored.tenant_id, {})[stored.id] = now
         return known.principal
@@ -54,13 +73,28 @@ class KeyAuthenticator:
     async def _verify(self, credential: str, digest: bytes, *, now: datetime) -> _Verified:
         parsed, asked = parse_key(credential, cell=self._cell), self._monotonic()
         stored = check_key(await repository.find_key(self._database.pool, parsed.key_id), digest, now=now)
-        principal = Principal(
-            tenant_id=stored.tenant_id, key_id=stored.id, mode=stored.mode, scopes=stored.scopes, user_id=stored.user_id
-        )
         while len(self._verified) >= CACHE_KEYS:
             del self._verified[next(iter(self._verified))]
-        self._verified[digest] = _Verified(asked + CACHE_SECONDS, stored, principal)
+        self._verified[digest] = _Verified.of(parsed.key_id, stored, read_at=asked)
         return self._verified[digest]
+
+    async def refresh(self) -> None:
+        """Read the keys that are in use anew before they are too old. A key that is gone is forgotten."""
+        now = self._monotonic()
+        soon = now + 1.5 * REFRESH_SECONDS
+        due = [(digest, key) for digest, key in self._verified.items() if key.asked and now < key.until <= soon]
+        for start in range(0, len(due), REFRESHED):
+            some = due[start : start + REFRESHED]
+            read_at = self._monotonic()
+            found = await repository.find_keys(self._database.pool, [key.public_id for _, key in some])
+            for digest, key in some:
+                stored = found.get(key.public_id)
+                if self._verified.get(digest) is not key:
+                    continue  # it was asked for meanwhile
+                if stored is None or stored.revoked_at is not None:
+                    del self._verified[digest]
+                else:
+                    self._verified[digest] = _Verified.of(key.public_id, stored, read_at=read_at)
 
     async def flush(self) -> None:
         """Write when keys were last used: once a tenant and period, not once a request."""
@@ -69,9 +103,17 @@ class KeyAuthenticator:
             await repository.keys_used(self._database.pool, tenant_id, list(keys), max(keys.values()))
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`: flush every `FLUSH_SECONDS`, and once at the end."""
+        """Until `stop`: refresh every `REFRESH_SECONDS`, flush every `FLUSH_SECONDS`, and once at the end."""
+        flushed = self._monotonic()
         while not stop.is_set():
-            await set_within(stop, FLUSH_SECONDS)
+            await set_within(stop, REFRESH_SECONDS)
+            try:
+                await self.refresh()
+            except Exception as error:
+                log.warning("identity.keys_not_refreshed", error=repr(error))
+            if not stop.is_set() and self._monotonic() - flushed < FLUSH_SECONDS:
+                continue
+            flushed = self._monotonic()
             try:
                 await self.flush()
             except Exception as error:

@@ -1,6 +1,7 @@
 """Decides what the gateway knows of tenants without asking at every call. Implements `web.quotas`'s `Quotas`.
 
-Entitlements are at most `CACHE_SECONDS` old. API calls are counted in memory and written each `FLUSH_SECONDS`: a
+Entitlements are at most `CACHE_SECONDS` old; those of tenants who call are read anew before, many in one question, for
+which no request waits. API calls are counted in memory and written each `FLUSH_SECONDS`: a
 process that is killed loses the calls of its last second, and gateways may together let through what they served since
 their last writes. A write whose answer was lost is repeated, so it may count twice; nothing else is ever counted twice.
 """
@@ -28,17 +29,23 @@ from app.web.quotas import Allowance, ClassRates
 CACHE_SECONDS = 5.0
 CACHE_TENANTS = 10_000
 FLUSH_SECONDS = 1.0
+REFRESHED = 100
+"""Read in one question."""
+
 FLUSH_TENANTS = 500
 """Written in one transaction, which locks their counters as long."""
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Known:
+    """`asked`: it was asked for again since it was read."""
+
     until: float
     snapshot: Snapshot
     allowance: Allowance
+    asked: bool = False
 
 
 class TenantQuotas:
@@ -74,17 +81,36 @@ class TenantQuotas:
         known = self._known.get(tenant_id)
         asked = self._monotonic()
         if known is not None and asked < known.until:
+            known.asked = True
             return known
-        snapshot = read_snapshot(await repository.entitlements_document(self._database.pool, tenant_id, now))
+        document = await repository.entitlements_document(self._database.pool, tenant_id, now)
+        return self._remember(tenant_id, document, read_at=asked)
+
+    def _remember(self, tenant_id: UUID, document: str, *, read_at: float) -> _Known:
+        snapshot = read_snapshot(document)
         rates = {name: _rates(terms) for name, terms in snapshot.effective.rates.items()}
-        known = _Known(asked + CACHE_SECONDS, snapshot, Allowance(rates, snapshot.standing is Standing.READ_ONLY))
+        known = _Known(read_at + CACHE_SECONDS, snapshot, Allowance(rates, snapshot.standing is Standing.READ_ONLY))
         self._known.pop(tenant_id, None)
         while len(self._known) >= CACHE_TENANTS:
             del self._known[next(iter(self._known))]
         self._known[tenant_id] = known
-        period = (tenant_id, period_of(QuotaName.API_CALLS, now=now))
+        period = (tenant_id, period_of(QuotaName.API_CALLS, now=snapshot.at))
         self._written[period] = max(self._written.get(period, 0), snapshot.used.get(QuotaName.API_CALLS, 0))
         return known
+
+    async def refresh(self) -> None:
+        """Read what is asked for anew before it is too old."""
+        now = self._monotonic()
+        soon = now + 1.5 * FLUSH_SECONDS
+        due = [(tenant, known) for tenant, known in self._known.items() if known.asked and now < known.until <= soon]
+        for start in range(0, len(due), REFRESHED):
+            some = dict(due[start : start + REFRESHED])
+            read_at = self._monotonic()
+            found = await repository.entitlements_documents(self._database.pool, list(some))
+            for tenant_id, document in found.items():
+                if self._known.get(tenant_id) is some[tenant_id]:  # it was not asked for meanwhile
+                    self._remember(tenant_id, document, read_at=read_at)
+                    await asyncio.sleep(0)  # each takes a part of a millisecond, in which nobody else is served
 
     def unwritten(self, tenant_id: UUID) -> int:
         """How many of the tenant's calls are counted here alone."""
@@ -105,13 +131,17 @@ class TenantQuotas:
             del self._written[period]
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`: flush every `FLUSH_SECONDS`, and once at the end."""
+        """Until `stop`: flush and refresh every `FLUSH_SECONDS`, and flush once at the end."""
         while not stop.is_set():
             await set_within(stop, FLUSH_SECONDS)
             try:
                 await self.flush()
             except Exception as error:
                 log.warning("plans.usage_not_written", error=repr(error))
+            try:
+                await self.refresh()
+            except Exception as error:
+                log.warning("plans.entitlements_not_refreshed", error=repr(error))
 
 
 def _rates(terms: RateTerms) -> ClassRates:
