@@ -7,7 +7,7 @@ Redis, on its own clock.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 SPARE_SHARE = 16
@@ -22,15 +22,13 @@ class Rate:
 
     quota: int
     window_s: int
+    interval_us: int = field(init=False, compare=False)
+    """How long one call takes to come back."""
 
     def __post_init__(self) -> None:
         if not 0 < self.quota <= self.window_s * SECOND_US:
             raise ValueError(f"{self.quota} calls in {self.window_s} s is no rate")
-
-    @property
-    def interval_us(self) -> int:
-        """How long one call takes to come back."""
-        return self.window_s * SECOND_US // self.quota
+        object.__setattr__(self, "interval_us", self.window_s * SECOND_US // self.quota)
 
     def share(self, processes: int) -> "Rate":
         """What one of so many processes may let through on its own: together never more, each at least one."""

@@ -12,32 +12,32 @@ _VALUE = {character: value for value, character in enumerate(_ALPHABET)}
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _LENGTH = 26
 _SHIFTS = range(5 * _LENGTH - 10, -1, -10)
-_MARKS7 = 0x7 << 76 | 0x2 << 62  # version and variant
-_RANDOM7 = (1 << 76) - 1 & ~(0x3 << 62)
+_TIME_SHIFTS = range(40, -1, -10)
+_RANDOM = bytes(ord(_ALPHABET[byte % 32]) for byte in range(256))
+"""A character for every byte, each as likely as the others."""
 
 
 def uuid7(*, unix_ms: int | None = None) -> UUID:
     """A UUID version 7 (RFC 9562 §5.7): 48 bits of Unix milliseconds, 74 random bits. Sorts by creation time."""
-    return UUID(int=_number7(time.time_ns() // 1_000_000 if unix_ms is None else unix_ms))
-
-
-def _number7(milliseconds: int) -> int:
+    milliseconds = time.time_ns() // 1_000_000 if unix_ms is None else unix_ms
     random = int.from_bytes(os.urandom(10))
-    return (milliseconds & (1 << 48) - 1) << 80 | random & _RANDOM7 | _MARKS7
+    value = (milliseconds & (1 << 48) - 1) << 80 | random
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    return UUID(int=value)
 
 
 def encode_id(prefix: str, value: UUID) -> str:
     """`ord_01j…`: the public form of an id. Lexicographic order is creation order."""
-    return _encode(prefix, value.int)
+    number = value.int
+    return f"{prefix}_{''.join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])}"
 
 
 def new_id(prefix: str) -> str:
-    """`encode_id` of a new `uuid7`, of which nobody needs the UUID."""
-    return _encode(prefix, _number7(time.time_ns() // 1_000_000))
-
-
-def _encode(prefix: str, number: int) -> str:
-    return f"{prefix}_{''.join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])}"
+    """An id of the same look for what is no row: 48 bits of Unix milliseconds, 80 random bits. A third of the work."""
+    milliseconds = time.time_ns() // 1_000_000
+    began = "".join([_PAIRS[milliseconds >> shift & 1023] for shift in _TIME_SHIFTS])
+    return f"{prefix}_{began}{os.urandom(16).translate(_RANDOM).decode()}"
 
 
 def decode_id(prefix: str, text: str, *, param: str = "id") -> UUID:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Self
 
 from pydantic import (
@@ -198,8 +199,13 @@ def period_of(name: QuotaName, *, now: datetime) -> str:
     """The period that usage at `now` counts in: `2026-01`, UTC, or `standing`."""
     if name not in MONTHLY:
         return STANDING
-    at = now.astimezone(UTC)
-    return f"{at.year:04}-{at.month:02}"
+    at = now if now.tzinfo is UTC else now.astimezone(UTC)
+    return _month(at.year, at.month)
+
+
+@lru_cache(maxsize=16)
+def _month(year: int, month: int) -> str:
+    return f"{year:04}-{month:02}"
 
 
 def resets_at(name: QuotaName, *, now: datetime) -> datetime | None:

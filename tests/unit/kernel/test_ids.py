@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from app.kernel.errors import DomainError, Kind
-from app.kernel.ids import broker_tag, decode_id, derive_id, encode_id, uuid7
+from app.kernel.ids import broker_tag, decode_id, derive_id, encode_id, new_id, uuid7
 
 uuids = st.uuids()
 prefixes = st.from_regex(r"[a-z]{2,5}", fullmatch=True)
@@ -41,6 +41,16 @@ def test_an_id_is_a_uuid_of_version_7_with_its_time(at: int) -> None:
     assert value.version == 7
     assert value.variant == "specified in RFC 4122"
     assert value.int >> 80 == at
+
+
+def test_a_name_of_no_row_looks_like_an_id_and_sorts_among_them() -> None:
+    before, names, after = uuid7(), [new_id("req") for _ in range(2_000)], uuid7()
+    assert len(set(names)) == 2_000
+    times = [decode_id("req", name).int >> 80 for name in names]
+    assert times == sorted(times)
+    assert before.int >> 80 <= times[0] <= times[-1] <= after.int >> 80
+    counts = [[name[place] for name in names].count(character) for place in range(14, 30) for character in ALPHABET]
+    assert min(counts) > 20 and max(counts) < 130  # 62.5 each, give or take
 
 
 def test_ids_of_one_millisecond_differ() -> None:

@@ -7,6 +7,7 @@ answers for, reading or on the order path, costs no query.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from uuid import UUID
 
 import asyncpg
@@ -73,7 +74,7 @@ class Admission:
         )
 
     async def _standing(self, principal: Principal, permissions: Sequence[str], *, exits: bool) -> Standing:
-        state_matters = not exits and not all(permission.endswith(":read") for permission in permissions)
+        state_matters = not exits and not _only_read(tuple(permissions))
         if principal.user_id is None and not state_matters:
             return _UNQUESTIONED
         row = await repository.standing(
@@ -105,6 +106,11 @@ async def active_member(tx: Tx, user_id: UUID) -> ActiveMember | None:
     custom = None if member.role_id is None else await tx.get(RoleRow, member.role_id)
     permissions = permissions_of(member.role, None if custom is None else custom.permissions)
     return ActiveMember(member.email, permissions)
+
+
+@lru_cache(maxsize=1_000)
+def _only_read(permissions: tuple[str, ...]) -> bool:
+    return all(permission.endswith(":read") for permission in permissions)
 
 
 def _permitted(row: asyncpg.Record) -> frozenset[str]:
