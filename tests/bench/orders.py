@@ -218,7 +218,7 @@ async def _drained(app: App, market: Market) -> float:
     stop = asyncio.Event()
     ticks = asyncio.create_task(_tick(app, market, stop))
     try:
-        await _until_idle(app)
+        await _until_idle(app, market)
     finally:
         stop.set()
         await ticks
@@ -244,7 +244,7 @@ async def _fills(app: App, url: str, market: Market, rate: int) -> list[float]:
     stop = asyncio.Event()
     ticks = asyncio.create_task(_tick(app, market, stop))
     try:
-        await _until_idle(app)
+        await _until_idle(app, market)
         began = await app.database.pool.fetchval("select clock_timestamp()")
         randomness = random.Random(7)
         order = market.orders()
@@ -254,7 +254,7 @@ async def _fills(app: App, url: str, market: Market, rate: int) -> list[float]:
             await asyncio.sleep(randomness.expovariate(rate))
             pending.append(asyncio.create_task(_accepted(order(connections[number % 8]))))
         await asyncio.gather(*pending)
-        await _until_idle(app)
+        await _until_idle(app, market)
         rows = await _of_all(
             app,
             market,
@@ -286,15 +286,16 @@ async def _tick(app: App, market: Market, stop: asyncio.Event) -> None:
     )
 
 
-async def _until_idle(app: App) -> None:
-    """Until nothing waits to be sent and nothing rests. Asked of all tenants at once: to ask each in turn took more of
-    the machine than much of what is measured."""
+async def _until_idle(app: App, market: Market) -> None:
+    """Until nothing of these traders waits to be sent and nothing rests. Asked of all at once: to ask each in turn took
+    more of the machine than much of what is measured."""
     working = (
-        "select exists (select from work_items where queue = 'execution' and state = 'ready') "
-        "or exists (select from paper_orders)"
+        "select exists (select from work_items where queue = 'execution' and state = 'ready' and tenant_id = any ($1)) "
+        "or exists (select from paper_orders where tenant_id = any ($1))"
     )
+    traders = [trader.tenant_id for trader in market.traders]
     for _ in range(3_000):
-        if not await app.database.dispatch.fetchval(working):
+        if not await app.database.dispatch.fetchval(working, traders):
             return
         await asyncio.sleep(0.1)
     raise RuntimeError("orders were still working after five minutes")
