@@ -106,8 +106,8 @@ class SummaryReader:
 
     async def _read(self, connection: Any) -> Summary:
         feed = await connection.fetchrow(_FEED)
-        if feed is None:
-            return Summary()
+        if feed is None:  # no price was replayed yet
+            return Summary(strategies=await _strategies(connection))
         sums = await connection.fetch(_LEDGER_SUMS)
         return Summary(
             market_at=feed["market_at"],
