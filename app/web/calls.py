@@ -61,7 +61,6 @@ class _Fields:
     to be looked at all the same."""
 
     fields: Sequence[Any]
-    read: Callable[[Request], Any]
     source: str
     names: frozenset[bytes]
     unsent: dict[str, Any] | None
@@ -70,7 +69,7 @@ class _Fields:
         """What a step is called with, and what is wrong. (FastAPI inspects every parameter's type anew.)"""
         if self.unsent is not None and not self._sent(request.scope):
             return self.unsent, []
-        return request_params_to_args(self.fields, self.read(request))
+        return request_params_to_args(self.fields, _SOURCES[self.source](request))
 
     def _sent(self, scope: Scope) -> bool:
         if self.source == "query_params":
@@ -178,9 +177,9 @@ def _fields(source: str, found: Sequence[Any]) -> _Fields:
     elsewhere = source not in ("query_params", "header_params")
     made = any(field.field_info.default_factory is not None for field in found)
     if elsewhere or made or wrong or not all(isinstance(value, _CONSTANT) for value in unsent.values()):
-        return _Fields(found, _SOURCES[source], source, frozenset(), None)
+        return _Fields(found, source, frozenset(), None)
     names = frozenset(name.lower().encode() for field in found for _, name in _get_param_aliases(field))
-    return _Fields(found, _SOURCES[source], source, names, unsent)
+    return _Fields(found, source, names, unsent)
 
 
 def _maker(made: type) -> Callable[..., Coroutine[Any, Any, Any]]:

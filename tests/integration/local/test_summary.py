@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
+import asyncpg
 import pytest
 
 from app.bootstrap import import_tables
@@ -46,6 +47,7 @@ class World:
     """A migrated database with reference data."""
 
     settings: Settings
+    admin_url: str
 
     @property
     def app_url(self) -> str:
@@ -71,7 +73,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             }
         )
         asyncio.run(_prepare(settings))
-        yield World(settings)
+        yield World(settings, roles.with_database(server.dsn, "mandi"))
 
 
 async def _prepare(settings: Settings) -> None:
@@ -125,6 +127,22 @@ async def _write(settings: Settings, history: History, sql: str, *arguments: obj
     database = await open_database(settings, on_commit=lambda queue, shard: None)
     await History(database, history.tenant_id, history.account_id, "replay").call(sql, *arguments)
     await database.close()
+
+
+async def _as_admin(world: World, sql: str, *arguments: object) -> None:
+    admin = await asyncpg.connect(world.admin_url)
+    await admin.execute(sql, *arguments)
+    await admin.close()
+
+
+def test_what_is_deployed_is_seen_before_the_first_price(world: World, reader: SummaryReader) -> None:
+    asyncio.run(_as_admin(world, "delete from feed_state where feed = 'replay'"))
+    try:
+        looked = reader.read()
+    finally:
+        asyncio.run(_as_admin(world, _FEED, AT))
+    assert looked is not None
+    assert ([one.name for one in looked.strategies], looked.market_at, looked.bars) == (["momentum"], None, 0)
 
 
 def test_one_look_finds_orders_fills_positions_money_and_denials(reader: SummaryReader) -> None:
