@@ -30,7 +30,8 @@ where a.posted <> (
 """
 _DEPLOYMENTS = """
 select s.name, d.status || coalesce(': ' || left(d.status_reason, 60), '') as status,
-       a.id as account_id, a.currency, c.posted + c.receivable - c.payable as cash, portfolio_equity(a.id) as equity
+       a.id as account_id, a.currency, c.posted + c.margin + c.receivable - c.payable as cash,
+       portfolio_equity(a.id) as equity
 from deployments d
 join strategies s on s.tenant_id = d.tenant_id and s.id = d.strategy_id
 join accounts a on a.tenant_id = d.tenant_id and a.id = d.account_id
@@ -135,7 +136,9 @@ async def _strategies(connection: Any) -> tuple[StrategyFigures, ...]:
         account_id = row["account_id"]
         counts = orders.get(account_id, Counter())
         own = [one for one in holdings if one.account_id == account_id]
-        held = {(one.book_id, one.instrument_id): one.quantity for one in own}
+        held: Counter[tuple[UUID, UUID]] = Counter()
+        for one in own:  # for delivery and for intraday
+            held[one.book_id, one.instrument_id] += one.quantity
         from_fills = reduced(change for change in changes if change.account_id == account_id)
         found.append(
             StrategyFigures(

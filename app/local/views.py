@@ -62,7 +62,7 @@ def positions(client: Client, limit: int) -> tuple[list[Row], Table]:
     for row in sorted(rows, key=lambda row: (names.get(row["account_id"], ""), row["symbol"])):
         table.add_row(
             names.get(row["account_id"], row["account_id"]),
-            row["symbol"],
+            row["symbol"] if row["product"] == "delivery" else f"{row['symbol']} {row['product']}",
             row["quantity"],
             row["last_price"] or "-",
             _amount(row["value"]),

@@ -21,7 +21,7 @@ from app.kernel.orders import Leg, OrderClass, OrderStatus, OrderType, Product, 
 from app.trading.orders.service import PlaceOrder, place_order, request_cancel
 from tests.chaos.faults import Stall, end, overtaken, start
 from tests.integration.trading.conftest import PRICE, Venue
-from tests.integration.trading.groups import STOP, TARGET
+from tests.integration.trading.groups import COVER, STOP, STOP_ABOVE, TARGET
 
 TICK = 100
 PRICE_EXP = 4
@@ -196,9 +196,12 @@ class Callers:
 
 
 def _single(random: Random) -> dict[str, Any]:
-    sells = random.random() < 0.2
+    """A third of them intraday, where half sell, short if need be."""
+    intraday = random.random() < 0.3
+    sells = random.random() < (0.5 if intraday else 0.2)
     limit = None if sells else random.choice((None, PRICE, PRICE - TICK))
     return {
+        "product": Product.INTRADAY if intraday else Product.DELIVERY,
         "side": Side.SELL if sells else Side.BUY,
         "order_type": OrderType.MARKET if limit is None else OrderType.LIMIT,
         "limit_price": limit,
@@ -209,6 +212,10 @@ def _group(order_class: OrderClass, random: Random) -> dict[str, Any]:
     ways: dict[str, Any]
     if order_class is OrderClass.OCO:
         ways = {"side": Side.SELL, "limit_price": TARGET.limit_price, "exits": (STOP,)}
+    elif random.random() < 0.3:
+        exits = (COVER, STOP_ABOVE) if order_class is OrderClass.BRACKET else (random.choice((COVER, STOP_ABOVE)),)
+        limit_price = random.choice((PRICE, PRICE + TICK))
+        ways = {"product": Product.INTRADAY, "side": Side.SELL, "limit_price": limit_price, "exits": exits}
     else:
         exits = (TARGET, STOP) if order_class is OrderClass.BRACKET else (random.choice((TARGET, STOP)),)
         ways = {"side": Side.BUY, "limit_price": random.choice((PRICE, PRICE - TICK)), "exits": exits}

@@ -50,9 +50,10 @@ _ORDERS = """
 _WORK = "select kind, state, last_error from work_items where queue = 'execution' and state = any($1)"
 _POSITIONS = """
     select p.quantity, f.net from positions p full join (
-        select account_id, coalesce(deployment_id, account_id) as book_id, instrument_id,
-               sum(case side when 'buy' then quantity else -quantity end) as net
-        from fills where account_id = $1 group by 1, 2, 3) f using (account_id, book_id, instrument_id)
+        select o.account_id, coalesce(o.deployment_id, o.account_id) as book_id, o.instrument_id, o.product,
+               sum(case f.side when 'buy' then f.quantity else -f.quantity end) as net
+        from fills f join orders o on o.id = f.order_id where o.account_id = $1 group by 1, 2, 3, 4) f
+        using (account_id, book_id, instrument_id, product)
     where account_id = $1 and p.quantity is distinct from f.net
 """
 

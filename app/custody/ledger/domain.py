@@ -9,8 +9,8 @@ clients' pool. Charges stay in the pool until they are paid over.
 
 A fill posts to what is unsettled; its settlement, the next trading day, turns that into cash, and moves the securities.
 Sale proceeds may buy again at once, but leave only when settled. Units of an instrument are a second kind of balance:
-what clients own of it and what lies at the depository sum to zero. The margin that orders and withdrawals block is
-`pending_out` of a client's cash, itemised in holds.
+what clients own of it and what lies at the depository sum to zero. What orders and withdrawals reserve is
+`pending_out` of a client's cash, itemised in holds; the margin of open intraday positions is moved out of it.
 """
 
 import hashlib
@@ -36,6 +36,7 @@ class AccountKind(StrEnum):
     CLIENT_CASH = "client_cash"  # credit: settled money of the holder of a trading account; the floor is 0
     CLIENT_RECEIVABLE = "client_receivable"  # credit: what the client's sales bring when they settle
     CLIENT_PAYABLE = "client_payable"  # debit: what the client's purchases cost when they settle
+    CLIENT_MARGIN = "client_margin"  # credit: the client's money that open intraday positions block
     CLIENT_SECURITIES = "client_securities"  # credit: settled units of an instrument, the client's
     OMNIBUS_BANK = "omnibus_bank"  # debit: the clients' pooled money at the bank
     DEPOSITORY = "depository"  # debit: the clients' pooled units of an instrument
@@ -167,10 +168,11 @@ def head_kind(head: str) -> AccountKind:
     return AccountKind.TAXES if head in _TAXES else AccountKind.CHARGES
 
 
-def fill_entries(account_id: UUID, *, cash: Money, heads: Mapping[str, int]) -> tuple[Leg, ...]:
-    """One execution: `cash` is what the trade brings before charges (negative for a buy), `heads` what it costs.
+def fill_entries(account_id: UUID, *, cash: Money, heads: Mapping[str, int], margin: int = 0) -> tuple[Leg, ...]:
+    """One execution: `cash` is what the trade brings before charges (negative for a buy), `heads` what it costs,
+    `margin` what its open position blocks more of the client's cash (below zero: less).
 
-    `ledger_settle_fill` posts exactly these legs. Empty when nothing moves.
+    `ledger_settle_fills` posts exactly these legs. Empty when nothing moves.
     """
     currency, shard = cash.currency, shard_of(account_id)
     net = cash.minor - sum(heads.values())
@@ -179,6 +181,8 @@ def fill_entries(account_id: UUID, *, cash: Money, heads: Mapping[str, int]) -> 
         Leg(Slot(kind, currency, account_id), net),
         Leg(Slot(AccountKind.CLEARING, currency, shard=shard), -cash.minor),
         *(Leg(Slot(head_kind(head), currency, shard=shard, head=head), minor) for head, minor in heads.items()),
+        Leg(client_cash(account_id, currency), -margin),
+        Leg(Slot(AccountKind.CLIENT_MARGIN, currency, account_id), margin),
     )
 
 

@@ -36,6 +36,7 @@ _PAY_OUT = text(
     "SELECT ledger_pay_out_held(cast(:hold AS uuid), cast(:account AS uuid), :amount, cast(:id AS uuid), :key, "
     "cast(:effective_at AS timestamptz), cast(:details AS jsonb))"
 )
+_SETTLE_FILLS = text("SELECT ledger_settle_fills(cast(:fills AS jsonb))")
 _SEGREGATION = text("SELECT * FROM ledger_segregation()")
 _LEGS = text(
     "SELECT e.transaction_id, e.ledger_account_id, e.amount, e.balance_after, a.kind, a.currency, a.account_id, "
@@ -172,6 +173,11 @@ async def pay_out_held(
     with domain_errors():
         posted: UUID = (await tx.execute(_PAY_OUT, parameters)).scalar_one()
     return posted
+
+
+async def settle_fills(tx: Tx, fills: Sequence[dict[str, Any]]) -> None:
+    with domain_errors():
+        await tx.execute(_SETTLE_FILLS, {"fills": json.dumps(fills)})
 
 
 async def segregation_rows(tx: Tx) -> Sequence[dict[str, Any]]:

@@ -21,8 +21,10 @@ _EXAMPLE: JsonDict = {
     "receivable": "2500.00",
     "payable": "1250.00",
     "held": "1500.00",
-    "available": "96750.75",
-    "withdrawable": "94250.75",
+    "margin": "400.00",
+    "financed": "2000.00",
+    "available": "98350.75",
+    "withdrawable": "93850.75",
 }
 
 
@@ -38,8 +40,15 @@ class BalanceOut(ApiModel):
     receivable: str = Field(description="What sales bring on their settlement day.")
     payable: str = Field(description="What purchases cost on their settlement day.")
     held: str = Field(description="Reserved for open orders and pending withdrawals.")
-    available: str = Field(description="`posted` - `held`: what a new order may take.")
-    withdrawable: str = Field(description="`settled` - `payable` - `held`, if above zero: what a withdrawal may take.")
+    margin: str = Field(description="Blocked for open intraday positions.")
+    financed: str = Field(
+        description="What open intraday positions cost: not paid for while they are open. Below zero: what short ones "
+        "brought, which cannot be spent."
+    )
+    available: str = Field(description="`posted` - `held` - `margin` + `financed`: what a new order may take.")
+    withdrawable: str = Field(
+        description="`settled` - `payable` - `held` - `margin`, if above zero: what a withdrawal may take."
+    )
 
     @classmethod
     def of(cls, balance: Balance) -> "BalanceOut":
@@ -54,6 +63,8 @@ class BalanceOut(ApiModel):
             receivable=shown(balance.receivable),
             payable=shown(balance.payable),
             held=shown(balance.held),
+            margin=shown(balance.margin),
+            financed=shown(balance.financed),
             available=shown(balance.available),
             withdrawable=shown(balance.withdrawable),
         )

@@ -17,9 +17,11 @@ class LedgerAccount(TenantRow, table=True):
     """One account of the chart: of a trading account (`account_id`), or the tenant's own in `shard`s.
 
     `currency` is XXX (ISO 4217: none) where units of `instrument_id` are counted. A client's cash also carries what its
-    `client_receivable` and `client_payable` stand at, so that one row, locked, answers what there is:
-    `posted + receivable - payable - pending_out` can be traded with. That may fall below `floor_minor` only by a fact
-    that happened outside (a fill, a dividend owed): `overdrawn` then says by how much.
+    `client_receivable`, `client_payable` and `client_margin` stand at, and what open intraday positions cost:
+    `financed`, which is not paid for while they are open (below zero: what short ones brought, which cannot be spent).
+    So one row, locked, answers what there is: `posted + receivable - payable + financed - pending_out` can be traded
+    with. That may fall below `floor_minor` only by a fact that happened outside (a fill, a dividend owed): `overdrawn`
+    then says by how much.
     """
 
     __tablename__ = "ledger_accounts"
@@ -64,6 +66,8 @@ class LedgerAccount(TenantRow, table=True):
     pending_out: int = bigint(default=0)
     receivable: int = bigint(default=0)
     payable: int = bigint(default=0)
+    margin: int = bigint(default=0)
+    financed: int = bigint(default=0)
     overdrawn: int = bigint(default=0)
     floor_minor: int | None = bigint(nullable=True)
     version: int = bigint(default=0)

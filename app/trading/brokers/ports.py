@@ -29,7 +29,7 @@ class BrokerOrder:
     `venue_order_id` is the broker's name for it, once it told us one. A stop trades once `trigger_price` is touched.
     No fill is worse than `protected_price`, `market_protection_bps` from the market or from the trigger. A TTL order
     lives `validity_minutes`, to `expires_at` by the market's clock. A broker with `Capabilities.native_iceberg` shows
-    the market no more than `disclosed_quantity`; any other shows it all.
+    the market no more than `disclosed_quantity`; any other shows it all. `reduces`: it only closes what is held.
     """
 
     tenant_id: UUID
@@ -57,6 +57,7 @@ class BrokerOrder:
     disclosed_quantity: int | None = None
     validity_minutes: int | None = None
     expires_at: datetime | None = None
+    reduces: bool = False
 
     @property
     def account(self) -> BrokerAccount:

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 import structlog
 
 from app.infra.telemetry import count_broker_call, set_broker_state
-from app.kernel.orders import Side
 from app.trading.brokers.domain import Admitted, Breaker, Call, Pace, State
 from app.trading.brokers.ports import (
     Broker,
@@ -201,4 +200,4 @@ class GuardedBroker:
 
 
 def _sending(order: BrokerOrder) -> Call:
-    return Call.EXIT if order.side is Side.SELL else Call.ENTRY
+    return Call.EXIT if order.reduces else Call.ENTRY

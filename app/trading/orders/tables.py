@@ -26,7 +26,7 @@ class Order(TenantRow, table=True):
 
     Of a group: `parent_id` is the order that was asked for, `leg` what this one is in the group. Exits of one
     `pair_id` trade `pair_quantity` together at most. `counted` is false where another order stands for the same
-    quantity: a whole's slices, a stop's target.
+    quantity: a whole's slices, a stop's target. `reduces`: it only closes what its book holds.
     """
 
     __tablename__ = "orders"
@@ -49,7 +49,8 @@ class Order(TenantRow, table=True):
             "info": {
                 "app": "SELECT, INSERT, UPDATE (status, venue_order_id, filled_quantity, filled_notional, "
                 "status_reason, fence, updated_at, unknown_since, quantity, limit_price, trigger_price, "
-                "protected_price, hold_minor, pending_change, pair_quantity, counted, validity, parameters)"
+                "protected_price, hold_minor, pending_change, pair_quantity, counted, validity, parameters, "
+                "reduces)"
             }
         },
     )
@@ -97,6 +98,7 @@ class Order(TenantRow, table=True):
     pair_id: UUID | None = None
     pair_quantity: int | None = bigint(nullable=True)
     counted: bool = Field(default=True, sa_column_kwargs={"server_default": true()})
+    reduces: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
 
 
 class WaitingOrder(TenantRow, table=True):
@@ -198,6 +200,7 @@ class CalendarJob(SQLModel, table=True):
     """What a session asks for at a moment of a feed's clock (`orders/domain/calendar.py`), for all tenants at once.
 
     `until_at`: the last close of its day. `claimed_until`: somebody does it, or it has failed and waits, until then.
+    `wanted`: there are intraday orders for its cut-off, and a replay waits until it is done.
     """
 
     __tablename__ = "calendar_jobs"
@@ -206,7 +209,12 @@ class CalendarJob(SQLModel, table=True):
         CheckConstraint("kind IN ('expire', 'open', 'square_off')", name="kind"),
         CheckConstraint("state IN ('pending', 'done')", name="state"),
         CheckConstraint("(state = 'done') = (done_at IS NOT NULL)", name="done"),
-        {"info": {"dispatch": "SELECT, INSERT, UPDATE, DELETE"}},
+        {
+            "info": {
+                "dispatch": "SELECT, INSERT, UPDATE, DELETE",
+                "app": "SELECT (feed, venue, segment, kind, day, state, wanted), UPDATE (wanted)",
+            }
+        },
     )
 
     feed: str = Field(primary_key=True)
@@ -222,3 +230,4 @@ class CalendarJob(SQLModel, table=True):
     claimed_until: datetime | None = utc(nullable=True)
     last_error: str | None = None
     done_at: datetime | None = utc(nullable=True)
+    wanted: bool = Field(default=False, sa_column_kwargs={"server_default": false()})

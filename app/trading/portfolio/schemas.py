@@ -7,7 +7,7 @@ from pydantic.config import JsonDict
 
 from app.kernel.ids import encode_id
 from app.kernel.money import currency_exponent, format_scaled, format_trimmed
-from app.kernel.orders import Mode
+from app.kernel.orders import Mode, Product
 from app.trading.portfolio.domain.reconciling import COLUMNS, Source
 from app.trading.portfolio.service import RECONCILIATION, Holding, Statement
 from app.trading.portfolio.tables import Reconciliation
@@ -19,18 +19,20 @@ _EXAMPLE: JsonDict = {
     "deployment_id": "dep_01kpx4t8yhe6rb2y6x3v1m9d0c",
     "instrument_id": "ins_01kpx4t8yhe6rb2y6x3v1m9d0c",
     "symbol": "AAPL",
+    "product": "delivery",
     "quantity": "120",
     "cost": "24310.80",
     "last_price": "210.35",
     "value": "25242.00",
     "unrealised": "931.20",
     "realised": "412.05",
+    "margin": "0.00",
     "currency": "USD",
 }
 
 
 class PositionOut(ApiModel):
-    """What one book (a deployment, or an account's own orders) holds of one instrument."""
+    """What one book (a deployment, or an account's own orders) holds of one instrument for one product."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
@@ -39,12 +41,14 @@ class PositionOut(ApiModel):
     deployment_id: str | None = Field(description="Null for orders placed by hand.")
     instrument_id: str
     symbol: str
-    quantity: str
-    cost: str = Field(description="Total cost of what is held, without charges.")
+    product: Product = Field(description="`delivery` is held over sessions, `intraday` closed before its session ends.")
+    quantity: str = Field(description="Below zero: sold short.")
+    cost: str = Field(description="Total cost of what is held, without charges; below zero: what it brought.")
     last_price: str | None = Field(description="On the account's feed; null before its first price.")
     value: str | None
     unrealised: str | None = Field(description="`value` less `cost`.")
     realised: str = Field(description="Profit of what was closed, before charges.")
+    margin: str = Field(description="What it blocks of the account's cash: intraday alone.")
     currency: str
 
     @classmethod
@@ -58,12 +62,14 @@ class PositionOut(ApiModel):
             deployment_id=None if row.book_id == row.account_id else encode_id("dep", row.book_id),
             instrument_id=encode_id("ins", row.instrument_id),
             symbol=scale.symbol,
+            product=Product(row.product),
             quantity=format_scaled(row.quantity, scale.qty_exp),
             cost=format_scaled(row.cost_minor, money),
             last_price=None if holding.last_price is None else format_trimmed(holding.last_price, scale.price_exp),
             value=None if value is None else format_scaled(value, money),
             unrealised=None if value is None else format_scaled(value - row.cost_minor, money),
             realised=format_scaled(row.realised_minor, money),
+            margin=format_scaled(row.margin_minor, money),
             currency=scale.currency,
         )
 

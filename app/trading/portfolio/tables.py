@@ -7,25 +7,31 @@ from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConst
 
 from app.infra.columns import TenantRow, bigint, tenant_foreign_key, utc, utc_now_column
 
+_CHANGING = ("quantity", "cost_minor", "realised_minor", "margin_minor", "version", "updated_at")
+
 
 class PositionRow(TenantRow, table=True):
     """`quantity` is signed at `qty_exp`; `cost_minor` is the total cost of what is held, `realised_minor` the profit
-    of what was closed, before charges. `book_id` is the deployment, or the account itself for orders placed by hand."""
+    of what was closed, before charges. `book_id` is the deployment, or the account itself for orders placed by hand.
+    What is delivered and what is squared off stand apart; `margin_minor` is blocked for the latter."""
 
     __tablename__ = "positions"
     __table_args__ = (
-        UniqueConstraint("tenant_id", "account_id", "book_id", "instrument_id"),
+        UniqueConstraint("tenant_id", "account_id", "book_id", "instrument_id", "product"),
         tenant_foreign_key(["account_id"], "accounts"),
         ForeignKeyConstraint(["instrument_id"], ["instruments.id"]),
-        {"info": {"app": "SELECT, INSERT, UPDATE (quantity, cost_minor, realised_minor, version, updated_at)"}},
+        CheckConstraint("product IN ('delivery', 'intraday')", name="product"),
+        {"info": {"app": f"SELECT, INSERT, UPDATE ({', '.join(_CHANGING)})"}},
     )
 
     account_id: UUID
     book_id: UUID
     instrument_id: UUID
+    product: str
     quantity: int = bigint()
     cost_minor: int = bigint()
     realised_minor: int = bigint()
+    margin_minor: int = bigint(default=0)
     version: int = bigint(default=0)
     updated_at: datetime = utc_now_column()
 

@@ -79,7 +79,8 @@ async def test_an_opened_account_is_shown_with_its_money(client: httpx.AsyncClie
     assert (await client.get(f"/v1/accounts/{shown['id']}")).json() == shown
     balance = (await client.get("/v1/balances", params={"account_id": shown["id"]})).json()
     there = dict.fromkeys(("posted", "settled", "available", "withdrawable"), "100000.00")
-    expected = there | dict.fromkeys(("receivable", "payable", "held"), "0.00") | {"currency": "USD"}
+    nothing = dict.fromkeys(("receivable", "payable", "held", "margin", "financed"), "0.00")
+    expected = there | nothing | {"currency": "USD"}
     assert balance == {"data": [{"account_id": shown["id"], **expected}], "has_more": False}
     assert await books.value("select count(*) from events where type = 'account.opened'") == 1
 

@@ -127,13 +127,24 @@ class Venue:
             assert all(not row.problems for row in await check(tx))
         broken = await self.rows(
             """
-            select p.quantity, f.net from positions p join (
-                select instrument_id, coalesce(deployment_id, account_id) as book_id, account_id,
-                       sum(case side when 'buy' then quantity else -quantity end) as net
-                from fills group by 1, 2, 3) f using (account_id, book_id, instrument_id) where p.quantity <> f.net
+            select p.quantity, f.net from positions p full join (
+                select o.account_id, coalesce(o.deployment_id, o.account_id) as book_id, o.instrument_id, o.product,
+                       sum(case f.side when 'buy' then f.quantity else -f.quantity end) as net
+                from fills f join orders o on o.id = f.order_id group by 1, 2, 3, 4) f
+                using (account_id, book_id, instrument_id, product) where p.quantity is distinct from f.net
             """
         )
         assert broken == []
+        blocked = await self.rows(
+            """
+            select a.account_id, a.margin, a.financed, p.margin as of_positions, p.cost from ledger_accounts a
+            join lateral (
+                select coalesce(sum(margin_minor), 0) as margin, coalesce(sum(cost_minor), 0) as cost
+                from positions where account_id = a.account_id and product = 'intraday') p on true
+            where a.kind = 'client_cash'
+            """
+        )
+        assert [one for one in blocked if (one["margin"], one["financed"]) != (one["of_positions"], one["cost"])] == []
         both = await self.rows(
             """
             select p.account_id, p.instrument_id, sum(p.quantity) as held,

@@ -11,6 +11,8 @@ from tests.integration.trading.conftest import AT, PRICE, Venue
 
 TARGET = Exit(Leg.TARGET, PRICE + 1_000)
 STOP = Exit(Leg.STOP, None, PRICE - 1_000)
+COVER, STOP_ABOVE = Exit(Leg.TARGET, PRICE - 1_000), Exit(Leg.STOP, None, PRICE + 1_000)
+"""Of a short position."""
 
 
 async def bracket(venue: Venue, **changes: Any) -> PlacedOrder:

@@ -7,9 +7,6 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import asyncpg
-import pytest
-
 from app.infra.work.runner import drain
 from app.infra.work.tables import shard_of
 from app.kernel.orders import OrderType, Product, Side, Validity
@@ -47,19 +44,12 @@ async def _work(venue: Venue, script: Scripted) -> int:
     return await drain(dispatch, handlers(venue.desk(script)), "execution", shard, holder="test")
 
 
-async def _intraday(venue: Venue, urls: dict[str, str], **changes: Any) -> UUID:
-    """An order as a release will store it that trades intraday."""
-    placed = await venue.order(**changes)
-    admin = await asyncpg.connect(urls["admin"].rpartition("/")[0] + "/mandi")
-    try:
-        await admin.execute("update orders set product = 'intraday' where id = $1", placed.id)
-    finally:
-        await admin.close()
-    return placed.id
+async def _intraday(venue: Venue, **changes: Any) -> UUID:
+    return (await venue.order(product=Product.INTRADAY, **changes)).id
 
 
-async def _bought(venue: Venue, urls: dict[str, str], quantity: int) -> None:
-    await _intraday(venue, urls, quantity=quantity)
+async def _bought(venue: Venue, quantity: int) -> None:
+    await _intraday(venue, quantity=quantity)
     await venue.work()
     await venue.show(PRICE)
 
@@ -315,14 +305,12 @@ async def test_one_that_was_taken_back_while_it_waited_is_not_sent(venue: Venue)
     assert await venue.status(order_id) == "cancelled"
 
 
-async def test_the_cut_off_closes_what_is_intraday_and_nothing_else(
-    venue: Venue, database_urls: dict[str, str]
-) -> None:
+async def test_the_cut_off_closes_what_is_intraday_and_nothing_else(venue: Venue) -> None:
     await venue.order(quantity=5)
     await venue.work()
     await venue.show(PRICE)
-    await _bought(venue, database_urls, 10)
-    resting = await _intraday(venue, database_urls, **LIMIT)
+    await _bought(venue, 10)
+    resting = await _intraday(venue, **LIMIT)
     kept = await venue.order(**LIMIT)
     selling = await venue.order(side=Side.SELL, quantity=5, order_type=OrderType.LIMIT, limit_price=PRICE + 1_000)
     await venue.work()
@@ -341,11 +329,9 @@ async def test_the_cut_off_closes_what_is_intraday_and_nothing_else(
     await venue.is_sound()
 
 
-async def test_a_cut_off_that_is_done_once_more_or_by_two_sells_once(
-    venue: Venue, database_urls: dict[str, str]
-) -> None:
-    await _bought(venue, database_urls, 10)
-    await _intraday(venue, database_urls, **LIMIT)
+async def test_a_cut_off_that_is_done_once_more_or_by_two_sells_once(venue: Venue) -> None:
+    await _bought(venue, 10)
+    await _intraday(venue, **LIMIT)
     await venue.work()
     await asyncio.gather(_at(venue, CUT_OFF), _at(venue, CUT_OFF))
     asked = await venue.rows("select kind from work_items where priority = 0 and state = 'ready' order by kind")
@@ -365,14 +351,12 @@ async def test_a_cut_off_that_is_done_once_more_or_by_two_sells_once(
     await venue.is_sound()
 
 
-async def test_a_cut_off_that_comes_a_day_late_closes_that_days_rest_and_not_the_next_days(
-    venue: Venue, database_urls: dict[str, str]
-) -> None:
-    await _bought(venue, database_urls, 10)  # filled on Friday at the close
+async def test_a_cut_off_that_comes_a_day_late_closes_that_days_rest_and_not_the_next_days(venue: Venue) -> None:
+    await _bought(venue, 10)  # filled on Friday at the close
     await venue.app.database.reference.execute(
         "update feed_state set market_at = $2 where feed = $1", venue.feed, MORNING + timedelta(hours=3)
     )
-    await _intraday(venue, database_urls, quantity=4)
+    await _intraday(venue, quantity=4)
     await venue.work()
     await venue.show(PRICE, days=4)
     await _at(venue, MORNING + timedelta(hours=3))
@@ -382,6 +366,15 @@ async def test_a_cut_off_that_comes_a_day_late_closes_that_days_rest_and_not_the
     assert closing["quantity"] == 10
 
 
-async def test_an_intraday_order_is_refused_to_everybody_else(venue: Venue) -> None:
-    with pytest.raises(Exception, match="delivery"):
-        await venue.order(product=Product.INTRADAY)
+async def test_a_cut_off_that_comes_late_covers_what_is_short_still(venue: Venue) -> None:
+    await _intraday(venue, side=Side.SELL)
+    await venue.work()
+    await venue.show(PRICE)
+    await _intraday(venue, quantity=6)  # covered on Monday, before anybody did Friday's job
+    await venue.work()
+    await venue.show(PRICE, days=4)
+    await _at(venue, MORNING + timedelta(hours=3))
+    for _ in range(3):
+        await venue.work()
+    (closing,) = await venue.rows("select side, quantity from orders where intent_reason = 'square_off'")
+    assert closing == {"side": "buy", "quantity": 4}

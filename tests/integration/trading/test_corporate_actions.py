@@ -5,7 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 from app.custody.ledger.service import check
-from app.kernel.orders import OrderType, Validity
+from app.kernel.orders import OrderType, Product, Validity
 from app.trading.orders.service.matching import match_entries
 from tests.integration.trading.conftest import AT, PRICE, Venue
 
@@ -98,3 +98,16 @@ async def test_a_dividend_counts_what_is_not_yet_settled(venue: Venue) -> None:
     cash = await _cash(venue)
     await happens(venue, action(venue, "dividend", amount=2_500))
     assert await _cash(venue) == cash + 15 * 25
+
+
+async def test_a_split_that_leaves_nothing_of_an_intraday_position_frees_its_margin(venue: Venue) -> None:
+    await venue.order(quantity=3, product=Product.INTRADAY)
+    await venue.work()
+    await venue.show(PRICE)
+    books = "select margin, financed from ledger_accounts where kind = 'client_cash'"
+    assert await venue.rows(books) == [{"margin": 3_000, "financed": 6_000}]
+    await happens(venue, action(venue, "split", numerator=1, denominator=10), times=2)
+    assert (await _held(venue))["quantity"] == 0
+    assert await venue.rows(books) == [{"margin": 0, "financed": 0}]
+    async with venue.app.database.tx(venue.tenant_id) as tx:
+        assert all(not row.problems for row in await check(tx))

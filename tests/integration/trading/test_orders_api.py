@@ -104,7 +104,7 @@ async def test_a_denied_order_is_201_with_its_figures(api: httpx.AsyncClient, te
         ({"limit_price": None}, 422, "invalid_limit_price", "limit_price"),
         ({"order_type": "market"}, 422, "invalid_limit_price", "limit_price"),
         ({"side": "hold"}, 422, "invalid_request", "side"),
-        ({"product": "intraday"}, 422, "unsupported_product", "product"),
+        ({"product": "intraday", "validity": "gtc"}, 422, "invalid_validity", "validity"),
         ({"instrument_id": encode_id("ins", uuid4())}, 422, "unknown_instrument", "instrument_id"),
         ({"instrument_id": "AAPL"}, 422, "invalid_id", "instrument_id"),
         ({"account_id": encode_id("acc", uuid7())}, 404, "account_not_found", "id"),

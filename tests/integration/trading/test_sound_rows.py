@@ -71,22 +71,28 @@ CASH: Row = {
     "book": "client",
     "shard": 0,
     "posted": 100,
-    "pending_out": 40,
+    "pending_out": 70,
     "receivable": 20,
     "payable": 80,
+    "margin": 15,
+    "financed": 30,
     "overdrawn": 0,
     "floor_minor": 0,
 }
-EMPTY: Row = {"posted": 0, "pending_out": 0, "receivable": 0, "payable": 0, "floor_minor": None}
+EMPTY: Row = {
+    "posted": 0, "pending_out": 0, "receivable": 0, "payable": 0, "margin": 0, "financed": 0, "floor_minor": None,
+}  # fmt: skip
 POOL: Row = CASH | EMPTY | {"kind": "charges", "account_id": None, "head": "commission", "shard": 63}
 SECURITIES: Row = CASH | EMPTY | {"kind": "client_securities", "currency": "XXX", "instrument_id": ID}
 FIRM: Row = POOL | {"kind": "firm_bank", "head": "", "book": "firm"}
 SOUND_ACCOUNTS: list[Row] = [
     CASH,
-    CASH | {"pending_out": 50, "overdrawn": 10},
+    CASH | {"pending_out": 80, "overdrawn": 10},
+    CASH | {"financed": -30, "overdrawn": 60},
     CASH | {"floor_minor": None, "payable": 1_000},
     CASH | EMPTY | {"kind": "client_receivable", "posted": 20},
     CASH | EMPTY | {"kind": "client_payable", "posted": -80},
+    CASH | EMPTY | {"kind": "client_margin", "posted": 15},
     SECURITIES,
     SECURITIES | {"kind": "depository", "account_id": None},
     *(POOL | {"kind": kind, "head": ""} for kind in ("omnibus_bank", "clearing", "suspense", "taxes")),
@@ -113,9 +119,14 @@ WRONG_ACCOUNTS: list[Row] = [
     POOL | {"overdrawn": -1},
     CASH | {"receivable": -1},
     CASH | {"payable": -1},
+    CASH | {"margin": -1},
     POOL | {"receivable": 1},
     POOL | {"payable": 1},
-    CASH | {"pending_out": 41},
+    POOL | {"margin": 1},
+    POOL | {"financed": 1},
+    CASH | EMPTY | {"kind": "client_margin", "account_id": None},
+    CASH | {"pending_out": 71},
+    CASH | {"financed": 29},
 ]
 
 

@@ -70,6 +70,32 @@ async def test_dead_and_long_waiting_work_does_not_stop_the_market(database: Dat
     assert await settled(feed, None, "0-0")
 
 
+async def test_jobs_of_the_calendar_that_somebody_needs_must_be_done(database: Database, feed: str) -> None:
+    settled = WorkSettled(database.dispatch)
+    await database.reference.execute(
+        "insert into feed_state (feed, interval, watermark, market_at, bars_published, last_stream_id, speed, status) "
+        "values ($1, '5m', $2, $2, 0, '0-0', 0, 'running')",
+        feed,
+        NOW,
+    )
+    job = (
+        "insert into calendar_jobs (feed, venue, segment, kind, day, turn, due_at, until_at, state, attempts) "
+        "values ($1, 'XNAS', 'EQ', $2, '2003-01-02', 1, $3, $3, 'pending', 0)"
+    )
+    await database.dispatch.execute(job, feed, "square_off", NOW)
+    await database.dispatch.execute(job, feed, "open", NOW)
+    assert await settled(feed, None, "0-0"), "nobody needs them"
+    await database.dispatch.execute("update calendar_jobs set wanted = true where feed = $1", feed)
+    assert not await settled(feed, None, "0-0")
+    assert await settled("another", None, "0-0")
+    later = "update calendar_jobs set due_at = $2 where feed = $1"
+    await database.dispatch.execute(later, feed, NOW + timedelta(seconds=1))
+    assert await settled(feed, None, "0-0"), "they are not due"
+    await database.dispatch.execute(later, feed, NOW)
+    await database.dispatch.execute("update calendar_jobs set attempts = 3 where feed = $1", feed)
+    assert await settled(feed, None, "0-0"), "what has failed thrice does not stop the market"
+
+
 async def test_running_deployments_must_have_decided_on_the_bar(
     database: Database, database_urls: dict[str, str], feed: str
 ) -> None:

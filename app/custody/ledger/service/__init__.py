@@ -35,6 +35,7 @@ from app.custody.ledger.service.posting import (
     pay_dividend,
     pay_out_held,
     post,
+    release_margin,
     void_hold,
     withdraw,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "pay_out_held",
     "post",
     "reconcile_breaks",
+    "release_margin",
     "resolve_break",
     "reverse",
     "segregation",

@@ -28,7 +28,11 @@ from app.kernel.money import Money
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """Cash of one account in minor units. A fill can push `posted` and what follows from it below 0."""
+    """Cash of one account in minor units. A fill can push `posted` and what follows from it below 0.
+
+    `margin` is blocked for open intraday positions. What these cost is `financed`: it is not paid for while they are
+    open; below zero, it is what short ones brought, which cannot be spent.
+    """
 
     account_id: UUID
     currency: str
@@ -36,6 +40,8 @@ class Balance:
     receivable: int
     payable: int
     held: int
+    margin: int
+    financed: int
 
     @property
     def posted(self) -> int:
@@ -45,12 +51,12 @@ class Balance:
     @property
     def available(self) -> int:
         """What a new order may take."""
-        return self.posted - self.held
+        return self.posted - self.held - self.margin + self.financed
 
     @property
     def withdrawable(self) -> int:
-        """What may leave: settled, owed to nobody, not held."""
-        return max(0, self.settled - self.payable - self.held)
+        """What may leave: settled, owed to nobody, neither held nor blocked."""
+        return max(0, self.settled - self.payable - self.held - self.margin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +184,24 @@ async def pay_cash_in_lieu(
     return await _post_fact(tx, TransactionKind.SPLIT_CASH, legs, idempotency_key, effective_at, details)
 
 
+async def release_margin(
+    tx: Tx, account_id: UUID, blocked: Money, *, cost: int, effective_at: datetime, details: dict[str, Any]
+) -> None:
+    """An intraday position that cost so much is gone without a trade, and what it blocked is free again."""
+    freed = {
+        "fill": str(uuid7()),
+        "account": str(account_id),
+        "currency": blocked.currency,
+        "cash": 0,
+        "heads": {},
+        "margin": -blocked.minor,
+        "financed": -cost,
+        "at": effective_at.isoformat(),
+        "details": details,
+    }
+    await repository.settle_fills(tx, [freed])
+
+
 async def _post_fact(
     tx: Tx, kind: TransactionKind, legs: tuple[Leg, ...], key: str, effective_at: datetime, details: dict[str, Any]
 ) -> UUID | None:
@@ -190,7 +214,16 @@ async def balances(tx: Tx, account_id: UUID) -> list[Balance]:
     """The account's cash. Raises `account_not_found`."""
     await get_account(tx, account_id)
     return [
-        Balance(account_id, row.currency, row.posted, row.receivable, row.payable, row.pending_out)
+        Balance(
+            account_id,
+            row.currency,
+            settled=row.posted + row.margin,
+            receivable=row.receivable,
+            payable=row.payable,
+            held=row.pending_out,
+            margin=row.margin,
+            financed=row.financed,
+        )
         for row in await repository.cash_accounts(tx, account_id)
     ]
 

@@ -25,7 +25,8 @@ LANGUAGE sql STABLE AS $$
         WHERE h.tenant_id = ledger_tenant() AND h.state = 'pending' GROUP BY h.ledger_account_id
     ), unsettled AS (
         SELECT c.account_id, sum(c.posted) FILTER (WHERE c.kind = 'client_receivable') AS receivable,
-               -sum(c.posted) FILTER (WHERE c.kind = 'client_payable') AS payable
+               -sum(c.posted) FILTER (WHERE c.kind = 'client_payable') AS payable,
+               sum(c.posted) FILTER (WHERE c.kind = 'client_margin') AS margin
         FROM chart c WHERE c.account_id IS NOT NULL GROUP BY c.account_id
     ), unbalanced AS (
         SELECT u.currency, count(DISTINCT u.transaction_id) AS transactions
@@ -35,12 +36,12 @@ LANGUAGE sql STABLE AS $$
     SELECT a.currency, count(*), coalesce(sum(s.legs), 0)::bigint, coalesce(sum(s.posted), 0)::bigint,
            coalesce((SELECT u.transactions FROM unbalanced u WHERE u.currency = a.currency), 0),
            count(*) FILTER (WHERE a.posted <> coalesce(s.posted, 0) OR a.version <> coalesce(s.legs, 0)
-                            OR (a.kind = 'client_cash' AND (a.receivable, a.payable)
-                                IS DISTINCT FROM (coalesce(u.receivable, 0), coalesce(u.payable, 0)))),
+                            OR (a.kind = 'client_cash' AND (a.receivable, a.payable, a.margin) IS DISTINCT FROM
+                                (coalesce(u.receivable, 0), coalesce(u.payable, 0), coalesce(u.margin, 0)))),
            coalesce(sum(s.broken), 0)::bigint,
            count(*) FILTER (WHERE a.pending_out <> coalesce(h.pending, 0)),
            count(*) FILTER (WHERE a.overdrawn <> greatest(0, a.floor_minor - (a.posted + a.receivable - a.payable
-                                                                     - a.pending_out))),
+                                                                     + a.financed - a.pending_out))),
            coalesce(sum(a.posted) FILTER (WHERE a.account_id IS NOT NULL), 0)::bigint,
            -coalesce(sum(a.posted) FILTER (WHERE a.kind IN ('omnibus_bank', 'depository')), 0)::bigint,
            coalesce(sum(a.posted) FILTER (WHERE a.kind = 'clearing'), 0)::bigint,

@@ -74,8 +74,8 @@ BEGIN
         UPDATE ledger_accounts a
         SET posted = a.posted + m.amount, pending_out = a.pending_out - m.release,
             receivable = a.receivable + m.receivable, payable = a.payable + m.payable,
-            overdrawn = greatest(0, a.floor_minor - (a.posted + m.amount + a.receivable + m.receivable
-                                                     - a.payable - m.payable - a.pending_out + m.release)),
+            overdrawn = greatest(0, a.floor_minor - (a.posted + m.amount + a.receivable + m.receivable - a.payable
+                                                     - m.payable + a.financed - a.pending_out + m.release)),
             version = a.version + (m.amount <> 0)::int
         FROM (SELECT c.id, c.amount, c.release, CASE b.kind WHEN 'client_cash' THEN p_receivable ELSE 0 END AS receivable,
                      CASE b.kind WHEN 'client_cash' THEN p_payable ELSE 0 END AS payable
@@ -102,7 +102,7 @@ BEGIN
         RAISE EXCEPTION 'a hold takes an amount of 1 to 10^15' USING ERRCODE = 'MD006';
     END IF;
     -- The account first, whatever its balance: a repeated hold must not be told that its own money is missing.
-    SELECT a.id, a.posted + CASE WHEN p_settled THEN 0 ELSE a.receivable END - a.payable - a.pending_out
+    SELECT a.id, a.posted + CASE WHEN p_settled THEN 0 ELSE a.receivable + a.financed END - a.payable - a.pending_out
                  - coalesce(a.floor_minor, 0)
     INTO v_cash, v_available FROM ledger_accounts a
     WHERE a.tenant_id = p_tenant AND a.account_id = p_account AND a.kind = 'client_cash' FOR NO KEY UPDATE;
@@ -153,10 +153,10 @@ BEGIN
         END IF;
         EXIT WHEN v_id IS NOT NULL;
         INSERT INTO ledger_accounts (tenant_id, id, account_id, instrument_id, kind, book, currency, head, shard, posted,
-                                     pending_out, receivable, payable, overdrawn, floor_minor, version)
+                                     pending_out, receivable, payable, margin, financed, overdrawn, floor_minor, version)
         VALUES (p_tenant, uuidv7(), p_owner, p_instrument, p_kind,
                 CASE WHEN starts_with(p_kind, 'firm_') THEN 'firm' ELSE 'client' END, p_currency, p_head, p_shard, 0,
-                0, 0, 0, 0, CASE p_kind WHEN 'client_cash' THEN 0 END, 0)
+                0, 0, 0, 0, 0, 0, CASE p_kind WHEN 'client_cash' THEN 0 END, 0)
         ON CONFLICT DO NOTHING RETURNING id INTO v_id;
         EXIT WHEN v_id IS NOT NULL;
     END LOOP;
@@ -217,8 +217,9 @@ BEGIN
             USING ERRCODE = 'MD006';
     END IF;
     IF EXISTS (SELECT 1 FROM ledger_accounts a WHERE a.tenant_id = v_tenant AND a.id = ANY (p_accounts)
-               AND a.kind IN ('client_receivable', 'client_payable', 'client_securities', 'depository')) THEN
-        RAISE EXCEPTION 'fills, settlements and splits alone move what is unsettled, and securities'
+               AND a.kind IN ('client_receivable', 'client_payable', 'client_margin', 'client_securities', 'depository'))
+    THEN
+        RAISE EXCEPTION 'fills, settlements and splits alone move what is unsettled, margin and securities'
             USING ERRCODE = 'MD006';
     END IF;
     IF NOT ledger_enter(v_tenant, p_transaction, p_kind, p_idempotency_key, p_fingerprint, p_effective_at, p_details)

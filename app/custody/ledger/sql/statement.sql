@@ -7,7 +7,7 @@ RETURNS TABLE (effective_at timestamptz, kind text, amount bigint) LANGUAGE sql 
     JOIN ledger_entries e ON e.tenant_id = a.tenant_id AND e.ledger_account_id = a.id
     JOIN ledger_transactions t ON t.tenant_id = e.tenant_id AND t.id = e.transaction_id
     WHERE a.tenant_id = ledger_tenant() AND a.account_id = p_account
-      AND a.kind IN ('client_cash', 'client_receivable', 'client_payable')
+      AND a.kind IN ('client_cash', 'client_receivable', 'client_payable', 'client_margin')
     GROUP BY t.id, t.effective_at, t.kind, t.posted_at HAVING sum(e.amount) <> 0
     ORDER BY t.effective_at, t.posted_at, t.id
 $$;

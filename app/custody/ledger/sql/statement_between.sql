@@ -5,12 +5,12 @@ CREATE OR REPLACE FUNCTION ledger_statement_between(p_account uuid, p_from times
 RETURNS jsonb LANGUAGE sql STABLE AS $$
     WITH legs AS (
         SELECT t.id, t.effective_at, t.posted_at, t.kind, t.details, sum(e.amount)::bigint AS amount,
-               coalesce(sum(e.amount) FILTER (WHERE a.kind = 'client_cash'), 0)::bigint AS settled
+               coalesce(sum(e.amount) FILTER (WHERE a.kind IN ('client_cash', 'client_margin')), 0)::bigint AS settled
         FROM ledger_accounts a
         JOIN ledger_entries e ON e.tenant_id = a.tenant_id AND e.ledger_account_id = a.id
         JOIN ledger_transactions t ON t.tenant_id = e.tenant_id AND t.id = e.transaction_id
         WHERE a.tenant_id = ledger_tenant() AND a.account_id = p_account AND t.effective_at < p_to
-          AND a.kind IN ('client_cash', 'client_receivable', 'client_payable')
+          AND a.kind IN ('client_cash', 'client_receivable', 'client_payable', 'client_margin')
         GROUP BY t.id, t.effective_at, t.posted_at, t.kind, t.details
     ), moved AS (
         SELECT * FROM legs l WHERE l.effective_at >= p_from AND l.amount <> 0

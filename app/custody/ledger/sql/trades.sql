@@ -14,8 +14,9 @@ SET LOCAL ROLE mandi_ledger;
 
 -- Posts fills, in their order; of each: `fill` its id, `account`, `currency`, `cash` what the trade brings the client before
 -- charges (negative for a buy), `heads` what it costs besides by head, in minor units, `hold` the order's id (null without
--- one), `release` how much of the hold it uses up (null for all that is left), `at` and `details`. The result is receivable
--- or payable until `ledger_settle_trades`. A fill is a fact: it may overdraw. Answers the fills that were posted before: of
+-- one), `release` how much of the hold it uses up (null for all that is left), `at` and `details`; of intraday fills
+-- `margin`, how much more of the client's cash they block, and `financed`, how much more their open positions cost (either
+-- below zero: less). The result is receivable or payable until `ledger_settle_trades`. A fill is a fact: it may overdraw. Answers the fills that were posted before: of
 -- these nothing changes. Most calls are of one fill, so small statements in loops: PostgreSQL takes longer to set up one for
 -- all legs of all fills than to run these. Each row of the ledger is moved once.
 CREATE OR REPLACE FUNCTION ledger_settle_fills(p_fills jsonb) RETURNS uuid[]
@@ -31,6 +32,7 @@ DECLARE
     v_cash bigint;
     v_net bigint;
     v_release bigint;
+    v_margin bigint;
     v_kind text;
     v_name text;
     v_seen uuid[] := '{}';
@@ -43,6 +45,8 @@ DECLARE
     v_clients uuid[] := '{}';
     v_nets bigint[] := '{}';
     v_released bigint[] := '{}';
+    v_margins bigint[] := '{}';
+    v_financed bigint[] := '{}';
     v_moved uuid[] := '{}';
     v_posted bigint[] := '{}';
     v_versions bigint[] := '{}';
@@ -56,10 +60,11 @@ BEGIN
         SELECT (array_agg(a.id) FILTER (WHERE a.kind = 'client_cash'))[1] AS cash,
                (array_agg(a.currency) FILTER (WHERE a.kind = 'client_cash'))[1] AS currency,
                (array_agg(a.id) FILTER (WHERE a.kind = 'client_receivable'))[1] AS receivable,
-               (array_agg(a.id) FILTER (WHERE a.kind = 'client_payable'))[1] AS payable
+               (array_agg(a.id) FILTER (WHERE a.kind = 'client_payable'))[1] AS payable,
+               (array_agg(a.id) FILTER (WHERE a.kind = 'client_margin'))[1] AS margin
         INTO own FROM ledger_accounts a
         WHERE a.tenant_id = v_tenant AND a.account_id = v_account AND a.instrument_id IS NULL
-          AND a.kind IN ('client_cash', 'client_receivable', 'client_payable');
+          AND a.kind IN ('client_cash', 'client_receivable', 'client_payable', 'client_margin');
         IF own.cash IS NULL THEN
             RAISE EXCEPTION 'the account % has no books', v_account USING ERRCODE = 'MD005';
         ELSIF own.currency IS DISTINCT FROM f->>'currency' THEN
@@ -106,6 +111,13 @@ BEGIN
                 ledger_account(v_tenant, v_kind, v_account, own.currency, '', 0::smallint, NULL));
             v_amounts := v_amounts || v_net;
         END IF;
+        v_margin := coalesce((f->>'margin')::bigint, 0);
+        IF v_margin <> 0 THEN
+            v_fills := v_fills || v_fill || v_fill;
+            v_legs := v_legs || own.cash || coalesce(
+                own.margin, ledger_account(v_tenant, 'client_margin', v_account, own.currency, '', 0::smallint, NULL));
+            v_amounts := v_amounts || -v_margin || v_margin;
+        END IF;
         UPDATE ledger_holds h SET remaining = h.remaining - least(h.remaining, coalesce(v_release, h.remaining)),
             state = CASE WHEN h.remaining > v_release THEN 'pending' ELSE 'posted' END,
             closed_at = CASE WHEN h.remaining > v_release THEN NULL ELSE clock_timestamp() END
@@ -115,23 +127,28 @@ BEGIN
         v_clients := v_clients || own.cash;
         v_nets := v_nets || v_net;
         v_released := v_released || coalesce(v_release, 0);
+        v_margins := v_margins || v_margin;
+        v_financed := v_financed || coalesce((f->>'financed')::bigint, 0);
     END LOOP;
     FOR r IN
         SELECT m.id, sum(m.amount)::bigint AS amount, sum(m.entries) AS entries, sum(m.receivable)::bigint AS receivable,
-               sum(m.payable)::bigint AS payable, sum(m.released)::bigint AS released
+               sum(m.payable)::bigint AS payable, sum(m.released)::bigint AS released, sum(m.margin)::bigint AS margin,
+               sum(m.financed)::bigint AS financed
         FROM (
-            SELECT l.id, l.amount, 1 AS entries, 0 AS receivable, 0 AS payable, 0 AS released
+            SELECT l.id, l.amount, 1 AS entries, 0 AS receivable, 0 AS payable, 0 AS released, 0 AS margin, 0 AS financed
             FROM unnest(v_legs, v_amounts) AS l (id, amount)
             UNION ALL
-            SELECT c.id, 0, 0, greatest(c.net, 0), greatest(-c.net, 0), c.released
-            FROM unnest(v_clients, v_nets, v_released) AS c (id, net, released)
+            SELECT c.id, 0, 0, greatest(c.net, 0), greatest(-c.net, 0), c.released, c.margin, c.financed
+            FROM unnest(v_clients, v_nets, v_released, v_margins, v_financed) AS c (id, net, released, margin, financed)
         ) m GROUP BY m.id ORDER BY m.id
     LOOP
         UPDATE ledger_accounts a
         SET posted = a.posted + r.amount, pending_out = a.pending_out - r.released,
             receivable = a.receivable + r.receivable, payable = a.payable + r.payable,
+            margin = a.margin + r.margin, financed = a.financed + r.financed,
             overdrawn = greatest(0, a.floor_minor - (a.posted + r.amount + a.receivable + r.receivable
-                                                     - a.payable - r.payable - a.pending_out + r.released)),
+                                                     - a.payable - r.payable + a.financed + r.financed
+                                                     - a.pending_out + r.released)),
             version = a.version + r.entries
         WHERE a.tenant_id = v_tenant AND a.id = r.id
         RETURNING old.posted, old.version INTO STRICT v_cash, v_net;
@@ -163,7 +180,8 @@ BEGIN
     SELECT coalesce(v_held - h.remaining, 0) INTO released FROM ledger_holds h
     WHERE h.tenant_id = v_tenant AND h.id = p_hold;
     released := coalesce(released, 0);
-    SELECT c.posted + c.receivable - c.payable, c.posted + c.receivable - c.payable - c.pending_out
+    SELECT c.posted + c.margin + c.receivable - c.payable,
+           c.posted + c.receivable - c.payable + c.financed - c.pending_out
     INTO posted, available FROM ledger_accounts c
     WHERE c.tenant_id = v_tenant AND c.account_id = p_account AND c.kind = 'client_cash';
     RETURN NEXT;

@@ -10,9 +10,11 @@ from datetime import date
 from app.engine.schedule import Charges, Head, charges, schedule_named
 from app.kernel.errors import DomainError, Kind, invalid
 from app.kernel.instrument import TradingRules
-from app.kernel.money import currency_exponent, format_scaled, notional_minor
-from app.kernel.orders import Mode, OrderStatus, Product, Side
+from app.kernel.money import currency_exponent, format_scaled
+from app.kernel.orders import Mode, OrderClass, OrderStatus, Product, Side, Validity
+from app.kernel.times import format_time
 from app.trading.orders.domain.asked import Context, Decision, Estimate, Exit, PlaceOrder
+from app.trading.orders.domain.calendar import cut_off
 from app.trading.orders.domain.client import counted_together
 from app.trading.orders.domain.events import EVENTS
 from app.trading.orders.domain.exits import ENTERS, check_exits
@@ -36,11 +38,13 @@ from app.trading.orders.domain.kinds import (
     waits_for_trigger,
 )
 from app.trading.orders.domain.life import TRANSITIONS, sources
+from app.trading.orders.domain.margin import margin_of
 from app.trading.risk.domain import Exposure, Finding, Rule, check_algo_id, evaluate
 
 __all__ = [
     "ENTERS",
     "EVENTS",
+    "EXIT_ALL",
     "MARKET_BUFFER_BPS",
     "PLAIN_VALIDITIES",
     "SMALLEST_SHARE",
@@ -64,8 +68,10 @@ __all__ = [
     "estimate",
     "expected",
     "hidden",
+    "hold_of",
     "holds",
     "kind_of",
+    "margin_of",
     "parts",
     "protected",
     "reduces",
@@ -76,8 +82,10 @@ __all__ = [
     "waits_for_trigger",
 ]
 
-SQUARE_OFF = "square_off"
-"""The reason of an order that closes an intraday position at its cut-off. No caller of the API gives reasons."""
+SQUARE_OFF, EXIT_ALL = "square_off", "exit_all"
+"""Reasons of orders that are ours: one closes an intraday position at its cut-off, one when somebody wants out. No
+caller of the API gives reasons."""
+_OVER_SESSIONS = (Validity.GTC, Validity.GTT)
 _CLIENT_ORDER_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
 
 
@@ -106,8 +114,9 @@ def check_form(command: PlaceOrder, context: Context, kinds: Kinds, *, mode: Mod
             f"{context.account['currency']}; use an account in {instrument['currency']}.",
             param="instrument_id",
         )
-    if command.product is not Product.DELIVERY and command.reason != SQUARE_OFF:  # what is there can be closed
-        raise invalid("unsupported_product", "Only delivery orders can be traded yet.", param="product")
+    intraday = command.product is Product.INTRADAY
+    if intraday and command.validity in _OVER_SESSIONS and command.reason not in (SQUARE_OFF, EXIT_ALL):
+        raise invalid("invalid_validity", "An intraday order lives for a session: day, ioc or ttl.", param="validity")
     kind = kind_of(command, kinds)
     if instrument["tick"] is None:
         raise invalid(
@@ -120,9 +129,16 @@ def check_form(command: PlaceOrder, context: Context, kinds: Kinds, *, mode: Mod
     kind.check(command, context)
 
 
+def closes(command: PlaceOrder, context: Context) -> int:
+    """How much of the order only gives up what its book holds and is not giving up already."""
+    held, side = context.book_quantity, command.side
+    free = held - context.book_open_sell if side is Side.SELL else -held - context.book_open_buy
+    return max(0, min(command.quantity, free))
+
+
 def reduces(command: PlaceOrder, context: Context) -> bool:
-    """Whether the order only gives up what is held and not being sold already."""
-    return command.side is Side.SELL and 0 < command.quantity <= context.position_quantity - context.open_sell
+    """Whether all of it does."""
+    return 0 < command.quantity == closes(command, context)
 
 
 def decide(command: PlaceOrder, context: Context, kinds: Kinds, rules: Mapping[str, Rule]) -> Decision:
@@ -135,7 +151,7 @@ def decide(command: PlaceOrder, context: Context, kinds: Kinds, rules: Mapping[s
     if price is None or context.last_price is None:
         findings.append(_deny("market", "a price", "none", "The feed shows no price of this instrument yet."))
         return Decision(OrderStatus.DENIED, 0, findings)
-    hold = _hold(command, context, kind, price)
+    hold = sum(_holds(command, context, kind, price))
     exposure = _exposure(command, context, price, hold, reduces=only_reduces)
     said = evaluate(exposure, context.limits, rules)
     findings += said if context.client is None else counted_together(said, exposure, context.client, rules)
@@ -151,7 +167,8 @@ def decide(command: PlaceOrder, context: Context, kinds: Kinds, rules: Mapping[s
             )
         )
     denied = any(finding.verdict == "deny" for finding in findings)
-    return Decision(OrderStatus.DENIED if denied else OrderStatus.ACCEPTED, 0 if denied else hold, findings)
+    status = OrderStatus.DENIED if denied else OrderStatus.ACCEPTED
+    return Decision(status, 0 if denied else hold, findings, only_reduces)
 
 
 def _state_findings(command: PlaceOrder, context: Context, *, reduces: bool) -> list[Finding]:
@@ -161,6 +178,9 @@ def _state_findings(command: PlaceOrder, context: Context, *, reduces: bool) -> 
         findings.append(
             _deny("session", "closed", "open", "The session is open; place the order without after_market.")
         )
+    if command.product is Product.INTRADAY and not reduces:
+        findings += _too_late(context)
+        findings += _closes_nothing(command, context)
     if account["status"] == "closed":
         findings.append(_deny("account_status", "active", "closed", "The account is closed."))
     elif account["status"] == "reduce_only" and not reduces:
@@ -175,22 +195,27 @@ def _state_findings(command: PlaceOrder, context: Context, *, reduces: bool) -> 
     return findings
 
 
+def _too_late(context: Context) -> list[Finding]:
+    at, closes_at = context.market_at, context.session_closes_at
+    if at is None or closes_at is None or at < (limit := cut_off(context.session_segment or "", closes_at)):
+        return []
+    message = "Intraday positions are being closed; open one in the next session, or trade for delivery."
+    return [_deny("intraday_cut_off", format_time(limit), format_time(at), message)]
+
+
+def _closes_nothing(command: PlaceOrder, context: Context) -> list[Finding]:
+    """One of two orders that close a position must not open one."""
+    if command.order_class is not OrderClass.OCO:
+        return []
+    free, asked = (
+        format_scaled(quantity, context.instrument["qty_exp"])
+        for quantity in (closes(command, context), command.quantity)
+    )
+    return [_deny("position", free, asked, "An oco order closes what is held and not being closed; order less.")]
+
+
 def _deny(rule: str, limit: str, value: str, message: str) -> Finding:
     return Finding(rule=rule, verdict="deny", limit=limit, value=value, message=message)
-
-
-def _notional(quantity: int, price: int, context: Context) -> int:
-    i = context.instrument
-    money = currency_exponent(context.account["currency"])
-    return notional_minor(quantity, price, qty_exp=i["qty_exp"], price_exp=i["price_exp"], money_exp=money)
-
-
-def _hold(command: PlaceOrder, context: Context, kind: OrderKind, price: int) -> int:
-    """What a buy may cost at most (a market order: as far as one can know), with its charges. A sell holds nothing."""
-    if command.side is Side.SELL:
-        return 0
-    notional, fees = _cost(command, context, kind.worst_price(command, context, price))
-    return notional + fees.total
 
 
 def trading_rules(context: Context) -> TradingRules:
@@ -212,15 +237,41 @@ def hidden(command: PlaceOrder, context: Context) -> int | None:
     return hidden_by_broker(command, trading_rules(context)) if context.native_iceberg else None
 
 
+def hold_of(command: PlaceOrder, context: Context, kinds: Kinds) -> int | None:
+    """What the order holds once it was accepted; None while the feed shows no price."""
+    kind = kind_of(command, kinds)
+    price = kind.price(command, context)
+    return None if price is None else sum(_holds(command, context, kind, price))
+
+
 def holds(command: PlaceOrder, context: Context, kinds: Kinds) -> tuple[int, ...]:
     """What each of `parts` holds of an order that was accepted; they sum to the decision's hold."""
     kind = kind_of(command, kinds)
     price = kind.price(command, context)
-    if command.side is Side.SELL or price is None:
-        return (0,) * len(parts(command, context))
-    worst = kind.worst_price(command, context, price)
-    costs = (_cost_of(quantity, command, context, worst) for quantity in parts(command, context))
-    return tuple(notional + fees.total for notional, fees in costs)
+    return (0,) * len(parts(command, context)) if price is None else _holds(command, context, kind, price)
+
+
+def _holds(command: PlaceOrder, context: Context, kind: OrderKind, price: int) -> tuple[int, ...]:
+    """For delivery what a buy may cost at most (a market order: as far as one can know), and of a sale nothing. For
+    intraday the margin of what it opens. Both with the charges."""
+    sizes = parts(command, context)
+    if command.product is Product.DELIVERY and command.side is Side.SELL:
+        return (0,) * len(sizes)
+    worst, left, found = kind.worst_price(command, context, price), 0, []
+    if command.product is Product.INTRADAY:
+        left = closes(command, context)
+        if command.side is Side.SELL:  # it may fill at more than its limit, and blocks as much more
+            worst = max(worst, price, context.last_price or 0)
+    for size in sizes:
+        notional, fees = _cost_of(size, command, context, worst)
+        if command.product is Product.INTRADAY:
+            opened = size - min(size, left)
+            left -= size - opened
+            blocked = margin_of(context.notional(opened, worst), context.instrument["venue"])
+            found.append(blocked + fees.total if opened else 0)
+        else:
+            found.append(notional + fees.total)
+    return tuple(found)
 
 
 def _cost(command: PlaceOrder, context: Context, price: int) -> tuple[int, Charges]:
@@ -236,7 +287,7 @@ def _cost(command: PlaceOrder, context: Context, price: int) -> tuple[int, Charg
 
 
 def _cost_of(quantity: int, command: PlaceOrder, context: Context, price: int) -> tuple[int, Charges]:
-    notional = _notional(quantity, price, context)
+    notional = context.notional(quantity, price)
     fees = charges(
         schedule_named(context.account["charge_schedule"]),
         notional=notional,
@@ -268,7 +319,7 @@ def _exposure(command: PlaceOrder, context: Context, price: int, hold: int, *, r
         limit_price=command.limit_price,
         price=price,
         last_price=context.last_price,
-        notional_minor=_notional(command.quantity, price, context),
+        notional_minor=context.notional(command.quantity, price),
         position_quantity=context.position_quantity,
         open_buy=context.open_buy,
         open_sell=context.open_sell,
@@ -287,7 +338,7 @@ def _exposure(command: PlaceOrder, context: Context, price: int, hold: int, *, r
         segment=context.segment,
         book_free=context.book_quantity - context.book_open_sell,
         gross_minor=context.gross,
-        pending_minor=max((context.cash or 0) - available, 0),
+        pending_minor=context.pending,
         high_equity_minor=max(equity, context.high_equity or equity),
         peak_equity_minor=max(equity, context.peak_equity or equity),
         price_age_s=context.price_age_s,

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from app.engine.schedule import Charges
+from app.kernel.money import currency_exponent, notional_minor
 from app.kernel.orders import Leg, OrderClass, OrderStatus, Product, Side, Validity
 from app.trading.orders.domain.client import ClientState
 from app.trading.risk.domain import Finding, Limits
@@ -100,7 +101,11 @@ class PlaceOrder:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What `orders_context` read, parsed: the account's, the instrument's and the market's state at one version."""
+    """What `orders_context` read, parsed: the account's, the instrument's and the market's state at one version.
+
+    `book_…` is what the order's own book holds and trades of the instrument for the order's product. `pending` is what
+    working orders could add to positions, in minor units.
+    """
 
     account: Mapping[str, Any]
     instrument: Mapping[str, Any]
@@ -109,6 +114,8 @@ class Context:
     market_at: datetime | None
     session_day: date | None
     session_open: bool
+    session_segment: str | None
+    session_closes_at: datetime | None
     last_price: int | None
     price_age_s: int | None
     band_lower: int | None
@@ -118,13 +125,14 @@ class Context:
     open_orders: int
     open_buy: int
     open_sell: int
+    book_open_buy: int
     book_open_sell: int
     highest_buy: int | None
     lowest_sell: int | None
     book_quantity: int
     position_quantity: int
     available: int | None
-    cash: int | None
+    pending: int
     gross: int
     equity: int | None
     opening_equity: int | None
@@ -139,14 +147,21 @@ class Context:
     native_iceberg: bool = False
     """The account's broker hides a part of an order by itself."""
 
+    def notional(self, quantity: int, price: int) -> int:
+        """What so much of the instrument is worth, in minor units of the account's currency."""
+        exponents = {name: self.instrument[name] for name in ("price_exp", "qty_exp")}
+        return notional_minor(quantity, price, **exponents, money_exp=currency_exponent(self.account["currency"]))
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`findings` has every rule's figures. An approved order holds `hold_minor` of the account's cash."""
+    """`findings` has every rule's figures. An approved order holds `hold_minor` of the account's cash; `reduces`: it
+    only closes what its book holds."""
 
     status: OrderStatus
     hold_minor: int
     findings: list[Finding]
+    reduces: bool = False
 
     @property
     def reasons(self) -> list[Finding]:

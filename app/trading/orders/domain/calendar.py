@@ -45,6 +45,11 @@ EXPIRE_AFTER = timedelta(minutes=30)
 """After the close: until then brokers still tell of the session's last fills."""
 
 
+def cut_off(segment: str, closes_at: datetime) -> datetime:
+    """From when on until the day's last close, `closes_at`, intraday positions are closed and none is opened."""
+    return closes_at - SQUARE_OFF_BEFORE.get(segment, USUAL_SQUARE_OFF_BEFORE)
+
+
 def jobs_of(sessions: Iterable[Session]) -> list[Job]:
     """The jobs of these sessions of continuous trading, by due time. A day's sessions must be there all or none."""
     days: defaultdict[tuple[str, str, date], list[Session]] = defaultdict(list)
@@ -60,7 +65,6 @@ def _jobs_of_day(sessions: Sequence[Session]) -> Iterable[Job]:
     scope = (last.venue, last.segment)
     for turn, session in enumerate(sessions, start=1):
         yield Job(*scope, JobKind.OPEN, session.day, turn, session.opens_at, last.closes_at)
-    lead = SQUARE_OFF_BEFORE.get(last.segment, USUAL_SQUARE_OFF_BEFORE)
-    cut_off = max(last.opens_at, last.closes_at - lead)
-    yield Job(*scope, JobKind.SQUARE_OFF, last.day, 1, cut_off, last.closes_at)
+    due_at = max(last.opens_at, cut_off(last.segment, last.closes_at))
+    yield Job(*scope, JobKind.SQUARE_OFF, last.day, 1, due_at, last.closes_at)
     yield Job(*scope, JobKind.EXPIRE, last.day, 1, last.closes_at + EXPIRE_AFTER, last.closes_at)

@@ -6,7 +6,7 @@ from typing import Any
 
 from app.kernel.errors import DomainError, conflict, invalid
 from app.kernel.money import Rounding, divide
-from app.kernel.orders import OrderStatus, OrderType, Side, Validity
+from app.kernel.orders import OrderStatus, OrderType, Product, Side, Validity
 from app.trading.orders.domain.asked import Context, PlaceOrder
 from app.trading.orders.domain.kinds import AtVenue
 
@@ -90,6 +90,8 @@ def without(context: Context, order: PlaceOrder, *, filled: int, held: int, orde
     so many `orders`."""
     left = order.quantity - filled
     buys, sells = (left, 0) if order.side is Side.BUY else (0, left)
+    price = order.limit_price or order.trigger_price or context.last_price or 0
+    added = context.notional(left, price) if order.product is Product.INTRADAY and held else 0
     client = context.client
     if client is not None:
         client = replace(
@@ -103,9 +105,21 @@ def without(context: Context, order: PlaceOrder, *, filled: int, held: int, orde
         open_orders=context.open_orders - orders,
         open_buy=context.open_buy - buys,
         open_sell=context.open_sell - sells,
+        book_open_buy=context.book_open_buy - buys,
         book_open_sell=context.book_open_sell - sells,
         available=(context.available or 0) + held,
+        pending=max(context.pending - max(held, added), 0),
         client=client,
+    )
+
+
+def beside(context: Context, order: PlaceOrder) -> Context:
+    """The state in which the `order` of the same book and product works, too."""
+    buys, sells = (order.quantity, 0) if order.side is Side.BUY else (0, order.quantity)
+    return replace(
+        context,
+        book_open_buy=context.book_open_buy + buys,
+        book_open_sell=context.book_open_sell + sells,
     )
 
 

@@ -1,11 +1,12 @@
-"""Decides what a group's exits may be: a target above and a stop below what is bought, each on the tick."""
+"""Decides what a group's exits may be: a target above and a stop below what is bought, each on the tick; of what is
+sold short for intraday, a target below and a stop above."""
 
 from collections.abc import Mapping
 
 from app.kernel.errors import DomainError, invalid
 from app.kernel.instrument import TradingRules
 from app.kernel.money import format_trimmed
-from app.kernel.orders import Leg, OrderClass, Side, Validity
+from app.kernel.orders import Leg, OrderClass, Product, Side, Validity
 from app.market.instruments.domain import check_price
 from app.trading.orders.domain.asked import Context, PlaceOrder
 
@@ -25,6 +26,13 @@ _WANTS = {
     OrderClass.COVER: "needs stop_loss and takes no take_profit",
     OrderClass.OCO: "needs stop_loss and takes no take_profit: its own limit_price is the target",
 }
+
+
+def exit_side(command: PlaceOrder) -> Side:
+    """On which side the group's exits trade."""
+    if command.order_class not in ENTERS:
+        return command.side
+    return Side.SELL if command.side is Side.BUY else Side.BUY
 
 
 def check_exits(command: PlaceOrder, context: Context, rules: TradingRules) -> None:
@@ -58,9 +66,9 @@ def check_changed(command: PlaceOrder, last: int | None, *, price_exp: int) -> N
 def _check_order(command: PlaceOrder) -> None:
     """What of the order itself does not go with its class."""
     order_class, enters = command.order_class, command.order_class in ENTERS
-    if command.side is not (Side.BUY if enters else Side.SELL):
-        what = "buys: nothing can be sold short" if enters else "sells: it closes a position"
-        raise invalid("invalid_side", f"An order of class {order_class} {what}.", param="side")
+    if command.product is Product.DELIVERY and command.side is not (Side.BUY if enters else Side.SELL):
+        what = "buys: only intraday orders sell short" if enters else "sells: it closes a position"
+        raise invalid("invalid_side", f"An order of class {order_class} for delivery {what}.", param="side")
     types = ("market", "limit") if enters else ("limit",)
     if command.order_type not in types:
         raise invalid(
@@ -85,27 +93,33 @@ def _check_order(command: PlaceOrder) -> None:
 
 
 def _check_sides(command: PlaceOrder, last: int | None, *, price_exp: int) -> None:
-    """A target lies above, a stop below: of what is paid, or of the market where the position is there already."""
+    """Of what is held long a target lies above, a stop below: of what is paid, or of the market where the position is
+    there already. Of a short position the other way round."""
+    sign = -exit_side(command).sign
     known = [price for price in (command.limit_price, last) if price is not None]
     target = command.limit_price if command.order_class is OrderClass.OCO else None
-    if target is not None and last is not None and target <= last:
-        raise _low_target("limit_price", last, price_exp)
+    if target is not None and last is not None and (target - last) * sign <= 0:
+        raise _wrong_target("limit_price", sign, last, price_exp)
     for way in command.exits:
-        if way.leg is Leg.TARGET and known and way.limit_price is not None and way.limit_price <= known[0]:
-            raise _low_target("take_profit.limit_price", known[0], price_exp)
+        if way.leg is Leg.TARGET and known and way.limit_price is not None and (way.limit_price - known[0]) * sign <= 0:
+            raise _wrong_target("take_profit.limit_price", sign, known[0], price_exp)
         if way.trigger_price is None:
             continue
-        if known and way.trigger_price >= min(known):
-            raise _high_stop("stop_loss.trigger_price", "below", min(known), price_exp)
-        if way.limit_price is not None and way.limit_price > way.trigger_price:
-            raise _high_stop("stop_loss.limit_price", "at most", way.trigger_price, price_exp)
+        nearest = min(known, key=lambda price: price * sign, default=None)
+        if nearest is not None and (nearest - way.trigger_price) * sign <= 0:
+            where = "below" if sign > 0 else "above"
+            raise _wrong_stop("stop_loss.trigger_price", where, nearest, price_exp)
+        if way.limit_price is not None and (way.limit_price - way.trigger_price) * sign > 0:
+            where = "at most" if sign > 0 else "at least"
+            raise _wrong_stop("stop_loss.limit_price", where, way.trigger_price, price_exp)
 
 
-def _low_target(field: str, price: int, price_exp: int) -> DomainError:
-    message = f"{field} must be above {format_trimmed(price, price_exp)}."
+def _wrong_target(field: str, sign: int, price: int, price_exp: int) -> DomainError:
+    where = "above" if sign > 0 else "below"
+    message = f"{field} must be {where} {format_trimmed(price, price_exp)}."
     return invalid("target_on_the_wrong_side", message, param=field)
 
 
-def _high_stop(field: str, where: str, price: int, price_exp: int) -> DomainError:
+def _wrong_stop(field: str, where: str, price: int, price_exp: int) -> DomainError:
     message = f"{field} must be {where} {format_trimmed(price, price_exp)}."
     return invalid("stop_on_the_wrong_side", message, param=field)

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from time import monotonic
 from uuid import UUID
 
 import asyncpg
@@ -27,7 +28,10 @@ BEHIND = timedelta(days=4)
 """A feed that is new here is owed its last sessions: what they left to do is found by what there is."""
 
 LEASE = timedelta(minutes=1)
-SECONDS = 1
+PLAN_SECONDS = 1
+LOOK = timedelta(milliseconds=100)
+"""How often rows are looked for that are due: a replay waits for them."""
+
 OUTDATED = (
     Outdated(
         "calendar_jobs",
@@ -71,15 +75,26 @@ class _Claimed:
 
 async def run_calendar(app: App, *, stop: asyncio.Event) -> None:
     """Until `stop`: keep and do the jobs of every feed. One process at a time (the caller holds the lock)."""
+    plan_at = monotonic()
     while not stop.is_set():
+        planning = monotonic() >= plan_at
+        if planning:
+            plan_at = monotonic() + PLAN_SECONDS
         for feed, at in await app.database.dispatch.fetch("select feed, market_at from market_feeds()"):
-            await run_feed(app, feed, at)
-        await set_within(stop, SECONDS)
+            if planning:
+                await plan(app, feed, at)
+            await do_due(app, feed, at)
+        await set_within(stop, LOOK.total_seconds())
 
 
 async def run_feed(app: App, feed: str, at: datetime) -> int:
     """Keep the jobs of `feed` as the calendar has them at its time `at`, and do what is due. Returns how many were."""
     await plan(app, feed, at)
+    return await do_due(app, feed, at)
+
+
+async def do_due(app: App, feed: str, at: datetime) -> int:
+    """Do the jobs of `feed` that are due at its time `at`. Returns how many there were."""
     done = 0
     while (row := await app.database.dispatch.fetchrow(_CLAIM, feed, at, LEASE)) is not None:
         job = _Claimed(

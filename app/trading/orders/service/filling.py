@@ -19,6 +19,7 @@ from app.kernel.ids import uuid7
 from app.kernel.money import currency_exponent, format_scaled, format_trimmed
 from app.kernel.orders import Fill, OrderStatus, Product, Side
 from app.kernel.times import format_time
+from app.trading.orders.domain import margin_of
 
 ATTEMPTS = 5
 TOGETHER = 50
@@ -124,25 +125,31 @@ async def _record(pool: asyncpg.Pool, batch: Fills, set_off: SetOff) -> dict[UUI
 
 def _written(fills: Sequence[Fill], orders: Mapping[str, dict[str, Any]], set_off: SetOff) -> tuple[str, str]:
     """What is to be written of one tenant's fills, and of the positions that they lead to; both are JSON."""
-    books: dict[tuple[str, str], _Book] = {}
+    books: dict[tuple[str, str, str], _Book] = {}
     writes = []
     for fill in fills:
         order = orders[str(fill.order_id)]
-        name = order["book"], order["instrument"]
-        book = books.setdefault(name, _Book(order["account"], *name, order["version"], _position(order)))
+        name = order["book"], order["instrument"], order["product"]
+        book = books.get(name)
+        if book is None:
+            held, margin = _position(order), order["margin"] or 0
+            books[name] = book = _Book(order["account"], *name, order["version"], held, margin)
         writes.append(_write(fill, order, book) | {"set_off": set_off.get(fill.order_id)})
     return to_json(writes).decode(), to_json([book.as_dict() for book in books.values()]).decode()
 
 
 @dataclass(slots=True)
 class _Book:
-    """A position on its way through several fills; `version` is what was read of it, None when there was none."""
+    """A position on its way through several fills; `version` is what was read of it, None when there was none;
+    `margin` is what it blocks."""
 
     account: str
     book: str
     instrument: str
+    product: str
     version: int | None
     position: Position
+    margin: int
 
     def as_dict(self) -> dict[str, Any]:
         held = self.position
@@ -150,10 +157,12 @@ class _Book:
             "account": self.account,
             "book": self.book,
             "instrument": self.instrument,
+            "product": self.product,
             "version": self.version,
             "quantity": held.quantity,
             "cost": held.cost,
             "realised": held.realised,
+            "margin": self.margin,
         }
 
 
@@ -223,10 +232,19 @@ def _write(fill: Fill, order: dict[str, Any], book: _Book) -> dict[str, Any]:
         "charges": fees.total,
         "heads": heads,
         "signed": fill.side.sign * fill.quantity,
-        "hold": order["id"] if order["hold"] > 0 else None,
+        "hold": order["id"] if order["holds"] else None,
         "release": None if last else order["hold"] * fill.quantity // order["total"],
         "at": at,
         "details": details,
     }
     order["filled"] += fill.quantity
-    return written
+    return written | _on_margin(order, book, before)
+
+
+def _on_margin(order: dict[str, Any], book: _Book, before: Position) -> dict[str, int]:
+    """What an intraday position blocks more after a fill than before, and costs more; below zero: less."""
+    if order["product"] != Product.INTRADAY:
+        return {}
+    blocked = book.margin
+    book.margin = margin_of(book.position.cost, order["venue"])
+    return {"margin": book.margin - blocked, "financed": book.position.cost - before.cost}

@@ -12,7 +12,7 @@ from app.kernel.errors import DomainError, invalid
 from app.kernel.ids import broker_tag, encode_id
 from app.kernel.orders import Leg, OrderClass, OrderStatus, Side, Validity
 from app.trading.orders.domain import ENTERS, Context, Exit, PlaceOrder, holds, parts
-from app.trading.orders.domain.exits import check_changed
+from app.trading.orders.domain.exits import check_changed, exit_side
 from app.trading.orders.service.kinds import kinds
 from app.trading.orders.service.reading import children_of as children_rows
 from app.trading.orders.service.reading import get_order
@@ -89,6 +89,7 @@ def _exits(
             leg=way.leg,
             quantity=command.quantity,
             hold_minor=0,
+            reduces=True,
             status=OrderStatus.WAITING if command.order_class in ENTERS else OrderStatus.ACCEPTED,
             pair_id=pair_id,
             pair_quantity=command.quantity,
@@ -102,7 +103,7 @@ def _exits(
 def _terms(way: Exit, command: PlaceOrder, context: Context) -> dict[str, Any]:
     """How an exit trades: what its order type makes of its prices, for as long as the order itself."""
     terms: dict[str, Any] = {
-        "side": Side.SELL,
+        "side": exit_side(command),
         "order_type": way.order_type,
         "limit_price": way.limit_price,
         "trigger_price": way.trigger_price,

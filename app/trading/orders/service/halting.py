@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import select
 
 from app.infra.database import Database, Tx
-from app.kernel.orders import TERMINAL, Side
+from app.kernel.orders import TERMINAL
 from app.platform.tenancy.service import tenant_ids
 from app.trading.orders.tables import Order
 from app.trading.risk import service as risk
@@ -41,10 +41,10 @@ class TenantOrders:
     """The tenant's working orders: risk's port `WorkingOrders`."""
 
     async def take_back(self, tx: Tx, target: Target) -> None:
-        """Sells stay: nobody can sell what he does not hold, so each is an exit."""
+        """All but those that only close what is held."""
         order = cast(Any, Order)
         statement = select(order.id, order.account_id).where(
-            order.tenant_id == tx.tenant_id, order.status.not_in(sorted(TERMINAL)), order.side == Side.BUY.value
+            order.tenant_id == tx.tenant_id, order.status.not_in(sorted(TERMINAL)), order.reduces.is_(False)
         )
         wanted = [
             (order.mode, tx.principal.mode.value if tx.principal else None),

@@ -18,7 +18,7 @@ from app.infra.work.runner import Item, Retry
 from app.kernel.errors import DomainError, Kind
 from app.kernel.ids import uuid7
 from app.kernel.orders import OrderStatus, OrderType, Product, Side, Validity
-from app.trading.orders.domain import SQUARE_OFF, PlaceOrder
+from app.trading.orders.domain import EXIT_ALL, SQUARE_OFF, PlaceOrder
 from app.trading.orders.service.placing import place_order
 
 WAIT_SECONDS = 1
@@ -27,8 +27,8 @@ PATIENCE = 10
 
 _CANCEL_ALL = text("select order_id from orders_cancel_all(:mode, :account, :instrument, :side)")
 _EXIT_ALL = text("select book_id, instrument_id from orders_exit_all(:account, :instrument, :request)")
-_CANCEL_EXITS = text("select orders_cancel_exits(:account, :book, :instrument)")
-_CONTEXT = text("select * from orders_exit_context(:account, :book, :instrument)")
+_CANCEL_EXITS = text("select orders_cancel_exits(:account, :book, :instrument, :product)")
+_CONTEXT = text("select * from orders_exit_context(:account, :book, :instrument, :product)")
 _INTRADAY_CONTEXT = text(
     "select * from orders_square_off_context(:account, :book, :instrument, :feed, cast(:until as timestamptz))"
 )
@@ -93,7 +93,8 @@ async def exit_all(tx: Tx, which: Which, *, now: datetime) -> tuple[list[UUID], 
 async def exit_position(database: Database, item: Item, *, now: datetime) -> None:
     """Close what one book holds of one instrument, as far as it is free: all of it, or with `until` in the payload what
     intraday orders of the feed had filled by then. Raises until the order was accepted."""
-    asked = {name: UUID(item.payload[f"{name}_id"]) for name in ("account", "book", "instrument")}
+    asked: dict[str, Any] = {name: UUID(item.payload[f"{name}_id"]) for name in ("account", "book", "instrument")}
+    asked["product"] = _product(item)
     placed = None
     async with database.tx(item.tenant_id) as tx:
         found = await _to_close(tx, item, asked)
@@ -111,7 +112,7 @@ async def exit_position(database: Database, item: Item, *, now: datetime) -> Non
         raise RuntimeError(f"the exit was denied: {', '.join(reason.rule for reason in placed.reasons)}")
 
 
-async def _to_close(tx: Tx, item: Item, asked: dict[str, UUID]) -> Any:
+async def _to_close(tx: Tx, item: Item, asked: dict[str, Any]) -> Any:
     until = item.payload.get("until")
     if until is None:
         return (await tx.execute(_CONTEXT, asked)).one()
@@ -119,11 +120,18 @@ async def _to_close(tx: Tx, item: Item, asked: dict[str, UUID]) -> Any:
     return (await tx.execute(_INTRADAY_CONTEXT, asked | part)).one()
 
 
+def _product(item: Item) -> Product:
+    """Of the position. A row of work of an earlier release names none: there was but one, and squaring off."""
+    unnamed = Product.DELIVERY if item.payload.get("until") is None else Product.INTRADAY
+    return Product(item.payload.get("product", unnamed))
+
+
 def _closing(item: Item, side: Side, quantity: int) -> PlaceOrder:
     account_id, book_id, instrument_id = (
         UUID(item.payload[f"{name}_id"]) for name in ("account", "book", "instrument")
     )
-    everything = item.payload.get("until") is None
+    product = _product(item)
+    name = f"{item.payload['request']}_{instrument_id.hex[-12:]}_{item.attempts}"
     return PlaceOrder(
         account_id=account_id,
         instrument_id=instrument_id,
@@ -131,9 +139,9 @@ def _closing(item: Item, side: Side, quantity: int) -> PlaceOrder:
         order_type=OrderType.MARKET,
         quantity=quantity,
         limit_price=None,
-        product=Product.DELIVERY if everything else Product.INTRADAY,
+        product=product,
         validity=Validity.GTC,
-        client_order_id=f"exit_{item.payload['request']}_{instrument_id.hex[-12:]}_{item.attempts}",
+        client_order_id=f"exit_{name}" if product is Product.DELIVERY else f"exit_intraday_{name}",
         deployment_id=None if book_id == account_id else book_id,
-        reason="exit_all" if everything else SQUARE_OFF,
+        reason=EXIT_ALL if item.payload.get("until") is None else SQUARE_OFF,
     )

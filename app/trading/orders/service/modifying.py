@@ -33,8 +33,9 @@ from app.trading.orders.domain import (
     Waits,
     check_form,
     decide,
-    estimate,
+    hold_of,
     kind_of,
+    reduces,
     trading_rules,
 )
 from app.trading.orders.domain.changing import (
@@ -43,6 +44,7 @@ from app.trading.orders.domain.changing import (
     ON_ITS_WAY,
     UNSENT,
     ChangeOrder,
+    beside,
     check_changeable,
     hold_left,
     hold_of_whole,
@@ -118,8 +120,12 @@ async def request_change(tx: Tx, order: Order, change: ChangeOrder) -> Order:
         quantity=after.quantity,
         filled=order.filled_quantity,
     )
-    protected = kind.protected_price(after, context) if moved else order.protected_price
-    return await _carry_out(tx, order, after, context, {"hold_minor": hold, "protected_price": protected}, row)
+    follows = {
+        "hold_minor": hold,
+        "protected_price": kind.protected_price(after, context) if moved else order.protected_price,
+        "reduces": order.reduces and (after.quantity <= order.quantity or reduces(rest, context)),
+    }
+    return await _carry_out(tx, order, after, context, follows, row)
 
 
 async def _change_whole(tx: Tx, order: Order, change: ChangeOrder) -> Order:
@@ -163,10 +169,11 @@ def _held_by_slices(
 ) -> list[int]:
     """What is left of each slice then holds; `rest`: all of it, `held`: what each holds now. Raises `change_denied`."""
     _decide_rest(rest, context, more=more)
-    needs = [
-        _needs(replace(rest, quantity=quantity), context, now, more=more)
-        for quantity, now in zip(left, held, strict=True)
-    ]
+    needs = []
+    for quantity, now in zip(left, held, strict=True):
+        part = replace(rest, quantity=quantity)
+        needs.append(_needs(part, context, now, more=more))
+        context = beside(context, part)  # what it closes, the next does not
     if more and sum(needs) > (context.available or 0):  # each is rounded by itself
         raise _denied("the account has less cash than its slices need")
     return needs
@@ -239,10 +246,9 @@ def _denied(said: str) -> DomainError:
 
 def _needs(rest: PlaceOrder, context: Context, held: int, *, more: bool) -> int:
     """What `rest` of an order holds once it is changed, which holds `held` now."""
-    cost = estimate(rest, context, kinds())
-    if rest.side is Side.SELL or cost.notional_minor is None:
+    needs = hold_of(rest, context, kinds())
+    if needs is None:
         return held
-    needs = cost.notional_minor + cost.charges.total
     return needs if more else min(needs, held)
 
 

@@ -152,4 +152,5 @@ def broker_order(tenant_id: UUID, state: Mapping[str, Any]) -> BrokerOrder:
         disclosed_quantity=order["disclosed_quantity"],
         validity_minutes=order["validity_minutes"],
         expires_at=None if expires_at is None else datetime.fromisoformat(expires_at),
+        reduces=order["reduces"],
     )

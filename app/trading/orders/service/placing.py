@@ -28,7 +28,6 @@ from app.trading.orders.domain import (
     estimate,
     hidden,
     kind_of,
-    reduces,
 )
 from app.trading.orders.domain.client import CLIENT_WIDE, ClientState
 from app.trading.orders.service.grouping import children_of, grouped
@@ -38,7 +37,7 @@ from app.trading.orders.tables import Order
 from app.trading.risk.domain import Finding
 from app.trading.risk.service import effective, rules, said_at
 
-_CONTEXT = "select orders_context($1, $2, $3, $4, $5, $6, $7)"
+_CONTEXT = "select orders_context($1, $2, $3, $4, $5, $6, $7, $8)"
 _WRITE = (
     "select orders_write($1, $2, $3::jsonb, $4::jsonb, $5, $6, $7, $8::jsonb, $9, $10, $11, $12, $13, $14, $15::jsonb)"
 )
@@ -96,7 +95,7 @@ async def place_order(
         context = _context(found)
         check_form(command, context, kinds(), mode=tx.principal.mode if tx.principal else None)
         decision = decide(command, context, kinds(), rules())
-        if backlog is not None and decision.status is OrderStatus.ACCEPTED and not reduces(command, context):
+        if backlog is not None and decision.status is OrderStatus.ACCEPTED and not decision.reduces:
             backlog.refuse("execution", tx.tenant_id)
         order = _order(order_id, command, context, decision, now=now)
         children = []
@@ -153,6 +152,7 @@ async def _gather(tx: Tx, command: PlaceOrder, claim: Claim | None) -> dict[str,
             command.account_id,
             command.book_id,
             command.instrument_id,
+            command.product,
             command.client_order_id,
             claim.id if claim else None,
             command.algo_id,
@@ -193,6 +193,7 @@ def _order(
         "filled_quantity": 0,
         "filled_notional": 0,
         "hold_minor": decision.hold_minor,
+        "reduces": decision.reduces,
         "status": decision.status,
         "status_reason": decision.reasons[0].rule if decision.reasons else None,
         "intent_reason": command.reason,
@@ -296,7 +297,7 @@ def _replay(known: dict[str, Any], command: PlaceOrder) -> PlacedOrder:
 
 
 def _context(found: dict[str, Any]) -> Context:
-    day, at = found["session_day"], found["market_at"]
+    day, at, closes_at = found["session_day"], found["market_at"], found["session_closes_at"]
     return Context(
         account=found["account"],
         instrument=found["instrument"],
@@ -305,6 +306,8 @@ def _context(found: dict[str, Any]) -> Context:
         market_at=datetime.fromisoformat(at) if at else None,
         session_day=date.fromisoformat(day) if day else None,
         session_open=bool(found["session_open"]),
+        session_segment=found["session_segment"],
+        session_closes_at=datetime.fromisoformat(closes_at) if closes_at else None,
         last_price=found["last_price"],
         price_age_s=found["price_age_s"],
         band_lower=found["band_lower"],
@@ -314,13 +317,14 @@ def _context(found: dict[str, Any]) -> Context:
         open_orders=found["open_orders"],
         open_buy=found["open_buy"],
         open_sell=found["open_sell"],
+        book_open_buy=found["book_open_buy"],
         book_open_sell=found["book_open_sell"],
         highest_buy=found["highest_buy"],
         lowest_sell=found["lowest_sell"],
         book_quantity=found["book_quantity"],
         position_quantity=found["position_quantity"],
         available=found["available"],
-        cash=found["cash"],
+        pending=found["pending"] or 0,
         gross=found["gross"],
         equity=found["equity"],
         opening_equity=found["opening_equity"],

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from app.infra.database import Tx
 from app.kernel.errors import DomainError, Kind, invalid
-from app.kernel.orders import OrderStatus, Side
+from app.kernel.orders import OrderStatus, Product, Side
 from app.trading.orders.domain import Context, PlaceOrder
 from app.trading.orders.service.placing import ATTEMPTS, Preview, gathered, previewed
 
@@ -83,11 +83,25 @@ def _after(context: Context, command: PlaceOrder, before: Sequence[Supposed]) ->
         open_orders=context.open_orders + len(before),
         open_buy=context.open_buy + sum(one.quantity for one in buys),
         open_sell=context.open_sell + sum(one.quantity for one in sells),
-        book_open_sell=context.book_open_sell + sum(one.quantity for one in sells if one.book_id == command.book_id),
+        book_open_buy=context.book_open_buy + _beside(command, buys),
+        book_open_sell=context.book_open_sell + _beside(command, sells),
         highest_buy=max(buy_prices, default=None),
         lowest_sell=min(sell_prices, default=None),
         available=(context.available or 0) - sum(one.preview.decision.hold_minor for one in before),
+        pending=context.pending + sum(map(_adds, before)),
         rates={name: value + len(before) * (name in counted) for name, value in context.rates.items()},
         recent=recent,
         client=client,
     )
+
+
+def _beside(command: PlaceOrder, others: Sequence[PlaceOrder]) -> int:
+    """What of `others` trades for the same book and product."""
+    return sum(one.quantity for one in others if (one.book_id, one.product) == (command.book_id, command.product))
+
+
+def _adds(one: Supposed) -> int:
+    """What it could add to positions: on margin more than it holds."""
+    hold = one.preview.decision.hold_minor
+    on_margin = one.command.product is Product.INTRADAY and hold > 0
+    return max(hold, one.preview.estimate.notional_minor or 0) if on_margin else hold

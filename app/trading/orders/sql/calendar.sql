@@ -50,6 +50,15 @@ CREATE OR REPLACE FUNCTION orders_finish_job(p_feed text, p_venue text, p_segmen
       AND state = 'pending'
 $$;
 
+-- An intraday order was accepted at p_at: from now on a replay waits for the cut-off of its session. Jobs are nobody's own:
+-- that somebody has something to close is all that one says of tenants.
+CREATE OR REPLACE FUNCTION orders_await_cut_off(p_feed text, p_instrument uuid, p_at timestamptz) RETURNS void
+LANGUAGE sql AS $$
+    UPDATE calendar_jobs c SET wanted = true FROM market_session_at(p_instrument, p_at) s
+    WHERE c.feed = p_feed AND c.kind = 'square_off' AND c.state = 'pending' AND NOT c.wanted
+      AND (c.venue, c.segment, c.day) = (s.venue, s.segment, s.day)
+$$;
+
 -- Whether the session that an order was placed for is over: those that are good till cancelled or triggered have none.
 -- False past the calendar's end.
 CREATE OR REPLACE FUNCTION orders_session_over(p_tenant uuid, p_order uuid) RETURNS boolean LANGUAGE plpgsql AS $$
@@ -85,27 +94,23 @@ BEGIN
     RETURN v_count;
 END $$;
 
--- What each book of the feed's accounts holds of each instrument by intraday orders that filled by p_until, and what
--- is left of it now: later fills may have closed it. Of a month: what is older was not closed by a hundred jobs.
+-- What each book of the feed's accounts held of each instrument for intraday at p_until, as far as it is there still: later
+-- fills may have closed it. Of a month: what is older was not closed by a hundred jobs.
 CREATE OR REPLACE FUNCTION orders_intraday(p_feed text, p_account uuid, p_until timestamptz)
 RETURNS TABLE (account_id uuid, book_id uuid, instrument_id uuid, quantity bigint) LANGUAGE sql STABLE AS $$
     SELECT n.account_id, n.book_id, n.instrument_id,
-           CASE WHEN n.net_then > 0 THEN greatest(0, least(n.net_then, n.net_now, b.quantity))
-                ELSE least(0, greatest(n.net_then, n.net_now, b.quantity)) END
+           CASE WHEN n.net_then > 0 THEN greatest(0, least(n.net_then, p.quantity))
+                ELSE least(0, greatest(n.net_then, p.quantity)) END
     FROM (
         SELECT o.account_id, coalesce(o.deployment_id, o.account_id) AS book_id, o.instrument_id,
-               sum(s.signed)::bigint AS net_now,
-               coalesce(sum(s.signed) FILTER (WHERE f.occurred_at <= p_until), 0)::bigint AS net_then
+               sum(CASE f.side WHEN 'buy' THEN f.quantity ELSE -f.quantity END)::bigint AS net_then
         FROM orders o JOIN fills f ON f.tenant_id = o.tenant_id AND f.order_id = o.id
-        CROSS JOIN LATERAL (SELECT CASE f.side WHEN 'buy' THEN f.quantity ELSE -f.quantity END AS signed) s
         WHERE o.tenant_id = current_setting('app.tenant_id')::uuid AND o.product = 'intraday'
-          AND (p_account IS NULL OR o.account_id = p_account) AND o.feed = p_feed
+          AND (p_account IS NULL OR o.account_id = p_account) AND o.feed = p_feed AND f.occurred_at <= p_until
           AND o.market_at > p_until - interval '1 month'
         GROUP BY 1, 2, 3
-    ) n CROSS JOIN LATERAL (
-        SELECT coalesce((SELECT q.quantity FROM portfolio_book(n.account_id, n.book_id) q
-                         WHERE q.instrument_id = n.instrument_id), 0) AS quantity) b
-    WHERE n.net_then <> 0
+    ) n CROSS JOIN LATERAL portfolio_position(n.account_id, n.book_id, n.instrument_id, 'intraday') p
+    WHERE n.net_then <> 0 AND p.quantity <> 0
 $$;
 
 -- The cut-off of a session: takes back intraday orders that work, but for those that close, and asks for each intraday
@@ -156,7 +161,8 @@ RETURNS TABLE (quantity bigint, selling bigint, buying bigint, waiting boolean) 
     FROM orders o
     WHERE o.tenant_id = current_setting('app.tenant_id')::uuid AND o.account_id = p_account
       AND coalesce(o.deployment_id, o.account_id) = p_book AND o.instrument_id = p_instrument
-      AND o.product = 'intraday' AND o.status IN ('accepted', 'submitting', 'unknown', 'open', 'partially_filled')
+      AND o.product = 'intraday' AND o.counted
+      AND o.status IN ('accepted', 'submitting', 'unknown', 'open', 'partially_filled')
 $$;
 
 -- A session opens: sends the orders that wait for it. One that was sent waits no more.

@@ -14,7 +14,7 @@ BEGIN
     SELECT * INTO i FROM instrument_for_order(o.instrument_id, market_clock(a.feed));
     SELECT * INTO o FROM orders WHERE tenant_id = p_tenant AND id = p_order FOR NO KEY UPDATE;
     IF o.status = 'accepted' AND (a.status = 'closed'
-            OR (o.side = 'buy' AND (a.status <> 'active' OR tenancy_status() <> 'active'
+            OR (NOT o.reduces AND (a.status <> 'active' OR tenancy_status() <> 'active'
                 OR risk_halted(o.account_id, o.deployment_id, o.algo_id, o.mode) IS NOT NULL))) THEN
         UPDATE orders SET status = 'cancelled', status_reason = 'halted', updated_at = clock_timestamp()
         WHERE tenant_id = p_tenant AND id = p_order RETURNING * INTO o;
@@ -117,11 +117,11 @@ END $$;
 CREATE OR REPLACE FUNCTION orders_transition(p_tenant uuid, p_order uuid, p_from text[], p_to text,
                                              p_venue_order_id text, p_reason text, p_event jsonb)
 RETURNS text LANGUAGE plpgsql AS $$
-DECLARE v_account uuid; v_hold bigint; v_class text; v_parent uuid; v_told text;
+DECLARE v_account uuid; v_holds boolean; v_class text; v_parent uuid; v_told text;
 BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true);
-    SELECT o.account_id, o.hold_minor, o.order_class, o.parent_id INTO v_account, v_hold, v_class, v_parent
-    FROM orders o WHERE o.tenant_id = p_tenant AND o.id = p_order;
+    SELECT o.account_id, o.hold_minor > 0 OR o.pending_change IS NOT NULL, o.order_class, o.parent_id
+    INTO v_account, v_holds, v_class, v_parent FROM orders o WHERE o.tenant_id = p_tenant AND o.id = p_order;
     IF v_account IS NULL OR accounts_advance(v_account, NULL) IS NULL THEN
         RETURN NULL;
     END IF;
@@ -137,7 +137,7 @@ BEGIN
     IF p_from @> '{accepted}' THEN
         DELETE FROM waiting_orders WHERE tenant_id = p_tenant AND id = p_order;
     END IF;
-    IF v_hold > 0 AND p_to IN ('cancelled', 'rejected', 'expired', 'lost') THEN
+    IF v_holds AND p_to IN ('cancelled', 'rejected', 'expired', 'lost') THEN
         PERFORM ledger_void(p_order);
     ELSIF p_to = 'unknown' THEN
         PERFORM work_append('execution', 'order.resolve', p_order, jsonb_build_object('order_id', p_order), 1);

@@ -7,13 +7,15 @@ BEGIN
     SELECT jsonb_build_object(
         'id', o.id, 'account', o.account_id, 'book', b.id, 'deployment_id', o.deployment_id, 'instrument', o.instrument_id,
         'product', o.product, 'total', o.quantity, 'filled', o.filled_quantity, 'hold', o.hold_minor,
+        'holds', o.hold_minor > 0 OR o.pending_change IS NOT NULL,
         'currency', a.currency, 'charge_schedule', a.charge_schedule, 'price_exp', i.price_exp, 'qty_exp', i.qty_exp,
-        'quantity', p.quantity, 'cost', p.cost_minor, 'realised', p.realised_minor, 'version', p.version)
+        'venue', i.venue, 'quantity', p.quantity, 'cost', p.cost_minor, 'realised', p.realised_minor,
+        'margin', p.margin_minor, 'version', p.version)
     FROM orders o
     CROSS JOIN LATERAL (SELECT coalesce(o.deployment_id, o.account_id) AS id) b
     CROSS JOIN LATERAL accounts_for_order(o.account_id) a
     CROSS JOIN LATERAL instrument_for_order(o.instrument_id, NULL) i
-    LEFT JOIN LATERAL portfolio_position(o.account_id, b.id, o.instrument_id) p ON true
+    LEFT JOIN LATERAL portfolio_position(o.account_id, b.id, o.instrument_id, o.product) p ON true
     WHERE o.tenant_id = p_tenant AND o.id = ANY (p_orders);
 END $$;
 

@@ -385,11 +385,12 @@ BEGIN
 END $$;
 
 -- Asks for the working exits of one position to be taken back. The caller has set the tenant.
-CREATE OR REPLACE FUNCTION orders_cancel_exits(p_account uuid, p_book uuid, p_instrument uuid) RETURNS void
+DROP FUNCTION IF EXISTS orders_cancel_exits(uuid, uuid, uuid);
+CREATE OR REPLACE FUNCTION orders_cancel_exits(p_account uuid, p_book uuid, p_instrument uuid, p_product text) RETURNS void
 LANGUAGE sql AS $$
     SELECT work_append('execution', 'order.cancel', o.account_id, jsonb_build_object('order_id', o.id), 0)
     FROM orders o
     WHERE o.tenant_id = current_setting('app.tenant_id')::uuid AND o.account_id = p_account
-      AND coalesce(o.deployment_id, o.account_id) = p_book AND o.instrument_id = p_instrument AND o.leg IN ('target', 'stop')
-      AND o.status IN ('accepted', 'submitting', 'unknown', 'open', 'partially_filled')
+      AND coalesce(o.deployment_id, o.account_id) = p_book AND o.instrument_id = p_instrument AND o.product = p_product
+      AND o.leg IN ('target', 'stop') AND o.status IN ('accepted', 'submitting', 'unknown', 'open', 'partially_filled')
 $$;

@@ -39,7 +39,7 @@ DECLARE o orders; c orders := jsonb_populate_record(NULL::orders, p_change); w w
 BEGIN
     UPDATE orders SET quantity = c.quantity, limit_price = c.limit_price, trigger_price = c.trigger_price,
         protected_price = c.protected_price, validity = c.validity, parameters = c.parameters,
-        hold_minor = c.hold_minor, updated_at = clock_timestamp()
+        hold_minor = c.hold_minor, reduces = coalesce(c.reduces, reduces), updated_at = clock_timestamp()
     WHERE tenant_id = current_setting('app.tenant_id')::uuid AND id = p_order AND status IN ('waiting', 'accepted')
     RETURNING * INTO o;
     IF o.id IS NULL THEN
@@ -55,6 +55,8 @@ BEGIN
     IF o.hold_minor > 0 THEN
         PERFORM ledger_resize_hold(o.id, o.account_id, o.hold_minor, true);
         PERFORM ledger_resize_hold(o.id, o.account_id, o.hold_minor, false);
+    ELSE
+        PERFORM ledger_void(o.id);
     END IF;
     PERFORM orders_exits_follow(o.id, o.quantity) WHERE o.leg = 'entry';
     RETURN true;
@@ -83,12 +85,15 @@ BEGIN
     END IF;
     UPDATE orders SET pending_change = NULL, quantity = c.quantity, limit_price = c.limit_price,
         trigger_price = c.trigger_price, protected_price = c.protected_price, hold_minor = c.hold_minor,
-        validity = coalesce(c.validity, validity), updated_at = clock_timestamp()
+        validity = coalesce(c.validity, validity), reduces = coalesce(c.reduces, reduces),
+        updated_at = clock_timestamp()
     WHERE tenant_id = p_tenant AND id = p_order;
     PERFORM orders_exits_follow(o.id, c.quantity) WHERE o.leg = 'entry';
     IF c.hold_minor > 0 THEN
         PERFORM ledger_resize_hold(o.id, o.account_id, orders_hold_left(c.hold_minor, c.quantity, o.filled_quantity),
                                    false);
+    ELSE
+        PERFORM ledger_void(o.id);
     END IF;
     PERFORM events_append('order.modified', o.id, o.account_id, p_event, NULL, NULL, NULL);
     RETURN true;
@@ -109,6 +114,8 @@ BEGIN
     IF o.hold_minor > 0 AND o.filled_quantity < o.quantity THEN
         PERFORM ledger_resize_hold(o.id, o.account_id, orders_hold_left(o.hold_minor, o.quantity, o.filled_quantity),
                                    false);
+    ELSE
+        PERFORM ledger_void(o.id);
     END IF;
     PERFORM events_append('order.modify_rejected', o.id, o.account_id, p_event, NULL, NULL, NULL);
     RETURN true;

@@ -1,7 +1,8 @@
 -- Everything the decision on an order needs, in one round trip. The account's version is read first: any order or fill
 -- that commits later makes orders_write refuse. p_claim: the id of the request's Idempotency-Key, if it sent one. What
 -- only a rule of a limit needs that few set is read when one is set.
-CREATE OR REPLACE FUNCTION orders_context(p_tenant uuid, p_account uuid, p_book uuid, p_instrument uuid,
+DROP FUNCTION IF EXISTS orders_context(uuid, uuid, uuid, uuid, text, uuid, text);
+CREATE OR REPLACE FUNCTION orders_context(p_tenant uuid, p_account uuid, p_book uuid, p_instrument uuid, p_product text,
                                           p_client_order_id text, p_claim uuid, p_algo text)
 RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
@@ -33,19 +34,21 @@ BEGIN
         RETURN jsonb_build_object('account', to_jsonb(a), 'instrument', NULL);
     END IF;
     SELECT * INTO l FROM market_last_price(a.feed, p_instrument);
-    SELECT t.day, t.is_open INTO s FROM market_session_at(p_instrument, v_at) t;
+    SELECT t.day, t.is_open, t.segment, t.day_closes_at INTO s FROM market_session_at(p_instrument, v_at) t;
     SELECT * INTO z FROM instrument_band_at(p_instrument, v_at);
     SELECT count(*) AS orders,
            coalesce(sum(o.quantity - o.filled_quantity) FILTER (WHERE o.instrument_id = p_instrument AND o.side = 'buy'), 0) AS buy,
            coalesce(sum(o.quantity - o.filled_quantity) FILTER (WHERE o.instrument_id = p_instrument AND o.side = 'sell'), 0) AS sell,
+           coalesce(sum(o.quantity - o.filled_quantity) FILTER (WHERE o.instrument_id = p_instrument AND o.side = 'buy'
+                        AND o.product = p_product AND coalesce(o.deployment_id, o.account_id) = p_book), 0) AS book_buy,
            coalesce(sum(o.quantity - o.filled_quantity) FILTER (WHERE o.instrument_id = p_instrument AND o.side = 'sell'
-                        AND coalesce(o.deployment_id, o.account_id) = p_book), 0) AS book_sell,
+                        AND o.product = p_product AND coalesce(o.deployment_id, o.account_id) = p_book), 0) AS book_sell,
            max(coalesce(o.limit_price, 9223372036854775807)) FILTER (WHERE o.instrument_id = p_instrument AND o.side = 'buy') AS highest_buy,
            min(coalesce(o.limit_price, 0)) FILTER (WHERE o.instrument_id = p_instrument AND o.side = 'sell') AS lowest_sell
     INTO w FROM orders o
     WHERE o.tenant_id = p_tenant AND o.account_id = p_account AND o.counted AND o.status IN
           ('accepted', 'submitting', 'unknown', 'open', 'partially_filled');
-    SELECT * INTO b FROM portfolio_held_of(p_account, p_book, p_instrument);
+    SELECT * INTO b FROM portfolio_held_of(p_account, p_book, p_instrument, p_product);
     SELECT * INTO v FROM portfolio_valued(p_account);
     SELECT * INTO d FROM risk_day(p_account, s.day);
     v_limits := risk_limits_for(a.client_id, p_account, p_book);
@@ -53,12 +56,14 @@ BEGIN
         'account', to_jsonb(a), 'instrument', to_jsonb(i), 'tenant_status', tenancy_status(), 'market_at', v_at,
         'halted', risk_halted(p_account, p_book, p_algo, a.mode),
         'last_price', l.price, 'price_age_s', extract(epoch FROM v_at - l.market_at)::bigint,
-        'session_day', s.day, 'session_open', s.is_open,
+        'session_day', s.day, 'session_open', s.is_open, 'session_segment', s.segment, 'session_closes_at', s.day_closes_at,
         'band_lower', z.lower, 'band_upper', z.upper, 'venue_halted', coalesce(z.halted, false),
-        'open_orders', w.orders, 'open_buy', w.buy, 'open_sell', w.sell, 'book_open_sell', w.book_sell,
+        'open_orders', w.orders, 'open_buy', w.buy, 'open_sell', w.sell,
+        'book_open_buy', w.book_buy, 'book_open_sell', w.book_sell,
         'highest_buy', w.highest_buy, 'lowest_sell', w.lowest_sell,
         'book_quantity', b.in_book, 'position_quantity', b.in_account,
-        'available', v.cash - v.held, 'cash', v.cash, 'gross', v.gross, 'equity', v.equity,
+        'available', v.cash - v.held - v.at_loss, 'gross', v.gross, 'equity', v.equity,
+        'pending', v.reserved + CASE WHEN v_limits ? 'max_leverage' THEN orders_on_margin(p_account) ELSE 0 END,
         'opening_equity', d.opening, 'high_equity', d.high, 'peak_equity', d.peak, 'limits', v_limits::text,
         'segment', CASE WHEN v_limits ? 'permissions' THEN instrument_segment(p_instrument) END,
         'rates', CASE WHEN v_limits ?| ARRAY['order_rate', 'order_to_trade'] THEN orders_rates(p_account) END,
@@ -66,6 +71,20 @@ BEGIN
         'client', CASE WHEN a.client_id IS NOT NULL AND v_limits @? 'strict $.*[*] ? (@[0] == "client")'
                        THEN orders_client(a.client_id, a.mode, a.currency, p_instrument, s.day) END);
 END $$;
+
+-- By how much the intraday orders of an account that work could add more to its positions than they hold, in minor units:
+-- at their limit or trigger, else at the last price of their instrument.
+CREATE OR REPLACE FUNCTION orders_on_margin(p_account uuid) RETURNS bigint LANGUAGE sql STABLE AS $$
+    SELECT coalesce(sum(greatest(0, round((o.quantity - o.filled_quantity)::numeric
+                                    * coalesce(o.limit_price, o.trigger_price, l.price, 0)
+                                    / 10::numeric ^ (i.price_exp + i.qty_exp - 2))
+                                 - orders_hold_left(o.hold_minor, o.quantity, o.filled_quantity))), 0)::bigint
+    FROM orders o CROSS JOIN LATERAL instrument_for_order(o.instrument_id, NULL) i
+    LEFT JOIN LATERAL market_last_price(o.feed, o.instrument_id) l ON true
+    WHERE o.tenant_id = current_setting('app.tenant_id')::uuid AND o.account_id = p_account AND o.counted
+      AND o.product = 'intraday' AND o.hold_minor > 0
+      AND o.status IN ('accepted', 'submitting', 'unknown', 'open', 'partially_filled')
+$$;
 
 -- The first id that can have been made at p_at: ids of version 7 sort by when they were made.
 CREATE OR REPLACE FUNCTION orders_first_id(p_at timestamptz) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
@@ -124,6 +143,9 @@ BEGIN
     PERFORM risk_record(o.id, o.account_id, CASE o.status WHEN 'denied' THEN 'denied' ELSE 'approved' END, p_findings);
     IF p_session_day IS NOT NULL THEN
         PERFORM risk_note_equity(o.account_id, p_session_day, p_equity, p_peak);
+    END IF;
+    IF o.status = 'accepted' AND o.product = 'intraday' THEN
+        PERFORM orders_await_cut_off(o.feed, o.instrument_id, o.market_at);
     END IF;
     IF o.status = 'accepted' AND o.leg IS DISTINCT FROM 'whole' THEN
         IF o.hold_minor > 0 THEN

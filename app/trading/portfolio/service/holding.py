@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlmodel import col, func, select
 
 from app.custody.accounts.service import get_account
-from app.custody.ledger.service import pay_cash_in_lieu, pay_dividend
+from app.custody.ledger.service import pay_cash_in_lieu, pay_dividend, release_margin
 from app.engine.apply import Applied, Position, Scale, apply_dividend, apply_split
 from app.infra.database import Tx
 from app.kernel.instrument import InstrumentScale
@@ -108,6 +108,10 @@ async def split_positions(
             effective_at=at,
             details={"action_id": str(action_id)},
         )
+        if row.margin_minor and applied.position.is_flat:
+            blocked, gone = Money(row.margin_minor, currency), {"action_id": str(action_id)}
+            await release_margin(tx, row.account_id, blocked, cost=row.cost_minor, effective_at=at, details=gone)
+            row.margin_minor = 0
         _restate(row, applied.position)
         tx.emit("position.split", row.id, ratio, account_id=row.account_id)
         accounts.add(row.account_id)

@@ -1,21 +1,25 @@
 -- What a book of an account holds. The caller has set the tenant, here and below.
+DROP FUNCTION IF EXISTS portfolio_book(uuid, uuid);
 CREATE OR REPLACE FUNCTION portfolio_book(p_account uuid, p_book uuid)
-RETURNS TABLE (instrument_id uuid, quantity bigint, cost_minor bigint, realised_minor bigint) LANGUAGE sql STABLE AS $$
-    SELECT p.instrument_id, p.quantity, p.cost_minor, p.realised_minor FROM positions p
+RETURNS TABLE (instrument_id uuid, product text, quantity bigint) LANGUAGE sql STABLE AS $$
+    SELECT p.instrument_id, p.product, p.quantity FROM positions p
     WHERE p.tenant_id = current_setting('app.tenant_id')::uuid AND p.account_id = p_account AND p.book_id = p_book
 $$;
 
 -- What the books of an account hold that is not flat.
-CREATE OR REPLACE FUNCTION portfolio_held(p_account uuid) RETURNS TABLE (book_id uuid, instrument_id uuid, quantity bigint)
-LANGUAGE sql STABLE AS $$
-    SELECT p.book_id, p.instrument_id, p.quantity FROM positions p
+DROP FUNCTION IF EXISTS portfolio_held(uuid);
+CREATE OR REPLACE FUNCTION portfolio_held(p_account uuid)
+RETURNS TABLE (book_id uuid, instrument_id uuid, product text, quantity bigint) LANGUAGE sql STABLE AS $$
+    SELECT p.book_id, p.instrument_id, p.product, p.quantity FROM positions p
     WHERE p.tenant_id = current_setting('app.tenant_id')::uuid AND p.account_id = p_account AND p.quantity <> 0
 $$;
 
--- What a book, and its whole account, hold of one instrument.
-CREATE OR REPLACE FUNCTION portfolio_held_of(p_account uuid, p_book uuid, p_instrument uuid)
+-- What a book holds of one instrument for p_product, and its whole account for all.
+DROP FUNCTION IF EXISTS portfolio_held_of(uuid, uuid, uuid);
+CREATE OR REPLACE FUNCTION portfolio_held_of(p_account uuid, p_book uuid, p_instrument uuid, p_product text)
 RETURNS TABLE (in_book bigint, in_account bigint) LANGUAGE sql STABLE AS $$
-    SELECT coalesce(sum(p.quantity) FILTER (WHERE p.book_id = p_book), 0)::bigint, coalesce(sum(p.quantity), 0)::bigint
+    SELECT coalesce(sum(p.quantity) FILTER (WHERE p.book_id = p_book AND p.product = p_product), 0)::bigint,
+           coalesce(sum(p.quantity), 0)::bigint
     FROM positions p
     WHERE p.tenant_id = current_setting('app.tenant_id')::uuid AND p.account_id = p_account
       AND p.instrument_id = p_instrument
@@ -28,18 +32,20 @@ CREATE OR REPLACE FUNCTION portfolio_quantity(p_account uuid, p_instrument uuid)
       AND p.instrument_id = p_instrument
 $$;
 
--- The account's cash and what of it is held, the sizes of its positions at their last prices on its feed, and its equity,
--- which is cash plus positions; in minor units, each position rounded once, half away from zero. One whose instrument shows
--- no price yet counts at cost.
-DROP FUNCTION IF EXISTS portfolio_equity(uuid);
+-- The account's cash, what of it is held and reserved (see `ledger_cash`), the sizes of its positions at their last prices
+-- on its feed, its equity, which is cash plus positions, and what its intraday positions stand to lose; in minor units, each
+-- position rounded once, half away from zero. One whose instrument shows no price yet counts at cost.
 DROP FUNCTION IF EXISTS portfolio_valued(uuid);
 CREATE OR REPLACE FUNCTION portfolio_valued(p_account uuid)
-RETURNS TABLE (cash bigint, held bigint, gross bigint, equity bigint) LANGUAGE sql STABLE AS $$
-    SELECT c.posted, c.held, coalesce(v.gross, 0)::bigint, c.posted + coalesce(v.net, 0)::bigint
+RETURNS TABLE (cash bigint, held bigint, reserved bigint, gross bigint, equity bigint, at_loss bigint)
+LANGUAGE sql STABLE AS $$
+    SELECT c.posted, c.held, c.reserved, coalesce(v.gross, 0)::bigint, c.posted + coalesce(v.net, 0)::bigint,
+           coalesce(v.at_loss, 0)::bigint
     FROM (SELECT 1) always
     LEFT JOIN LATERAL (SELECT * FROM ledger_cash(p_account)) c ON true
     CROSS JOIN LATERAL (
-        SELECT sum(one.value) AS net, sum(abs(one.value)) AS gross
+        SELECT sum(one.value) AS net, sum(abs(one.value)) AS gross,
+               sum(greatest(p.cost_minor - one.value, 0)) FILTER (WHERE p.product = 'intraday') AS at_loss
         FROM accounts_for_order(p_account) a
         JOIN positions p ON p.tenant_id = current_setting('app.tenant_id')::uuid AND p.account_id = a.id
                         AND p.quantity <> 0
@@ -57,25 +63,28 @@ CREATE OR REPLACE FUNCTION portfolio_equity(p_account uuid) RETURNS bigint LANGU
     SELECT v.equity FROM portfolio_valued(p_account) v
 $$;
 
--- Writes what the reducer made of fills, each book's position once: `account`, `book`, `instrument`, the `version` that was
--- read (null: there was none), `quantity`, `cost` and `realised`. False when a position is not the one that was read.
-DROP FUNCTION IF EXISTS portfolio_write(uuid, uuid, uuid, bigint, bigint, bigint, bigint);
+-- Writes what the reducer made of fills, each book's position once: `account`, `book`, `instrument`, `product`, the `version`
+-- that was read (null: there was none), `quantity`, `cost`, `realised` and `margin`. False when a position is not the one that
+-- was read.
 CREATE OR REPLACE FUNCTION portfolio_write(p_positions jsonb) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE v_tenant uuid := current_setting('app.tenant_id')::uuid; w jsonb;
 BEGIN
     FOR n IN 0 .. jsonb_array_length(p_positions) - 1 LOOP
         w := p_positions->n;
         IF w->>'version' IS NULL THEN
-            INSERT INTO positions (tenant_id, id, account_id, book_id, instrument_id, quantity, cost_minor, realised_minor,
-                                   version)
+            INSERT INTO positions (tenant_id, id, account_id, book_id, instrument_id, product, quantity, cost_minor,
+                                   realised_minor, margin_minor, version)
             VALUES (v_tenant, uuidv7(), (w->>'account')::uuid, (w->>'book')::uuid, (w->>'instrument')::uuid,
-                    (w->>'quantity')::bigint, (w->>'cost')::bigint, (w->>'realised')::bigint, 1)
+                    w->>'product', (w->>'quantity')::bigint, (w->>'cost')::bigint, (w->>'realised')::bigint,
+                    (w->>'margin')::bigint, 1)
             ON CONFLICT DO NOTHING;
         ELSE
             UPDATE positions p SET quantity = (w->>'quantity')::bigint, cost_minor = (w->>'cost')::bigint,
-                realised_minor = (w->>'realised')::bigint, version = p.version + 1, updated_at = now()
+                realised_minor = (w->>'realised')::bigint, margin_minor = (w->>'margin')::bigint,
+                version = p.version + 1, updated_at = now()
             WHERE p.tenant_id = v_tenant AND p.account_id = (w->>'account')::uuid AND p.book_id = (w->>'book')::uuid
-              AND p.instrument_id = (w->>'instrument')::uuid AND p.version = (w->>'version')::bigint;
+              AND p.instrument_id = (w->>'instrument')::uuid AND p.product = w->>'product'
+              AND p.version = (w->>'version')::bigint;
         END IF;
         IF NOT FOUND THEN
             RETURN false;
@@ -85,9 +94,11 @@ BEGIN
 END $$;
 
 -- One position with its version, for the reducer.
-CREATE OR REPLACE FUNCTION portfolio_position(p_account uuid, p_book uuid, p_instrument uuid)
-RETURNS TABLE (quantity bigint, cost_minor bigint, realised_minor bigint, version bigint) LANGUAGE sql STABLE AS $$
-    SELECT p.quantity, p.cost_minor, p.realised_minor, p.version FROM positions p
+DROP FUNCTION IF EXISTS portfolio_position(uuid, uuid, uuid);
+CREATE OR REPLACE FUNCTION portfolio_position(p_account uuid, p_book uuid, p_instrument uuid, p_product text)
+RETURNS TABLE (quantity bigint, cost_minor bigint, realised_minor bigint, margin_minor bigint, version bigint)
+LANGUAGE sql STABLE AS $$
+    SELECT p.quantity, p.cost_minor, p.realised_minor, p.margin_minor, p.version FROM positions p
     WHERE p.tenant_id = current_setting('app.tenant_id')::uuid AND p.account_id = p_account AND p.book_id = p_book
-      AND p.instrument_id = p_instrument
+      AND p.instrument_id = p_instrument AND p.product = p_product
 $$;

@@ -32,7 +32,7 @@ BEGIN
         SELECT jsonb_build_object(
             'cash', c.posted, 'held', c.held - orders_held_since(p_accounts[n], p_deployments[n], p_bar),
             'positions', (SELECT coalesce(jsonb_object_agg(p.instrument_id, p.quantity), '{}')
-                          FROM portfolio_book(p_accounts[n], p_deployments[n]) p),
+                          FROM portfolio_book(p_accounts[n], p_deployments[n]) p WHERE p.product = 'delivery'),
             'working', (SELECT coalesce(jsonb_agg(to_jsonb(w)), '[]')
                         FROM orders_working(p_accounts[n], p_deployments[n], p_bar) w),
             'strategy', (SELECT jsonb_build_object('template', s.template, 'parameters', s.parameters,

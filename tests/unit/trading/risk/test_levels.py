@@ -20,6 +20,7 @@ VALUES: dict[tuple[str, str], st.SearchStrategy[Any]] = {
     ("permissions", "segments"): st.none() | st.lists(st.sampled_from(["EQ", "FO", "CD"]), max_size=3),
     ("market_hours", "open_only"): st.booleans(),
     ("self_trade", "prevent"): st.booleans(),
+    ("short_sale", "forbid_intraday"): st.booleans(),
     ("order_to_trade", "limit"): st.none() | st.integers(1, 100),
     ("duplicate_order", "within_s"): st.none() | st.integers(1, 300),
     ("max_open_orders", "limit"): st.integers(0, 100),
