@@ -88,7 +88,7 @@ async def test_entries_that_hang_hold_up_neither_cancel_nor_exit_nor_question(li
 
 async def sell(stage: LiveStage) -> BrokerOrder:
     """An exit of an order that is held."""
-    return replace(await intend(stage.desk), side=Side.SELL)
+    return replace(await intend(stage.desk), side=Side.SELL, reduces=True)
 
 
 async def test_racing_orders_never_pass_the_brokers_rate_and_a_cancel_comes_between(live_stage: LiveStage) -> None:

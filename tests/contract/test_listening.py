@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 from app.infra.work.runner import Item
 from app.kernel.orders import OrderType
+from app.kernel.times import format_time
 from app.trading.brokers.ports import BrokerAccount, SessionExpired
 from app.trading.orders.service import Desk
 from app.trading.orders.service.executing import submit
@@ -26,9 +27,9 @@ def _desk(stage: LiveStage, *, later: int = 0) -> Desk:
     return replace(desk, clock=lambda: stage.exchange.clock() + timedelta(seconds=later))
 
 
-async def _sent(stage: LiveStage) -> tuple[UUID, VenueOrder]:
+async def _sent(stage: LiveStage, **terms: Any) -> tuple[UUID, VenueOrder]:
     """An order for 10 that was sent by a worker, and what the broker has of it."""
-    placed = await stage.desk.order(order_type=OrderType.LIMIT, limit_price=PRICE)
+    placed = await stage.desk.order(**{"order_type": OrderType.LIMIT, "limit_price": PRICE} | terms)
     payload = {"order_id": str(placed.id)}
     await submit(_desk(stage), Item(stage.desk.tenant_id, uuid4(), stage.desk.account_id, "", payload, 1, 1))
     state = await read_state(stage.desk.app.database.pool, stage.desk.tenant_id, placed.id)
@@ -219,3 +220,32 @@ async def test_a_broker_that_does_not_answer_leaves_the_books_as_they_are(live_s
     assert await read_book(_desk(live_stage, later=500), _book(live_stage), differences=True) == SessionExpired()
     assert await live_stage.desk.status(order_id) == "open"
     assert await _told(live_stage.desk, "order.reconciled") == []
+
+
+async def test_a_stop_that_the_broker_sets_off_is_told_once_and_before_its_fill(live_stage: LiveStage) -> None:
+    order_id, at_broker = await _sent(
+        live_stage, limit_price=PRICE + 20_000, order_type="sl", trigger_price=PRICE + 10_000
+    )
+    live_stage.exchange.open(at_broker.order_id)
+    await _read(live_stage)
+    assert await _told(live_stage.desk, "order.triggered") == []
+    live_stage.exchange.trigger(at_broker.order_id)
+    for _ in range(2):
+        await _read(live_stage)
+    (said,) = await _told(live_stage.desk, "order.triggered")
+    assert said["price"] is None
+    live_stage.exchange.fill(at_broker.order_id, 10, "21.50")
+    await _read(live_stage)
+    rows = await live_stage.desk.rows("select type from events where subject_id = :id order by xid, id", id=order_id)
+    assert [row["type"] for row in rows] == ["order.accepted", "order.open", "order.triggered", "order.filled"]
+    (order,) = await live_stage.desk.rows("select triggered_at from orders where id = :id", id=order_id)
+    assert format_time(order["triggered_at"]) == said["market_at"]
+
+
+async def test_a_stop_of_which_only_the_fill_was_heard_was_set_off_then(live_stage: LiveStage) -> None:
+    order_id, at_broker = await _sent(live_stage, limit_price=None, order_type="sl_m", trigger_price=PRICE + 10_000)
+    live_stage.exchange.open(at_broker.order_id)
+    live_stage.exchange.fill(at_broker.order_id, 4, "21.50")
+    await _read(live_stage)
+    rows = await live_stage.desk.rows("select type from events where subject_id = :id order by xid, id", id=order_id)
+    assert [row["type"] for row in rows][-2:] == ["order.triggered", "order.partially_filled"]

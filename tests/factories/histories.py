@@ -27,9 +27,10 @@ insert into fills (tenant_id, id, order_id, account_id, deployment_id, instrumen
 values ($1, $2, $3, $4, $5, $6, 'f1', $7, $8, $9, $10, $11, '{}', 0, $12)
 """
 _POSITION = """
-insert into positions (tenant_id, id, account_id, book_id, instrument_id, quantity, cost_minor, realised_minor, version)
-values ($1, $2, $3, $4, $5, $6, $7, 0, 1)
-on conflict (tenant_id, account_id, book_id, instrument_id) do update set quantity = excluded.quantity
+insert into positions (tenant_id, id, account_id, book_id, instrument_id, product, quantity, cost_minor, realised_minor,
+    margin_minor, version)
+values ($1, $2, $3, $4, $5, 'delivery', $6, $7, 0, 0, 1)
+on conflict (tenant_id, account_id, book_id, instrument_id, product) do update set quantity = excluded.quantity
 returning id
 """
 _ACTION = """

@@ -21,7 +21,7 @@ class LedgerAccount(TenantRow, table=True):
     `financed`, which is not paid for while they are open (below zero: what short ones brought, which cannot be spent).
     So one row, locked, answers what there is: `posted + receivable - payable + financed - pending_out` can be traded
     with. That may fall below `floor_minor` only by a fact that happened outside (a fill, a dividend owed): `overdrawn`
-    then says by how much.
+    then says by how much. `flows` is what a client has brought in and not taken out again: no profit.
     """
 
     __tablename__ = "ledger_accounts"
@@ -68,6 +68,7 @@ class LedgerAccount(TenantRow, table=True):
     payable: int = bigint(default=0)
     margin: int = bigint(default=0)
     financed: int = bigint(default=0)
+    flows: int = bigint(default=0)
     overdrawn: int = bigint(default=0)
     floor_minor: int | None = bigint(nullable=True)
     version: int = bigint(default=0)

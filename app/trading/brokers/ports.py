@@ -147,7 +147,7 @@ class Report:
     """An order as the broker holds it now. `filled` may run ahead of `fills`: then the rest of them is still to come.
 
     `tag` is None on an order that was not sent by us. `reason` is the broker's text on what ended it.
-    Prices and validity are what it has now, where the broker says so.
+    Prices and validity are what it has now, where the broker says so; and so is whether a stop was `triggered`.
     """
 
     tag: str | None
@@ -163,6 +163,7 @@ class Report:
     limit_price: str | None = None
     trigger_price: str | None = None
     validity: Validity | None = None
+    triggered: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -270,6 +270,7 @@ class OrderOut(GroupTermsOut):
                     "validity_minutes": None,
                     "expires_at": None,
                     "after_market": False,
+                    "triggered_at": None,
                     "parameters": None,
                     "pending_change": None,
                     "mode": "test",

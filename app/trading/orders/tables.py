@@ -27,6 +27,7 @@ class Order(TenantRow, table=True):
     Of a group: `parent_id` is the order that was asked for, `leg` what this one is in the group. Exits of one
     `pair_id` trade `pair_quantity` together at most. `counted` is false where another order stands for the same
     quantity: a whole's slices, a stop's target. `reduces`: it only closes what its book holds.
+    `triggered_at`: when its trigger was touched.
     """
 
     __tablename__ = "orders"
@@ -50,7 +51,7 @@ class Order(TenantRow, table=True):
                 "app": "SELECT, INSERT, UPDATE (status, venue_order_id, filled_quantity, filled_notional, "
                 "status_reason, fence, updated_at, unknown_since, quantity, limit_price, trigger_price, "
                 "protected_price, hold_minor, pending_change, pair_quantity, counted, validity, parameters, "
-                "reduces)"
+                "reduces, triggered_at)"
             }
         },
     )
@@ -99,6 +100,7 @@ class Order(TenantRow, table=True):
     pair_quantity: int | None = bigint(nullable=True)
     counted: bool = Field(default=True, sa_column_kwargs={"server_default": true()})
     reduces: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    triggered_at: datetime | None = utc(nullable=True)
 
 
 class WaitingOrder(TenantRow, table=True):

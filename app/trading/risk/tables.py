@@ -126,15 +126,19 @@ class RiskDecision(TenantRow, table=True):
     decided_at: datetime = utc_now_column()
 
 
+_RESTATED = ("opening_equity_minor", "high_equity_minor", "peak_equity_minor", "flows_minor")
+
+
 class RiskDay(TenantRow, table=True):
     """An account's equity when it first decided for a trading day, the highest that a decision of the day has seen, and
-    the highest ever: what a day's loss and profit and a drawdown are measured from."""
+    the highest ever: what a day's loss and profit and a drawdown are measured from. Where the client brought in or took
+    out money since they were noted, they are restated: `flows_minor` is what had come in and stayed by then."""
 
     __tablename__ = "risk_days"
     __table_args__ = (
         UniqueConstraint("tenant_id", "account_id", "day"),
         tenant_foreign_key(["account_id"], "accounts"),
-        {"info": {"app": "SELECT, INSERT, UPDATE (high_equity_minor, peak_equity_minor)"}},
+        {"info": {"app": f"SELECT, INSERT, UPDATE ({', '.join(_RESTATED)})"}},
     )
 
     account_id: UUID
@@ -142,3 +146,4 @@ class RiskDay(TenantRow, table=True):
     opening_equity_minor: int = bigint()
     high_equity_minor: int | None = bigint(nullable=True)
     peak_equity_minor: int | None = bigint(nullable=True)
+    flows_minor: int = bigint(default=0)

@@ -43,6 +43,9 @@ _STATUS = {
 }
 """Every other status is an interim one: the list is open-ended, and only these three end an order."""
 
+_TRIGGERED = {"TRIGGER PENDING": False, "OPEN": True, "COMPLETE": True}
+"""Of a stop: one that ended otherwise may have been set off before, or not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -155,6 +158,7 @@ def _report(order: Mapping[str, Any], fills: tuple[VenueFill, ...]) -> Report:
         limit_price=_priced(order.get("price")),
         trigger_price=_priced(order.get("trigger_price")),
         validity=_VALIDITY.get(order.get("validity", "")),
+        triggered=_TRIGGERED.get(order["status"]) if order.get("trigger_price") else None,
     )
 
 

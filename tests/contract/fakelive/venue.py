@@ -254,6 +254,7 @@ class FakeVenue:
         """The exchange executes a part, or all, of a working order."""
         order = self.orders[order_id]
         assert order.status not in ENDED and quantity <= order.quantity - order.filled
+        order.triggered = True
         order.trades.append(
             {
                 "trade_id": f"{order_id[-6:]}{len(order.trades) + 1:04d}",

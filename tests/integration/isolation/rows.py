@@ -38,6 +38,7 @@ EXAMPLES: dict[tuple[str, str], str] = {
     ("ledger_accounts", "book"): "client",
     ("ledger_accounts", "currency"): "USD",
     ("ledger_accounts", "financed"): "0",
+    ("ledger_accounts", "flows"): "0",
     ("ledger_accounts", "head"): "",
     ("ledger_accounts", "kind"): "client_securities",
     ("ledger_accounts", "margin"): "0",

@@ -76,11 +76,13 @@ CASH: Row = {
     "payable": 80,
     "margin": 15,
     "financed": 30,
+    "flows": 90,
     "overdrawn": 0,
     "floor_minor": 0,
 }
 EMPTY: Row = {
-    "posted": 0, "pending_out": 0, "receivable": 0, "payable": 0, "margin": 0, "financed": 0, "floor_minor": None,
+    "posted": 0, "pending_out": 0, "receivable": 0, "payable": 0, "margin": 0, "financed": 0, "flows": 0,
+    "floor_minor": None,
 }  # fmt: skip
 POOL: Row = CASH | EMPTY | {"kind": "charges", "account_id": None, "head": "commission", "shard": 63}
 SECURITIES: Row = CASH | EMPTY | {"kind": "client_securities", "currency": "XXX", "instrument_id": ID}
@@ -124,6 +126,7 @@ WRONG_ACCOUNTS: list[Row] = [
     POOL | {"payable": 1},
     POOL | {"margin": 1},
     POOL | {"financed": 1},
+    POOL | {"flows": 1},
     CASH | EMPTY | {"kind": "client_margin", "account_id": None},
     CASH | {"pending_out": 71},
     CASH | {"financed": 29},

@@ -24,7 +24,13 @@ LANGUAGE sql STABLE AS $$
         SELECT h.ledger_account_id AS id, sum(h.remaining) AS pending FROM ledger_holds h
         WHERE h.tenant_id = ledger_tenant() AND h.state = 'pending' GROUP BY h.ledger_account_id
     ), unsettled AS (
-        SELECT c.account_id, sum(c.posted) FILTER (WHERE c.kind = 'client_receivable') AS receivable,
+        SELECT c.account_id, coalesce((
+                   SELECT sum(e.amount) FROM ledger_entries e
+                   JOIN ledger_transactions t ON t.tenant_id = e.tenant_id AND t.id = e.transaction_id
+                   JOIN chart k ON k.id = e.ledger_account_id AND k.kind = 'client_cash'
+                   WHERE e.tenant_id = ledger_tenant() AND k.account_id = c.account_id
+                     AND ledger_is_flow(e.tenant_id, t.kind, t.idempotency_key)), 0) AS flows,
+               sum(c.posted) FILTER (WHERE c.kind = 'client_receivable') AS receivable,
                -sum(c.posted) FILTER (WHERE c.kind = 'client_payable') AS payable,
                sum(c.posted) FILTER (WHERE c.kind = 'client_margin') AS margin
         FROM chart c WHERE c.account_id IS NOT NULL GROUP BY c.account_id
@@ -36,8 +42,9 @@ LANGUAGE sql STABLE AS $$
     SELECT a.currency, count(*), coalesce(sum(s.legs), 0)::bigint, coalesce(sum(s.posted), 0)::bigint,
            coalesce((SELECT u.transactions FROM unbalanced u WHERE u.currency = a.currency), 0),
            count(*) FILTER (WHERE a.posted <> coalesce(s.posted, 0) OR a.version <> coalesce(s.legs, 0)
-                            OR (a.kind = 'client_cash' AND (a.receivable, a.payable, a.margin) IS DISTINCT FROM
-                                (coalesce(u.receivable, 0), coalesce(u.payable, 0), coalesce(u.margin, 0)))),
+                            OR (a.kind = 'client_cash' AND (a.receivable, a.payable, a.margin, a.flows)
+                                IS DISTINCT FROM (coalesce(u.receivable, 0), coalesce(u.payable, 0),
+                                                  coalesce(u.margin, 0), u.flows))),
            coalesce(sum(s.broken), 0)::bigint,
            count(*) FILTER (WHERE a.pending_out <> coalesce(h.pending, 0)),
            count(*) FILTER (WHERE a.overdrawn <> greatest(0, a.floor_minor - (a.posted + a.receivable - a.payable

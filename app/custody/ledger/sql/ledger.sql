@@ -153,15 +153,27 @@ BEGIN
         END IF;
         EXIT WHEN v_id IS NOT NULL;
         INSERT INTO ledger_accounts (tenant_id, id, account_id, instrument_id, kind, book, currency, head, shard, posted,
-                                     pending_out, receivable, payable, margin, financed, overdrawn, floor_minor, version)
+                                     pending_out, receivable, payable, margin, financed, flows, overdrawn, floor_minor,
+                                     version)
         VALUES (p_tenant, uuidv7(), p_owner, p_instrument, p_kind,
                 CASE WHEN starts_with(p_kind, 'firm_') THEN 'firm' ELSE 'client' END, p_currency, p_head, p_shard, 0,
-                0, 0, 0, 0, 0, 0, CASE p_kind WHEN 'client_cash' THEN 0 END, 0)
+                0, 0, 0, 0, 0, 0, 0, CASE p_kind WHEN 'client_cash' THEN 0 END, 0)
         ON CONFLICT DO NOTHING RETURNING id INTO v_id;
         EXIT WHEN v_id IS NOT NULL;
     END LOOP;
     RETURN v_id;
 END
+$$;
+
+-- Whether a transaction brings a client's money in from outside, or takes it there; what undoes one does, too.
+CREATE OR REPLACE FUNCTION ledger_is_flow(p_tenant uuid, p_kind text, p_key text) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT CASE p_kind
+        WHEN 'reversal' THEN EXISTS (
+            SELECT 1 FROM ledger_transactions t
+            WHERE t.tenant_id = p_tenant
+              AND t.id = CASE WHEN p_key ~ '^reversal:[0-9a-f-]{36}$' THEN substr(p_key, length('reversal:') + 1)::uuid END
+              AND t.kind IN ('funding', 'deposit', 'withdrawal', 'transfer'))
+        ELSE p_kind IN ('funding', 'deposit', 'withdrawal', 'transfer') END
 $$;
 
 SET LOCAL ROLE mandi_ledger;
@@ -229,6 +241,10 @@ BEGIN
     END IF;
     PERFORM ledger_move(v_tenant, p_transaction, p_accounts, p_amounts, array_fill(0::bigint, ARRAY[v_legs]),
                         p_kind IN ('dividend', 'split_cash', 'charge', 'settlement'));
+    IF ledger_is_flow(v_tenant, p_kind, p_idempotency_key) THEN
+        UPDATE ledger_accounts a SET flows = a.flows + m.amount FROM unnest(p_accounts, p_amounts) AS m (id, amount)
+        WHERE a.tenant_id = v_tenant AND a.id = m.id AND a.kind = 'client_cash';
+    END IF;
     RETURN p_transaction;
 END
 $$;
@@ -297,6 +313,7 @@ BEGIN
     PERFORM ledger_move(v_tenant, p_transaction,
         ARRAY[v_cash, ledger_account(v_tenant, 'omnibus_bank', NULL, v_currency, '', 0::smallint, NULL)],
         ARRAY[-p_amount, p_amount], ARRAY[coalesce(v_released, 0), 0::bigint], true);
+    UPDATE ledger_accounts SET flows = flows - p_amount WHERE tenant_id = v_tenant AND id = v_cash;
     RETURN p_transaction;
 END
 $$;

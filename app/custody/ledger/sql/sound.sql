@@ -13,6 +13,7 @@ BEGIN
         AND a.shard BETWEEN 0 AND 63
         AND a.pending_out >= 0 AND a.overdrawn >= 0
         AND a.receivable >= 0 AND a.payable >= 0 AND a.margin >= 0
-        AND (a.kind = 'client_cash' OR (a.receivable = 0 AND a.payable = 0 AND a.margin = 0 AND a.financed = 0))
+        AND (a.kind = 'client_cash' OR (a.receivable = 0 AND a.payable = 0 AND a.margin = 0 AND a.financed = 0
+                                       AND a.flows = 0))
         AND (a.posted + a.receivable - a.payable + a.financed - a.pending_out + a.overdrawn >= a.floor_minor) IS NOT FALSE;
 END $$;

@@ -104,7 +104,8 @@ class Context:
     """What `orders_context` read, parsed: the account's, the instrument's and the market's state at one version.
 
     `book_…` is what the order's own book holds and trades of the instrument for the order's product. `pending` is what
-    working orders could add to positions, in minor units.
+    working orders could add to positions, in minor units. `flows` is what the client brought in and did not take out:
+    `restated` says that it changed since the equities were noted, which are as if it had not.
     """
 
     account: Mapping[str, Any]
@@ -138,6 +139,8 @@ class Context:
     opening_equity: int | None
     high_equity: int | None
     peak_equity: int | None
+    flows: int | None
+    restated: bool
     limits: Limits
     rates: Mapping[str, int]
     recent: tuple[tuple[str, int, int | None, int], ...] | None

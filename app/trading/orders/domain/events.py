@@ -87,10 +87,12 @@ class OrderFilled(OfGroup):
 
 
 class OrderTriggered(OfGroup):
-    """A stop that waited here, or rested at the paper venue. A live broker sets off what rests there by itself."""
+    """A stop that waited here, or rested at its broker."""
 
-    price: DecimalText = Field(description="The price of the market that touched its trigger.")
-    market_at: Moment = Field(description="When, by the market's own clock.")
+    price: DecimalText | None = Field(
+        description="The price of the market that touched its trigger; null where a live broker says only that one did."
+    )
+    market_at: Moment = Field(description="When, by the market's own clock; of a live broker, by his.")
 
 
 class GroupOverfilled(EventPayload):

@@ -12,6 +12,7 @@ import asyncpg
 
 from app.kernel.money import parse_scaled
 from app.kernel.orders import Fill, OrderStatus
+from app.kernel.times import format_time
 from app.trading.brokers.ports import BrokerOrder, Report, VenueFill, VenueStatus
 from app.trading.orders.service.changes import change_done, shows
 from app.trading.orders.service.filling import record_fill
@@ -25,6 +26,7 @@ ENDS = {
 }
 """What an order becomes whose fills are all here and do not make it whole."""
 
+_TRIGGERED = "select orders_triggered_there($1, $2, $3)"
 _ENDED = ("cancelled", "rejected", "expired")
 
 
@@ -44,6 +46,9 @@ async def adopt(
     which only a report may say that was asked for after that end was seen.
     """
     order = await _changed(pool, order, report)
+    if order.trigger_price is not None and (report.triggered or report.fills):
+        at = format_time(min((fill.at for fill in report.fills), default=report.at or received_at))
+        await pool.execute(_TRIGGERED, order.tenant_id, order.order_id, at)
     before = await _status_and_filled(pool, order)
     told = sum(_quantity(order, fill) for fill in report.fills)
     if told > before[1]:

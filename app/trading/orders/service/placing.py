@@ -39,9 +39,10 @@ from app.trading.risk.service import effective, rules, said_at
 
 _CONTEXT = "select orders_context($1, $2, $3, $4, $5, $6, $7, $8)"
 _WRITE = (
-    "select orders_write($1, $2, $3::jsonb, $4::jsonb, $5, $6, $7, $8::jsonb, $9, $10, $11, $12, $13, $14, $15::jsonb)"
+    "select orders_write($1, $2, $3::jsonb, $4::jsonb, $5, $6, $7, $8, $9::jsonb, $10, $11, $12, $13, $14, $15, "
+    "$16::jsonb)"
 )
-_WRITE_GROUP = _WRITE.replace("orders_write(", "orders_write_group(").replace("$15::jsonb", "$15::jsonb, $16::jsonb")
+_WRITE_GROUP = _WRITE.replace("orders_write(", "orders_write_group(").replace("$16::jsonb", "$16::jsonb, $17::jsonb")
 ATTEMPTS = 8
 """How often a decision is made again because another order or a fill of the account came between."""
 
@@ -208,6 +209,7 @@ def _order(
         "validity_minutes": command.validity_minutes,
         "expires_at": None if lives is None else (context.market_at or now) + lives,
         "after_market": command.after_market,
+        "triggered_at": None,
         "parameters": command.parameters,
         "pending_change": None,
         "waiting": _waiting(command, context, waits),
@@ -254,6 +256,7 @@ async def _write(
             context.session_day if _is_news(context) else None,
             context.equity,
             context.peak_equity,
+            context.flows,
             _json(event),
             who.key_id if who else None,
             who.source_ip if who else None,
@@ -275,8 +278,8 @@ def _json(value: Any) -> str:
 
 
 def _is_news(context: Context) -> bool:
-    """Whether the equity is the day's first, or its highest."""
-    return context.high_equity is None or (context.equity or 0) > context.high_equity
+    """Whether the equity is the day's first, or its highest, or was restated."""
+    return context.restated or context.high_equity is None or (context.equity or 0) > context.high_equity
 
 
 def _repeat(claimed: dict[str, Any], claim: Claim | None) -> PlacedOrder:
@@ -330,6 +333,8 @@ def _context(found: dict[str, Any]) -> Context:
         opening_equity=found["opening_equity"],
         high_equity=found["high_equity"],
         peak_equity=found["peak_equity"],
+        flows=found["flows"],
+        restated=found["restated"],
         limits=effective(found["limits"]),
         rates=found["rates"] or {},
         recent=None if found["recent"] is None else tuple(map(tuple, found["recent"])),

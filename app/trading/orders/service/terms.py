@@ -126,6 +126,7 @@ class OrderTermsOut(ApiModel):
     validity_minutes: int | None = Field(description="How long a `ttl` order lives.")
     expires_at: datetime | None = Field(description="When a `ttl` order ends, by the market's clock.")
     after_market: bool = Field(description="Whether it was placed for the next session.")
+    triggered_at: datetime | None = Field(description="When the trigger of a stop was touched, by the market's clock.")
     parameters: dict[str, Any] | None = Field(description="What its order type alone takes.")
     pending_change: PendingChange | None = Field(
         description="What the broker is being asked to make of it; `order.modified` or `order.modify_rejected` follows."
@@ -154,6 +155,7 @@ class OrderTermsOut(ApiModel):
             "validity_minutes": order.validity_minutes,
             "expires_at": order.expires_at,
             "after_market": order.after_market,
+            "triggered_at": order.triggered_at,
             "parameters": order.parameters,
             "pending_change": PendingChange.of(order.pending_change, scale) if order.pending_change else None,
         }

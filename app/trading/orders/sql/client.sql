@@ -16,7 +16,7 @@ BEGIN
     SELECT sum(portfolio_quantity(x.id, p_instrument)) AS position, sum(v.equity) AS equity,
            sum(coalesce(d.opening, v.equity)) AS opening
     INTO e FROM unnest(v_accounts) AS x (id)
-    CROSS JOIN LATERAL portfolio_valued(x.id) v CROSS JOIN LATERAL risk_day(x.id, p_day) d;
+    CROSS JOIN LATERAL portfolio_valued(x.id) v CROSS JOIN LATERAL risk_day(x.id, p_day, v.equity, v.flows) d;
     RETURN jsonb_build_object(
         'id', p_client, 'mode', p_mode, 'currency', p_currency, 'day', p_day, 'version', v_version,
         'position_quantity', e.position, 'open_buy', w.buy, 'open_sell', w.sell, 'open_orders', w.orders,
@@ -32,9 +32,9 @@ BEGIN
        IS DISTINCT FROM (p_client->>'version')::bigint THEN
         RETURN false;
     END IF;
-    PERFORM risk_note_equity(s.id, v_day, portfolio_equity(s.id), d.peak)
+    PERFORM risk_note_equity(s.id, v_day, v.equity, d.peak, v.flows)
     FROM accounts_of_client(v_client, p_client->>'mode', p_client->>'currency') s
-    CROSS JOIN LATERAL risk_day(s.id, v_day) d
+    CROSS JOIN LATERAL portfolio_valued(s.id) v CROSS JOIN LATERAL risk_day(s.id, v_day, v.equity, v.flows) d
     WHERE s.id <> p_account AND v_day IS NOT NULL AND d.opening IS NULL;
     RETURN true;
 END $$;

@@ -51,14 +51,16 @@ BEGIN
 END $$;
 
 -- As orders_write, with the children of the order, in the order of their ids. A denied order has none.
+DROP FUNCTION IF EXISTS orders_write_group(uuid, bigint, jsonb, jsonb, date, bigint, bigint, jsonb, uuid, text, text, uuid,
+                                           uuid, uuid, jsonb, jsonb);
 CREATE OR REPLACE FUNCTION orders_write_group(p_tenant uuid, p_version bigint, p_order jsonb, p_findings jsonb,
-                                              p_session_day date, p_equity bigint, p_peak bigint, p_event jsonb,
+                                              p_session_day date, p_equity bigint, p_peak bigint, p_flows bigint, p_event jsonb,
                                               p_key uuid, p_source_ip text, p_request_id text, p_user uuid, p_home uuid,
                                               p_grant uuid, p_claim jsonb, p_children jsonb)
 RETURNS timestamptz LANGUAGE plpgsql AS $$
 DECLARE v_at timestamptz; c orders; v_first boolean := true;
 BEGIN
-    v_at := orders_write(p_tenant, p_version, p_order, p_findings, p_session_day, p_equity, p_peak, p_event, p_key,
+    v_at := orders_write(p_tenant, p_version, p_order, p_findings, p_session_day, p_equity, p_peak, p_flows, p_event, p_key,
                          p_source_ip, p_request_id, p_user, p_home, p_grant, p_claim);
     IF v_at IS NULL OR p_order->>'status' <> 'accepted' THEN
         RETURN v_at;
@@ -186,6 +188,7 @@ BEGIN
     c.venue_order_id := NULL;
     c.fence := NULL;
     c.unknown_since := NULL;
+    c.triggered_at := NULL;
     c.pending_change := NULL;
     c.created_at := clock_timestamp();
     c.updated_at := c.created_at;

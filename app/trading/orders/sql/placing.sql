@@ -50,7 +50,7 @@ BEGIN
           ('accepted', 'submitting', 'unknown', 'open', 'partially_filled');
     SELECT * INTO b FROM portfolio_held_of(p_account, p_book, p_instrument, p_product);
     SELECT * INTO v FROM portfolio_valued(p_account);
-    SELECT * INTO d FROM risk_day(p_account, s.day);
+    SELECT * INTO d FROM risk_day(p_account, s.day, v.equity, v.flows);
     v_limits := risk_limits_for(a.client_id, p_account, p_book);
     RETURN jsonb_build_object(
         'account', to_jsonb(a), 'instrument', to_jsonb(i), 'tenant_status', tenancy_status(), 'market_at', v_at,
@@ -64,7 +64,8 @@ BEGIN
         'book_quantity', b.in_book, 'position_quantity', b.in_account,
         'available', v.cash - v.held - v.at_loss, 'gross', v.gross, 'equity', v.equity,
         'pending', v.reserved + CASE WHEN v_limits ? 'max_leverage' THEN orders_on_margin(p_account) ELSE 0 END,
-        'opening_equity', d.opening, 'high_equity', d.high, 'peak_equity', d.peak, 'limits', v_limits::text,
+        'opening_equity', d.opening, 'high_equity', d.high, 'peak_equity', d.peak, 'flows', v.flows,
+        'restated', coalesce(d.restated, false), 'limits', v_limits::text,
         'segment', CASE WHEN v_limits ? 'permissions' THEN instrument_segment(p_instrument) END,
         'rates', CASE WHEN v_limits ?| ARRAY['order_rate', 'order_to_trade'] THEN orders_rates(p_account) END,
         'recent', CASE WHEN v_limits ? 'duplicate_order' THEN orders_recent(p_account, p_instrument) END,
@@ -118,10 +119,13 @@ $$;
 
 -- Writes a decided order with its risk decision; an accepted one with its hold and its row of work, or with what it
 -- waits for: p_order->'waiting', a row of waiting_orders without what the order itself says. p_session_day is
--- the trading day to open, if that was not done before, or whose equity is higher than ever. Answers when it was written. Null: the account changed since
+-- the trading day to open, if that was not done before, or whose equity is higher than ever or was restated. Answers when
+-- it was written. Null: the account changed since
 -- p_version was read. p_claim: what `idempotency_record` remembers, if the request sent a key.
+DROP FUNCTION IF EXISTS orders_write(uuid, bigint, jsonb, jsonb, date, bigint, bigint, jsonb, uuid, text, text, uuid, uuid,
+                                     uuid, jsonb);
 CREATE OR REPLACE FUNCTION orders_write(p_tenant uuid, p_version bigint, p_order jsonb, p_findings jsonb,
-                                        p_session_day date, p_equity bigint, p_peak bigint, p_event jsonb,
+                                        p_session_day date, p_equity bigint, p_peak bigint, p_flows bigint, p_event jsonb,
                                         p_key uuid, p_source_ip text, p_request_id text, p_user uuid, p_home uuid, p_grant uuid,
                                         p_claim jsonb)
 RETURNS timestamptz LANGUAGE plpgsql AS $$
@@ -142,7 +146,7 @@ BEGIN
     END IF;
     PERFORM risk_record(o.id, o.account_id, CASE o.status WHEN 'denied' THEN 'denied' ELSE 'approved' END, p_findings);
     IF p_session_day IS NOT NULL THEN
-        PERFORM risk_note_equity(o.account_id, p_session_day, p_equity, p_peak);
+        PERFORM risk_note_equity(o.account_id, p_session_day, p_equity, p_peak, p_flows);
     END IF;
     IF o.status = 'accepted' AND o.product = 'intraday' THEN
         PERFORM orders_await_cut_off(o.feed, o.instrument_id, o.market_at);

@@ -54,16 +54,28 @@ CREATE OR REPLACE FUNCTION orders_price_text(p_price bigint, p_exp int) RETURNS 
     FROM (SELECT round(p_price / 10::numeric ^ p_exp, p_exp) AS price) n
 $$;
 
--- The market touched an order's trigger at p_price: that is told, in the transaction that acts on it. p_at: when, as
--- events write times. The caller has set the tenant.
+-- The market touched an order's trigger at p_price (null: a broker told, who does not say at which): that is told once, in
+-- the transaction that acts on it. p_at: when, as events write times. The caller has set the tenant.
 CREATE OR REPLACE FUNCTION orders_tell_triggered(p_order uuid, p_price bigint, p_at text) RETURNS void
 LANGUAGE sql AS $$
+    WITH o AS (
+        UPDATE orders x SET triggered_at = p_at::timestamptz
+        WHERE x.tenant_id = current_setting('app.tenant_id')::uuid AND x.id = p_order AND x.triggered_at IS NULL
+        RETURNING x.id, x.account_id, x.instrument_id, x.parent_id
+    )
     SELECT events_append('order.triggered', o.id, o.account_id, orders_told(jsonb_build_object(
         'price', orders_price_text(p_price, i.price_exp),
         'market_at', p_at), o.parent_id), NULL, NULL, NULL)
-    FROM orders o CROSS JOIN LATERAL instrument_for_order(o.instrument_id, NULL) i
-    WHERE o.tenant_id = current_setting('app.tenant_id')::uuid AND o.id = p_order
+    FROM o CROSS JOIN LATERAL instrument_for_order(o.instrument_id, NULL) i
 $$;
+
+-- A broker tells that a stop which rests there was set off.
+CREATE OR REPLACE FUNCTION orders_triggered_there(p_tenant uuid, p_order uuid, p_at text) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('app.tenant_id', p_tenant::text, true);
+    PERFORM orders_tell_triggered(p_order, NULL, p_at);
+END $$;
 
 -- A price touched the trigger of an order that waits for it: the order is sent, once. False when it waits no more, or for
 -- another price.

@@ -33,14 +33,14 @@ CREATE OR REPLACE FUNCTION portfolio_quantity(p_account uuid, p_instrument uuid)
 $$;
 
 -- The account's cash, what of it is held and reserved (see `ledger_cash`), the sizes of its positions at their last prices
--- on its feed, its equity, which is cash plus positions, and what its intraday positions stand to lose; in minor units, each
--- position rounded once, half away from zero. One whose instrument shows no price yet counts at cost.
+-- on its feed, its equity, which is cash plus positions, what its intraday positions stand to lose, and what came in from
+-- outside and stayed; in minor units, each position rounded once, half away from zero. One whose instrument shows no price yet counts at cost.
 DROP FUNCTION IF EXISTS portfolio_valued(uuid);
 CREATE OR REPLACE FUNCTION portfolio_valued(p_account uuid)
-RETURNS TABLE (cash bigint, held bigint, reserved bigint, gross bigint, equity bigint, at_loss bigint)
+RETURNS TABLE (cash bigint, held bigint, reserved bigint, gross bigint, equity bigint, at_loss bigint, flows bigint)
 LANGUAGE sql STABLE AS $$
     SELECT c.posted, c.held, c.reserved, coalesce(v.gross, 0)::bigint, c.posted + coalesce(v.net, 0)::bigint,
-           coalesce(v.at_loss, 0)::bigint
+           coalesce(v.at_loss, 0)::bigint, c.flows
     FROM (SELECT 1) always
     LEFT JOIN LATERAL (SELECT * FROM ledger_cash(p_account)) c ON true
     CROSS JOIN LATERAL (

@@ -18,7 +18,8 @@ class Exposure:
 
     An order whose fate is unknown counts as working, and so as filled in every worst case: `open_buy`, `open_sell`,
     `open_orders` and `pending_minor` include it, `book_free` has gone. `reduces`: it can only make a position smaller.
-    Figures that only a limit needs which nobody set are None.
+    Figures that only a limit needs which nobody set are None. Equities of the past are restated for what the client
+    has brought in or taken out since: that is neither profit nor loss.
     """
 
     side: Side

@@ -66,26 +66,47 @@ LANGUAGE sql STABLE AS $$
                    AND d.account_id = p_account AND d.verdict = 'approved')
 $$;
 
--- What the account's equity was in a trading day: at its first decision, and at most; and the highest ever before.
-CREATE OR REPLACE FUNCTION risk_day(p_account uuid, p_day date, OUT opening bigint, OUT high bigint, OUT peak bigint)
-LANGUAGE sql STABLE AS $$
-    SELECT (SELECT d.opening_equity_minor FROM risk_days d
-            WHERE d.tenant_id = current_setting('app.tenant_id')::uuid AND d.account_id = p_account AND d.day = p_day),
-           (SELECT coalesce(d.high_equity_minor, d.opening_equity_minor) FROM risk_days d
-            WHERE d.tenant_id = current_setting('app.tenant_id')::uuid AND d.account_id = p_account AND d.day = p_day),
-           (SELECT coalesce(d.peak_equity_minor, d.opening_equity_minor) FROM risk_days d
-            WHERE d.tenant_id = current_setting('app.tenant_id')::uuid AND d.account_id = p_account AND d.day <= p_day
-            ORDER BY d.day DESC LIMIT 1)
-$$;
+-- What the account's equity was in a trading day: at its first decision, and at most; and the highest ever before. What a
+-- client brought in or took out since (p_flows: all of it, until now) is neither profit nor loss: it moves what a day is
+-- measured from, and scales the highest as it has scaled p_equity. `restated`: since what was noted there were such.
+DROP FUNCTION IF EXISTS risk_day(uuid, date);
+CREATE OR REPLACE FUNCTION risk_day(p_account uuid, p_day date, p_equity bigint, p_flows bigint, OUT opening bigint,
+                                    OUT high bigint, OUT peak bigint, OUT restated boolean)
+LANGUAGE plpgsql STABLE AS $$
+DECLARE d risk_days; v_since bigint;
+BEGIN
+    SELECT * INTO d FROM risk_days x
+    WHERE x.tenant_id = current_setting('app.tenant_id')::uuid AND x.account_id = p_account AND x.day <= p_day
+    ORDER BY x.day DESC LIMIT 1;
+    IF d.id IS NULL THEN
+        RETURN;
+    END IF;
+    v_since := coalesce(p_flows - d.flows_minor, 0);
+    restated := v_since <> 0;
+    peak := coalesce(d.peak_equity_minor, d.opening_equity_minor);
+    IF restated AND p_equity > 0 AND p_equity - v_since > 0 THEN
+        peak := round(peak::numeric * p_equity / (p_equity - v_since));
+    ELSIF restated THEN
+        peak := greatest(peak + v_since, 0);
+    END IF;
+    IF d.day = p_day THEN
+        opening := d.opening_equity_minor + v_since;
+        high := coalesce(d.high_equity_minor, d.opening_equity_minor) + v_since;
+    END IF;
+END $$;
 
 -- Notes the equity that a decision saw: what a trading day began with, once, and the highest. p_peak is what `risk_day`
--- said before.
-CREATE OR REPLACE FUNCTION risk_note_equity(p_account uuid, p_day date, p_equity bigint, p_peak bigint) RETURNS void
-LANGUAGE sql AS $$
-    INSERT INTO risk_days AS d (tenant_id, id, account_id, day, opening_equity_minor, high_equity_minor, peak_equity_minor)
+-- said before, p_flows what came in from outside by now.
+DROP FUNCTION IF EXISTS risk_note_equity(uuid, date, bigint, bigint);
+CREATE OR REPLACE FUNCTION risk_note_equity(p_account uuid, p_day date, p_equity bigint, p_peak bigint, p_flows bigint)
+RETURNS void LANGUAGE sql AS $$
+    INSERT INTO risk_days AS d (tenant_id, id, account_id, day, opening_equity_minor, high_equity_minor, peak_equity_minor,
+                                flows_minor)
     VALUES (current_setting('app.tenant_id')::uuid, uuidv7(), p_account, p_day, coalesce(p_equity, 0),
-            coalesce(p_equity, 0), greatest(p_equity, p_peak, 0))
+            coalesce(p_equity, 0), greatest(p_equity, p_peak, 0), coalesce(p_flows, 0))
     ON CONFLICT (tenant_id, account_id, day) DO UPDATE
-    SET high_equity_minor = greatest(d.high_equity_minor, d.opening_equity_minor, excluded.high_equity_minor),
-        peak_equity_minor = greatest(d.peak_equity_minor, d.opening_equity_minor, excluded.peak_equity_minor)
+    SET opening_equity_minor = d.opening_equity_minor + excluded.flows_minor - d.flows_minor,
+        high_equity_minor = greatest(coalesce(d.high_equity_minor, d.opening_equity_minor) + excluded.flows_minor
+                                     - d.flows_minor, excluded.high_equity_minor),
+        peak_equity_minor = excluded.peak_equity_minor, flows_minor = excluded.flows_minor
 $$;
