@@ -1,6 +1,8 @@
 """The servers of a test process: one PostgreSQL and one Valkey for each xdist worker, started by whoever asks first.
 
-Every test makes fresh tenants and cleans nothing. What connects is opened for each test, on its own event loop.
+Every test makes fresh tenants and cleans nothing. All run on one event loop: what connects is opened once, since new
+connections know no statement yet and cost more than most tests. The gateway is opened for each module, because of what
+it does in the background. Whoever closes or changes one of these makes his own.
 """
 
 import asyncio
@@ -72,7 +74,7 @@ def app_settings(
     )
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(scope="session")
 async def database(app_settings: "Settings") -> "AsyncIterator[Database]":
     """The pools of one process; pokes go nowhere."""
     from app.bootstrap import import_tables
@@ -84,7 +86,7 @@ async def database(app_settings: "Settings") -> "AsyncIterator[Database]":
     await opened.close()
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(scope="session")
 async def app(app_settings: "Settings") -> "AsyncIterator[App]":
     """Everything that a process works with."""
     from app.bootstrap import bootstrap
@@ -101,9 +103,9 @@ def built(app_settings: "Settings") -> "FastAPI":
     return create_app(app_settings)
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(scope="module")
 async def gateway_app(built: "FastAPI") -> "AsyncIterator[FastAPI]":
-    """The gateway, opened for this test."""
+    """The gateway, opened for this module."""
     from asgi_lifespan import LifespanManager
 
     async with LifespanManager(built, startup_timeout=30, shutdown_timeout=30):

@@ -4,11 +4,13 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from asgi_lifespan import LifespanManager
 from sqlalchemy import text
 
 from app.infra.database import Database
+from app.infra.settings import Settings
 from app.kernel.ids import encode_id, uuid7
+from app.main import create_app
 from app.web.middleware import MAX_BODY_BYTES
 from tests.factories.tenants import TenantWithKey, make_tenant
 
@@ -170,18 +172,21 @@ async def test_a_long_value_is_not_echoed(client: httpx.AsyncClient, database: D
         assert "c" * 65 not in answer.text
 
 
-async def test_probes_answer_and_name_what_is_down(client: httpx.AsyncClient, gateway_app: FastAPI) -> None:
-    assert (await client.get("/livez")).json() == {"status": "alive"}
-    ready = await client.get("/readyz")
-    assert ready.status_code == 200
-    checks = ready.json()["checks"]
-    assert checks["database"] == "ok"
-    assert ready.json()["status"] == ("ready" if checks["redis"] == "ok" else "degraded")
-    await gateway_app.state.app.database.pool.close()
-    down = _is_problem(await client.get("/readyz"), 503, "not_ready")
-    assert "database" in down["detail"]
-    assert "127.0.0.1" not in down["detail"]
-    assert b"python_info" in (await client.get("/metrics")).content
+async def test_probes_answer_and_name_what_is_down(app_settings: Settings) -> None:
+    own = create_app(app_settings)
+    transport = httpx.ASGITransport(app=own)
+    async with LifespanManager(own), httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        assert (await client.get("/livez")).json() == {"status": "alive"}
+        ready = await client.get("/readyz")
+        assert ready.status_code == 200
+        checks = ready.json()["checks"]
+        assert checks["database"] == "ok"
+        assert ready.json()["status"] == ("ready" if checks["redis"] == "ok" else "degraded")
+        await own.state.app.database.pool.close()
+        down = _is_problem(await client.get("/readyz"), 503, "not_ready")
+        assert "database" in down["detail"]
+        assert "127.0.0.1" not in down["detail"]
+        assert b"python_info" in (await client.get("/metrics")).content
 
 
 async def test_events_are_listed_in_order_once_settled(client: httpx.AsyncClient, database: Database) -> None:
