@@ -88,6 +88,8 @@ async def test_what_is_undone_and_what_is_paid_from_a_hold_are_flows_too(venue: 
     assert figure(await venue.order(quantity=1), "max_daily_loss") == before
     async with venue.app.database.tx(venue.tenant_id) as tx:
         assert all(not row.problems for row in await check(tx))
+    told = await venue.rows("select kind from ledger_statement(:id)", id=venue.account_id)  # what performance is told
+    assert [row["kind"] for row in told if row["kind"] != "fill"] == ["funding", "withdrawal", "transfer"]
 
 
 async def test_the_ledgers_proof_sees_flows_that_are_wrong(venue: Venue, database_urls: dict[str, str]) -> None:
