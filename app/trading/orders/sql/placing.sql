@@ -34,7 +34,12 @@ BEGIN
         RETURN jsonb_build_object('account', to_jsonb(a), 'instrument', NULL);
     END IF;
     SELECT * INTO l FROM market_last_price(a.feed, p_instrument);
-    SELECT t.day, t.is_open, t.segment, t.day_closes_at INTO s FROM market_session_at(p_instrument, v_at) t;
+    IF p_product = 'intraday' THEN
+        SELECT t.day, t.is_open, t.segment, t.day_closes_at INTO s FROM market_session_at(p_instrument, v_at) t;
+    ELSE  -- nobody asks when its day ends, which is the dearest part of it
+        SELECT t.day, t.is_open, NULL::text AS segment, NULL::timestamptz AS day_closes_at INTO s
+        FROM market_session_at(p_instrument, v_at) t;
+    END IF;
     SELECT * INTO z FROM instrument_band_at(p_instrument, v_at);
     SELECT count(*) AS orders,
            coalesce(sum(o.quantity - o.filled_quantity) FILTER (WHERE o.instrument_id = p_instrument AND o.side = 'buy'), 0) AS buy,
