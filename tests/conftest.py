@@ -9,6 +9,7 @@ import asyncio
 import io
 import logging
 import secrets
+import signal
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
@@ -131,7 +132,11 @@ def logged() -> "Iterator[io.StringIO]":
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Compile the engine's kernels before any test is timed; a worker's controller has done so."""
+    """Compile the engine's kernels before any test is timed; a worker's controller has done so.
+
+    A shell that starts us in the background lets Ctrl-C be ignored, by us and by whatever the tests start: not here.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
         from app.engine import warm
 
