@@ -117,19 +117,20 @@ async def test_nobody_can_change_a_plan_that_is_there(database: Database, statem
 
 async def test_a_new_version_leaves_those_who_have_the_old_one_alone(database: Database) -> None:
     tenant = await make_tenant(database)
-    later = NOW + timedelta(days=30)
+    first = datetime(2099, 1, 1, tzinfo=UTC)  # plans are everybody's, and stay: nobody else is offered this one
+    later = first + timedelta(days=30)
     async with database.tx(tenant.tenant_id) as tx:
         await assign_plan(tx, "developer", reason="signed", now=NOW)
         old = (await entitlements(tx, now=NOW)).plan
     terms = old.model_copy(update={"title": f"Developer of {tenant.tenant_id}"})
-    code = f"plan-{tenant.tenant_id.hex}"
-    for version, document, valid in ((1, old, NOW), (2, terms, later)):
+    code = f"p{tenant.tenant_id.hex[-8:]}"
+    for version, document, valid in ((1, old, first), (2, terms, later)):
         await database.reference.execute(
             "insert into plans (id, code, version, terms, valid_from) values (gen_random_uuid(), $1, $2, $3, $4)",
             code, version, document.model_dump_json(), valid,
         )  # fmt: skip
     titles = []
-    for at in (NOW, later):
+    for at in (first, later):
         async with database.tx(tenant.tenant_id) as tx:
             titles.append((await entitlements(tx, now=later)).plan.title)
             await assign_plan(tx, code, reason="renewed", now=at)
