@@ -30,12 +30,11 @@ where a.posted <> (
 """
 _DEPLOYMENTS = """
 select s.name, d.status || coalesce(': ' || left(d.status_reason, 60), '') as status,
-       a.id as account_id, a.currency, c.posted + c.margin + c.receivable - c.payable as cash,
-       portfolio_equity(a.id) as equity
+       a.id as account_id, a.currency, c.posted as cash, portfolio_equity(a.id) as equity
 from deployments d
 join strategies s on s.tenant_id = d.tenant_id and s.id = d.strategy_id
 join accounts a on a.tenant_id = d.tenant_id and a.id = d.account_id
-join ledger_accounts c on c.tenant_id = a.tenant_id and c.account_id = a.id and c.kind = 'client_cash'
+cross join lateral ledger_cash(a.id) c
 where d.status <> 'stopped'
 order by d.created_at, s.name desc
 """

@@ -1,14 +1,16 @@
 """What trades will bring and cost: traded with at once, withdrawn when settled, moved by nobody by hand."""
 
+import json
+
 import pytest
 
 from app.custody.ledger import service
-from app.custody.ledger.domain import AccountKind, Leg, Slot, TransactionKind
+from app.custody.ledger.domain import AccountKind, Leg, Slot, TransactionKind, fill_entries
 from app.kernel.errors import DomainError
 from app.kernel.ids import uuid7
 from app.kernel.money import Money
 from tests.integration.custody.conftest import NOW, Books
-from tests.integration.custody.test_ledger import refused
+from tests.integration.custody.test_ledger import legs_of, refused
 
 pytestmark = pytest.mark.asyncio
 
@@ -59,3 +61,16 @@ async def test_nobody_posts_to_what_is_unsettled_by_hand(books: Books) -> None:
             async with books.tx() as tx:
                 await service.post(tx, TransactionKind.ADJUSTMENT, legs, idempotency_key=kind, effective_at=NOW)
         assert caught.value.code == "invalid_posting"
+
+
+@pytest.mark.parametrize("margin", [5_000, -2_000])
+async def test_the_posted_legs_of_an_intraday_fill_are_those_of_the_domain(books: Books, margin: int) -> None:
+    account, first, second = await books.open(100_000), uuid7(), uuid7()
+    asked = {"account": str(account), "currency": "USD", "at": NOW.isoformat(), "details": {}}
+    opened = asked | {"fill": str(first), "cash": -10_000, "heads": {"stt": 3}, "margin": 5_000, "financed": 10_000}
+    more = asked | {"fill": str(second), "cash": 4_000, "heads": {"stt": 3}, "margin": margin, "financed": -4_000}
+    await books.call("select ledger_settle_fills($1::jsonb)", json.dumps([opened, more]))
+    expected = fill_entries(account, cash=Money(4_000, "USD"), heads={"stt": 3}, margin=margin)
+    assert await legs_of(books, second) == set(expected)
+    assert await books.available(account) == 100_000 - 6_006 - 5_000 - margin + 6_000
+    await books.check()

@@ -187,7 +187,10 @@ async def pay_cash_in_lieu(
 async def release_margin(
     tx: Tx, account_id: UUID, blocked: Money, *, cost: int, effective_at: datetime, details: dict[str, Any]
 ) -> None:
-    """An intraday position that cost so much is gone without a trade, and what it blocked is free again."""
+    """An intraday position that cost `cost` minor units is gone without a trade: `blocked`, its margin, is free again.
+
+    Once for each position, by whoever ends it. Raises `ledger_account_not_found`, `currency_mismatch`.
+    """
     freed = {
         "fill": str(uuid7()),
         "account": str(account_id),

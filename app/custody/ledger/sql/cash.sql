@@ -1,7 +1,7 @@
 -- An account's cash, by trade date: what was posted, with what trades have yet to bring and cost; `held`, what of it cannot
 -- be traded with: what is `reserved` for working orders and withdrawals, and the margin of intraday positions, less what
--- these cost, which is not paid for while they are open; `flows`, what came in from outside and stayed. Venues let the proceeds of a sale buy again at once. No row when
--- the account has no books. The caller has set the tenant, here and below.
+-- these cost, which is not paid for while they are open; `flows`, what came in from outside and stayed. Venues let the
+-- proceeds of a sale buy again at once. No row when the account has no books. The caller has set the tenant, here and below.
 DROP FUNCTION IF EXISTS ledger_cash(uuid);
 CREATE OR REPLACE FUNCTION ledger_cash(p_account uuid) RETURNS TABLE (posted bigint, held bigint, reserved bigint, flows bigint)
 LANGUAGE sql STABLE AS $$

@@ -16,9 +16,10 @@ SET LOCAL ROLE mandi_ledger;
 -- charges (negative for a buy), `heads` what it costs besides by head, in minor units, `hold` the order's id (null without
 -- one), `release` how much of the hold it uses up (null for all that is left), `at` and `details`; of intraday fills
 -- `margin`, how much more of the client's cash they block, and `financed`, how much more their open positions cost (either
--- below zero: less). The result is receivable or payable until `ledger_settle_trades`. A fill is a fact: it may overdraw. Answers the fills that were posted before: of
--- these nothing changes. Most calls are of one fill, so small statements in loops: PostgreSQL takes longer to set up one for
--- all legs of all fills than to run these. Each row of the ledger is moved once.
+-- below zero: less). The result is receivable or payable until `ledger_settle_trades`. A fill is a fact: it may overdraw.
+-- Answers the fills that were posted before: of these nothing changes. Most calls are of one fill, so small statements in
+-- loops: PostgreSQL takes longer to set up one for all legs of all fills than to run these. Each row of the ledger is moved
+-- once.
 CREATE OR REPLACE FUNCTION ledger_settle_fills(p_fills jsonb) RETURNS uuid[]
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE

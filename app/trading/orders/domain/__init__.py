@@ -38,7 +38,7 @@ from app.trading.orders.domain.kinds import (
     waits_for_trigger,
 )
 from app.trading.orders.domain.life import TRANSITIONS, sources
-from app.trading.orders.domain.margin import margin_of
+from app.trading.orders.domain.margin import ON_MARGIN, margin_of
 from app.trading.risk.domain import Exposure, Finding, Rule, check_algo_id, evaluate
 
 __all__ = [
@@ -114,9 +114,8 @@ def check_form(command: PlaceOrder, context: Context, kinds: Kinds, *, mode: Mod
             f"{context.account['currency']}; use an account in {instrument['currency']}.",
             param="instrument_id",
         )
-    intraday = command.product is Product.INTRADAY
-    if intraday and command.validity in _OVER_SESSIONS and command.reason not in (SQUARE_OFF, EXIT_ALL):
-        raise invalid("invalid_validity", "An intraday order lives for a session: day, ioc or ttl.", param="validity")
+    if command.product is Product.INTRADAY and command.reason not in (SQUARE_OFF, EXIT_ALL):
+        _check_intraday(command, context)
     kind = kind_of(command, kinds)
     if instrument["tick"] is None:
         raise invalid(
@@ -129,15 +128,23 @@ def check_form(command: PlaceOrder, context: Context, kinds: Kinds, *, mode: Mod
     kind.check(command, context)
 
 
+def _check_intraday(command: PlaceOrder, context: Context) -> None:
+    if context.segment not in ON_MARGIN:
+        message = f"Only cash equity is traded intraday, not the segment {context.segment}; use delivery."
+        raise invalid("unsupported_product", message, param="product")
+    if command.validity in _OVER_SESSIONS:
+        raise invalid("invalid_validity", "An intraday order lives for a session: day, ioc or ttl.", param="validity")
+
+
 def closes(command: PlaceOrder, context: Context) -> int:
-    """How much of the order only gives up what its book holds and is not giving up already."""
+    """How much of the order, at `qty_exp`, only gives up what its book holds and is not giving up already."""
     held, side = context.book_quantity, command.side
     free = held - context.book_open_sell if side is Side.SELL else -held - context.book_open_buy
     return max(0, min(command.quantity, free))
 
 
 def reduces(command: PlaceOrder, context: Context) -> bool:
-    """Whether all of it does."""
+    """Whether the whole order only gives up what its book holds and is not giving up already."""
     return 0 < command.quantity == closes(command, context)
 
 
@@ -180,7 +187,7 @@ def _state_findings(command: PlaceOrder, context: Context, *, reduces: bool) -> 
         )
     if command.product is Product.INTRADAY and not reduces:
         findings += _too_late(context)
-        findings += _closes_nothing(command, context)
+        findings += _opens_by_oco(command, context)
     if account["status"] == "closed":
         findings.append(_deny("account_status", "active", "closed", "The account is closed."))
     elif account["status"] == "reduce_only" and not reduces:
@@ -203,7 +210,7 @@ def _too_late(context: Context) -> list[Finding]:
     return [_deny("intraday_cut_off", format_time(limit), format_time(at), message)]
 
 
-def _closes_nothing(command: PlaceOrder, context: Context) -> list[Finding]:
+def _opens_by_oco(command: PlaceOrder, context: Context) -> list[Finding]:
     """One of two orders that close a position must not open one."""
     if command.order_class is not OrderClass.OCO:
         return []
@@ -238,7 +245,7 @@ def hidden(command: PlaceOrder, context: Context) -> int | None:
 
 
 def hold_of(command: PlaceOrder, context: Context, kinds: Kinds) -> int | None:
-    """What the order holds once it was accepted; None while the feed shows no price."""
+    """What the order holds once it was accepted, in minor units; None while the feed shows no price."""
     kind = kind_of(command, kinds)
     price = kind.price(command, context)
     return None if price is None else sum(_holds(command, context, kind, price))

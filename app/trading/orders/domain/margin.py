@@ -4,9 +4,12 @@ from app.kernel.money import Rounding, divide
 
 _BPS = 10_000
 _RATES_BPS = {"XNSE": 2_000, "XBOM": 2_000, "XNAS": 5_000, "XNYS": 5_000}
-"""NSE and BSE: the least that SEBI lets a broker collect upfront for cash equity (VaR and extreme loss margin, a fifth
-of the trade), collected in full since September 2021. The US: the initial margin of Regulation T, 12 CFR 220.12. A live
-broker's own rate may be higher; he refuses the order then."""
+"""Of cash equity. NSE and BSE: the least that SEBI lets a broker collect upfront, a fifth of the trade in the place of
+VaR and extreme loss margin (SEBI/HO/MIRSD/DOP/CIR/P/2019/139). The US: the initial margin of Regulation T, 12 CFR
+220.12. A live broker's own rate may be higher; he refuses the order then."""
+
+ON_MARGIN = frozenset({"EQ"})
+"""Segments that these rates are for: what a written option may cost is no share of what it brought."""
 
 
 def margin_of(cost_minor: int, venue: str) -> int:

@@ -71,7 +71,7 @@ BEGIN
         'pending', v.reserved + CASE WHEN v_limits ? 'max_leverage' THEN orders_on_margin(p_account) ELSE 0 END,
         'opening_equity', d.opening, 'high_equity', d.high, 'peak_equity', d.peak, 'flows', v.flows,
         'restated', coalesce(d.restated, false), 'limits', v_limits::text,
-        'segment', CASE WHEN v_limits ? 'permissions' THEN instrument_segment(p_instrument) END,
+        'segment', CASE WHEN p_product = 'intraday' OR v_limits ? 'permissions' THEN instrument_segment(p_instrument) END,
         'rates', CASE WHEN v_limits ?| ARRAY['order_rate', 'order_to_trade'] THEN orders_rates(p_account) END,
         'recent', CASE WHEN v_limits ? 'duplicate_order' THEN orders_recent(p_account, p_instrument) END,
         'client', CASE WHEN a.client_id IS NOT NULL AND v_limits @? 'strict $.*[*] ? (@[0] == "client")'

@@ -34,7 +34,9 @@ $$;
 
 -- The account's cash, what of it is held and reserved (see `ledger_cash`), the sizes of its positions at their last prices
 -- on its feed, its equity, which is cash plus positions, what its intraday positions stand to lose, and what came in from
--- outside and stayed; in minor units, each position rounded once, half away from zero. One whose instrument shows no price yet counts at cost.
+-- outside and stayed; in minor units, each position rounded once, half away from zero. One whose instrument shows no price
+-- yet counts at cost.
+DROP FUNCTION IF EXISTS portfolio_equity(uuid);
 DROP FUNCTION IF EXISTS portfolio_valued(uuid);
 CREATE OR REPLACE FUNCTION portfolio_valued(p_account uuid)
 RETURNS TABLE (cash bigint, held bigint, reserved bigint, gross bigint, equity bigint, at_loss bigint, flows bigint)
@@ -66,6 +68,7 @@ $$;
 -- Writes what the reducer made of fills, each book's position once: `account`, `book`, `instrument`, `product`, the `version`
 -- that was read (null: there was none), `quantity`, `cost`, `realised` and `margin`. False when a position is not the one that
 -- was read.
+DROP FUNCTION IF EXISTS portfolio_write(uuid, uuid, uuid, bigint, bigint, bigint, bigint);
 CREATE OR REPLACE FUNCTION portfolio_write(p_positions jsonb) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE v_tenant uuid := current_setting('app.tenant_id')::uuid; w jsonb;
 BEGIN

@@ -77,6 +77,18 @@ def test_a_fill_balances_and_costs_the_client_its_charges(
     assert by_kind.get(AccountKind.CHARGES, 0) == by_kind.get(AccountKind.TAXES, 0) == charges
 
 
+@given(accounts, signed, signed, currencies)
+def test_what_a_fill_blocks_moves_within_what_the_client_owns(
+    account: UUID, cash: int, margin: int, currency: str
+) -> None:
+    plain = fill_entries(account, cash=Money(cash, currency), heads={})
+    legs = fill_entries(account, cash=Money(cash, currency), heads={}, margin=margin)
+    balances(legs)
+    by_kind = {leg.slot.kind: leg.amount for leg in legs}
+    assert by_kind.get(AccountKind.CLIENT_MARGIN, 0) == -by_kind.get(AccountKind.CLIENT_CASH, 0) == margin
+    assert set(plain) <= set(legs)
+
+
 @given(accounts, signed, st.integers(0, 10**9), currencies)
 def test_a_settlement_turns_what_a_fill_left_unsettled_into_cash(
     account: UUID, cash: int, charges: int, currency: str
