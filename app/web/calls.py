@@ -16,7 +16,12 @@ from typing import Any, NamedTuple
 from fastapi import Request, Response, params
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.dependencies.models import Dependant
-from fastapi.dependencies.utils import _get_param_aliases, request_body_to_args, request_params_to_args
+from fastapi.dependencies.utils import (
+    _get_param_aliases,
+    get_typed_return_annotation,
+    request_body_to_args,
+    request_params_to_args,
+)
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute, serialize_response
 from pydantic_core import PydanticUndefined
@@ -134,8 +139,10 @@ def planned(route: APIRoute) -> Plan | None:
 
 def _is_plain(route: APIRoute) -> bool:
     form = route.body_field is not None and isinstance(route.body_field.field_info, params.Form | params.File)
+    returns = get_typed_return_annotation(route.endpoint)
+    whole = inspect.isclass(returns) and issubclass(returns, Response)
     return (
-        route.response_field is not None
+        (route.response_field is not None or whole)
         and isinstance(route.response_class, DefaultPlaceholder)
         and inspect.iscoroutinefunction(route.endpoint)
         and not form

@@ -26,23 +26,13 @@ TRACED = "fastapi.telemetry"
 """In the scope of a request whose route and dependencies FastAPI shall tell a span."""
 
 
-class MannerlyRoute(APIRoute):
-    """The class of every route of the API; a test says that there is no other."""
-
-    @cached_property
-    def cost(self) -> Costs:
-        """What a call costs. Every route has one method."""
-        (method,) = self.methods or ("GET",)
-        return cost_of(self.dependant, method)
+class PlannedRoute(APIRoute):
+    """A route whose requests are served by its plan, if it has one."""
 
     @cached_property
     def plan(self) -> Plan | None:
         """What handles its requests in the place of FastAPI's handler, if anything can."""
         return planned(self)
-
-    @cached_property
-    def _takes_json(self) -> bool:
-        return self.body_field is not None and not isinstance(self.body_field.field_info, params.Form)
 
     async def serve(self, scope: Scope, receive: Receive, send: Send, plan: Plan) -> None:
         """What FastAPI and Starlette wrap around a handler, as far as a planned one needs it (decision 0016)."""
@@ -60,6 +50,23 @@ class MannerlyRoute(APIRoute):
         if response is None:
             raise RuntimeError(f"a dependency of {self.path_format} swallowed an exception")
         await response(scope, receive, send)
+
+    async def _handle(self, request: Request, handler: Handler) -> Response:
+        return await handler(request)
+
+
+class MannerlyRoute(PlannedRoute):
+    """The class of every route of the API; a test says that there is no other."""
+
+    @cached_property
+    def cost(self) -> Costs:
+        """What a call costs. Every route has one method."""
+        (method,) = self.methods or ("GET",)
+        return cost_of(self.dependant, method)
+
+    @cached_property
+    def _takes_json(self) -> bool:
+        return self.body_field is not None and not isinstance(self.body_field.field_info, params.Form)
 
     def get_route_handler(self) -> Handler:
         whole = super().get_route_handler()
@@ -125,12 +132,12 @@ class RouteIndex:
         self._router = router
         self._known = 0
         self._groups: dict[tuple[str, str], APIRouter] = {}
-        self._exact: dict[tuple[str, str], MannerlyRoute] = {}
+        self._exact: dict[tuple[str, str], PlannedRoute] = {}
         router.middleware_stack = self._route
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         route = self._find(scope)
-        if isinstance(route, MannerlyRoute) and (plan := route.plan) is not None:
+        if isinstance(route, PlannedRoute) and (plan := route.plan) is not None:
             await route.serve(scope, receive, send, plan)
         else:
             scope[_FOUND] = route
@@ -185,7 +192,7 @@ class RouteIndex:
         self._known = len(self._router.routes)
         self._exact = {}
         for route in self._router.routes:
-            if isinstance(route, MannerlyRoute):
+            if isinstance(route, PlannedRoute):
                 for method in route.methods or ():
                     asked = {"type": "http", "method": method, "path": route.path_format}
                     if self._match(asked) == (route, _found(route)):  # no parameters, and no other is first
@@ -197,7 +204,7 @@ class RouteIndex:
         return group
 
 
-def _found(route: MannerlyRoute) -> Scope:
+def _found(route: PlannedRoute) -> Scope:
     """What a route without parameters adds to a scope."""
     return {"endpoint": route.endpoint, "path_params": {}, "route": route}
 

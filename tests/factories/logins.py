@@ -8,7 +8,7 @@ from app.infra.database import Database
 from app.kernel.ids import uuid7
 from app.platform.identity.service import PERMISSIONS
 from app.platform.oauth.domain import AuthMethod, GrantType
-from app.platform.oauth.repository import client_in_force
+from app.platform.oauth.repository import clients_in_force
 from app.platform.oauth.service.tokens import Subject, mint_access_token
 from tests.factories.members import Person
 from tests.factories.oauth import CALLBACK, make_client
@@ -26,7 +26,7 @@ async def logged_in(app: FastAPI, database: Database, who: Person, *, ago: timed
         redirect_uris=(CALLBACK,),
         mode=who.mode,
     )
-    found = await client_in_force(database.pool, client.row.client_id)
+    found = (await clients_in_force(database.pool, [client.row.client_id])).get(client.row.client_id)
     assert found is not None
     token = mint_access_token(
         await server.keys.ring(now=now),

@@ -75,7 +75,10 @@ OUTDATED = (
 """What has run out here, in the order in which rows refer to each other."""
 
 _LOCK = "SELECT pg_advisory_xact_lock(hashtext('oauth_signing_keys'))"
-_CLIENT = "SELECT * FROM oauth_client_in_force($1)"
+_CLIENTS = """
+SELECT asked.client_id, found.*
+FROM unnest($1::text[]) asked(client_id), oauth_client_in_force(asked.client_id) found
+"""
 _ORIGIN = "SELECT oauth_origin_registered($1)"
 
 _Client = cast(Any, OAuthClient)
@@ -132,15 +135,16 @@ async def move_signing_key(connection: asyncpg.Connection, kid: str, state: KeyS
     await connection.execute(_MOVE_KEY, kid, state.value, at)
 
 
-async def client_in_force(pool: asyncpg.Pool, client_id: str) -> StoredClient | None:
-    """The client with this public id, of whatever tenant; None for a revoked one. One round trip."""
-    row = await pool.fetchrow(_CLIENT, client_id)
-    if row is None:
-        return None
+async def clients_in_force(pool: asyncpg.Pool, client_ids: Sequence[str]) -> dict[str, StoredClient]:
+    """By public id, of whatever tenants; without those that are revoked. One round trip."""
+    return {row["client_id"]: _stored_client(row) for row in await pool.fetch(_CLIENTS, client_ids)}
+
+
+def _stored_client(row: asyncpg.Record) -> StoredClient:
     return StoredClient(
         tenant_id=row["tenant"],
         id=row["ref"],
-        client_id=client_id,
+        client_id=row["client_id"],
         name=row["name"],
         auth_method=row["auth_method"],
         secret_hash=row["secret_hash"],

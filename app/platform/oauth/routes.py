@@ -27,11 +27,11 @@ from app.web.cors import origin_of
 from app.web.idempotency import idempotent_secret
 from app.web.pages import pages_of
 from app.web.pagination import Page, Paged
-from app.web.routing import ApiRouter
+from app.web.routing import ApiRouter, PlannedRoute
 from app.web.transaction import OpenTx
 
 clients = ApiRouter(prefix="/v1/oauth_clients", tags=["OAuth clients"])
-protocol = APIRouter(include_in_schema=False)
+protocol = APIRouter(include_in_schema=False, route_class=PlannedRoute)
 Now = Annotated[datetime, Depends(now)]
 _WRITE = [Depends(requires("oauth_clients:write"))]
 _ISSUE = [*_WRITE, idempotent_secret]

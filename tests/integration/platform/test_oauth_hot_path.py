@@ -18,9 +18,10 @@ from app.infra.database import Database
 from app.infra.settings import Settings
 from app.main import create_app
 from app.platform.oauth.domain import AuthMethod
-from app.platform.oauth.repository import client_in_force
+from app.platform.oauth.repository import clients_in_force
 from app.platform.oauth.service import IssuedClient, Revocations, revoke_client, rotate_secret
 from app.platform.oauth.service.ending import Endings
+from app.platform.oauth.service.lookup import ClientLookup
 from app.platform.tenancy.domain import TenantStatus
 from app.platform.tenancy.service import set_status
 from tests.factories.oauth import (
@@ -133,23 +134,87 @@ async def test_a_client_that_gets_a_token_for_itself_begins_no_transaction_and_w
     assert after == (*before[:3], before[3] + 1, before[4])
 
 
-async def test_the_look_up_finds_one_client_by_its_whole_id_and_leaves_no_tenant_behind(database: Database) -> None:
+async def test_the_look_up_finds_clients_by_their_whole_ids_and_leaves_no_tenant_behind(database: Database) -> None:
     tenant, stranger = await make_tenant(database), await make_tenant(database)
     made, theirs = await make_client(database, tenant.tenant_id), await make_client(database, stranger.tenant_id)
-    found = await client_in_force(database.pool, made.row.client_id)
-    assert found is not None
-    assert (found.tenant_id, found.id, found.client_epoch) == (tenant.tenant_id, made.row.id, 0)
+    wrong = [made.row.client_id[:-1], made.row.client_id.upper(), "%", "oc_%", ""]
+    found = await clients_in_force(database.pool, [made.row.client_id, *wrong, theirs.row.client_id])
+    assert [(one.tenant_id, one.id, one.client_epoch) for one in found.values()] == [
+        (tenant.tenant_id, made.row.id, 0),
+        (stranger.tenant_id, theirs.row.id, 0),
+    ]
     assert made.row.secret_hash is not None
     assert str(made.row.secret_hash) not in repr(found)
-    for wrong in (made.row.client_id[:-1], made.row.client_id.upper(), "%", "oc_%", ""):
-        assert await client_in_force(database.pool, wrong) is None
     async with database.pool.acquire() as connection:
         row = await connection.fetchrow("select tenant from oauth_client_in_force($1)", theirs.row.client_id)
         assert row["tenant"] == stranger.tenant_id
         assert await connection.fetchval("select count(*) from oauth_clients") == 0
     async with database.tx(tenant.tenant_id) as tx:
         await revoke_client(tx, made.row.id, now=datetime.now(UTC))
-    assert await client_in_force(database.pool, made.row.client_id) is None
+    assert list(await clients_in_force(database.pool, [made.row.client_id, theirs.row.client_id])) == [
+        theirs.row.client_id
+    ]
+
+
+class _Held:
+    """The database's pool, whose answers wait until they are let go."""
+
+    def __init__(self, database: Database) -> None:
+        self._pool = database.pool
+        self.asked: list[list[str]] = []
+        self.answered, self.go = asyncio.Semaphore(0), asyncio.Semaphore(0)
+        self.broken = False
+
+    async def fetch(self, statement: str, client_ids: list[str]) -> Any:
+        self.asked.append(client_ids)
+        if self.broken:
+            raise ConnectionError("away")
+        rows = await self._pool.fetch(statement, client_ids)
+        self.answered.release()
+        await self.go.acquire()
+        return rows
+
+
+async def test_clients_asked_for_meanwhile_share_the_next_question_which_sees_what_ended_meanwhile(
+    database: Database,
+) -> None:
+    tenant = await make_tenant(database)
+    made = [await make_client(database, tenant.tenant_id) for _ in range(3)]
+    ids = [one.row.client_id for one in made]
+    held = _Held(database)
+    lookup = ClientLookup(held)  # type: ignore[arg-type]
+    first = asyncio.create_task(lookup.client(ids[0]))
+    await held.answered.acquire()
+    later = [asyncio.create_task(lookup.client(one)) for one in ids * 5]
+    await asyncio.sleep(0)
+    await _revoked(database, made[0])
+    held.go.release()
+    held.go.release()
+    known = await first
+    assert known is not None, "it was in force when it was asked for"
+    assert known.id == made[0].row.id
+    assert [one and one.id for one in await asyncio.gather(*later)] == [None, made[1].row.id, made[2].row.id] * 5
+    assert held.asked == [[ids[0]], ids]
+
+
+async def test_a_question_that_fails_fails_who_waits_for_it_and_nobody_else(database: Database) -> None:
+    tenant = await make_tenant(database)
+    made = await make_client(database, tenant.tenant_id)
+    held = _Held(database)
+    lookup = ClientLookup(held)  # type: ignore[arg-type]
+    gone, stays = [asyncio.create_task(lookup.client(made.row.client_id)) for _ in range(2)]
+    await held.answered.acquire()
+    gone.cancel()
+    late = asyncio.create_task(lookup.client(made.row.client_id))
+    await asyncio.sleep(0)
+    held.broken = True
+    held.go.release()
+    assert await stays is not None, "who went away took nobody with him"
+    with pytest.raises(ConnectionError):
+        await late
+    held.broken = False
+    held.go.release()
+    assert await lookup.client(made.row.client_id) is not None
 
 
 async def test_tokens_asked_for_at_once_are_each_their_own_clients(

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from app.kernel.errors import DomainError, Kind
 from app.web.errors import install_errors
-from app.web.routing import ApiRouter, MannerlyRoute, RouteIndex, flat
+from app.web.routing import ApiRouter, MannerlyRoute, PlannedRoute, RouteIndex, flat
 
 
 class Body(BaseModel):
@@ -89,6 +89,12 @@ class Shop:
         async def raw() -> Response:
             return Response("as it is", 202, headers={"x-raw": "1"})
 
+        @router.delete("/things/{number}", status_code=204)
+        async def remove(number: int, tx: Annotated[str, tx], response: Response) -> Response:
+            self.calls.append("remove")
+            response.headers["x-lost"] = "what answers by itself says all of it"
+            return Response(f"{number} of {tx}", 410, headers={"x-raw": "1"})
+
         async def swallowing() -> AsyncIterator[None]:
             with suppress(LookupError):
                 yield
@@ -118,6 +124,8 @@ REQUESTS: tuple[tuple[str, str, Any, dict[str, str]], ...] = (
     ("GET", "/things?limit=0", None, {}),
     ("GET", "/raw", None, {}),
     ("POST", "/raw", None, {}),
+    ("DELETE", "/things/7", None, {"who": "ann"}),
+    ("DELETE", "/things/x", None, {}),
     ("GET", "/nothing", None, {}),
     *(("GET", f"/fails/{how}", None, {}) for how in FAILURES),
 )
@@ -134,11 +142,12 @@ def _tag(answer: httpx.Response) -> set[tuple[str, str]]:
     return {(name, value) for name, value in answer.headers.items() if name == "etag"}
 
 
+@pytest.mark.parametrize("made_of", [MannerlyRoute, PlannedRoute])
 @pytest.mark.parametrize(("method", "path", "body", "headers"), REQUESTS)
 async def test_a_planned_route_answers_as_fastapi_does(
-    method: str, path: str, body: Any, headers: dict[str, str]
+    made_of: type[PlannedRoute], method: str, path: str, body: Any, headers: dict[str, str]
 ) -> None:
-    ours, theirs = Shop(ApiRouter()), Shop(APIRouter())
+    ours, theirs = Shop(APIRouter(route_class=made_of)), Shop(APIRouter())
     one, other = [await _ask(shop, method, path, body, headers) for shop in (ours, theirs)]
     assert one.status_code == other.status_code
     if one.status_code == 422:
@@ -152,7 +161,7 @@ async def test_a_planned_route_answers_as_fastapi_does(
 
 async def test_all_of_these_routes_are_planned() -> None:
     routes = [route for route in Shop(ApiRouter()).router.routes if isinstance(route, MannerlyRoute)]
-    assert len(routes) == 4
+    assert len(routes) == 5
     assert all(route.plan is not None for route in routes)
 
 

@@ -109,7 +109,7 @@ class Authorizing:
         params = dict(pairs)
         client_id = params.get("client_id", "")
         known = CLIENT_ID.fullmatch(client_id) is not None
-        found = await repository.client_in_force(service.database.pool, client_id) if known else None
+        found = await service.clients.client(client_id) if known else None
         if found is None or service.login is None:
             return _unknown_client()
         session = await service.login.session_of(asking)

@@ -9,6 +9,7 @@ import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -113,9 +114,7 @@ class EngineRequest(OAuth2Request):  # type: ignore[misc]
         query: Sequence[tuple[str, str]] = (),
         form: Sequence[tuple[str, str]] = (),
     ) -> None:
-        # TLS ends before us, and settings have checked the issuer: Authlib's own look at the scheme would need an
-        # environment variable that switches it off for everything.
-        super().__init__(method, urlsplit(url)._replace(scheme="https").geturl(), headers=dict(headers))
+        super().__init__(method, _as_https(url), headers=dict(headers))
         self._query = dict(query)
         self._form = dict(form)
         self.payload = _Payload([*query, *form])
@@ -127,6 +126,13 @@ class EngineRequest(OAuth2Request):  # type: ignore[misc]
     @property
     def form(self) -> dict[str, str]:
         return self._form
+
+
+@lru_cache(maxsize=16)
+def _as_https(url: str) -> str:
+    """TLS ends before us, and settings have checked the issuer: Authlib's own look at the scheme would need an
+    environment variable that switches it off for everything."""
+    return urlsplit(url)._replace(scheme="https").geturl()
 
 
 class KnownClient(ClientMixin):  # type: ignore[misc]

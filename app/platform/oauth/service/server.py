@@ -12,12 +12,20 @@ from sqlalchemy.util import greenlet_spawn
 
 from app.infra.database import Database
 from app.kernel.errors import DomainError, Kind
-from app.platform.oauth import repository
+from app.platform.oauth.domain import GrantType
 from app.platform.oauth.ports import Login
 from app.platform.oauth.service.authentication import TokenAuthenticator
 from app.platform.oauth.service.endpoints import Introspection, Revocation
 from app.platform.oauth.service.grants import make_server
-from app.platform.oauth.service.protocol import EngineRequest, Exchange, Reply, Server, unknown_client
+from app.platform.oauth.service.lookup import ClientLookup
+from app.platform.oauth.service.protocol import (
+    TOKEN_PATH,
+    EngineRequest,
+    Exchange,
+    Reply,
+    Server,
+    unknown_client,
+)
 from app.platform.oauth.service.revocations import Revocations
 from app.platform.oauth.service.signing import Keys
 
@@ -65,6 +73,7 @@ class AuthorizationService:
         self.tokens = tokens
         self.issuer = issuer
         self.login = login
+        self.clients = ClientLookup(database.pool)
 
     async def token(
         self, body: bytes, headers: Mapping[str, str], *, now: datetime, origin: str | None = None
@@ -75,7 +84,7 @@ class AuthorizationService:
             reply: Reply = server.create_token_response(request)
             return reply
 
-        return await self._form("/oauth2/token", body, headers, work, now=now, origin=origin)
+        return await self._form(TOKEN_PATH, body, headers, work, now=now, origin=origin)
 
     async def revoke(
         self, body: bytes, headers: Mapping[str, str], *, now: datetime, origin: str | None = None
@@ -121,13 +130,16 @@ class AuthorizationService:
         shown = {} if authorization is None else {"Authorization": authorization}
         request = EngineRequest("POST", self.issuer + path, shown, form=pairs)
         client_id = claimed_client(request.form, authorization)
-        client = await repository.client_in_force(self.database.pool, client_id) if client_id else None
+        client = await self.clients.client(client_id) if client_id else None
         if client is None:
             return Reply(*_split(unknown_client()))
         ring = await self.keys.ring(now=now)
         async with self.database.tx(client.tenant_id) as tx:
             exchange = Exchange(tx, client, self.issuer, ring, now, self.tokens, self.login, origin)
-            reply = await greenlet_spawn(lambda: work(make_server(exchange), request))
+            if path == TOKEN_PATH and _is_alone(request.form):
+                reply = work(make_server(exchange), request)
+            else:
+                reply = await greenlet_spawn(lambda: work(make_server(exchange), request))
         published = await self.revocations.publish(exchange.marks) if exchange.marks else True
         if must_publish and not published:
             raise DomainError(
@@ -136,6 +148,11 @@ class AuthorizationService:
                 "The token is ended, but not every process knows it yet. Send the same request again.",
             )
         return reply
+
+
+def _is_alone(form: Mapping[str, str]) -> bool:
+    """Whether a client asks for itself, by its secret: then the engine waits for nothing and needs no greenlet."""
+    return form.get("grant_type") == GrantType.CLIENT and "client_assertion" not in form
 
 
 def claimed_client(form: Mapping[str, str], authorization: str | None) -> str | None:

@@ -37,6 +37,7 @@ RING_SECONDS = 10.0
 
 Key = ECKey | RSAKey
 _REGISTRY = JWSRegistry(algorithms=ALGORITHMS)
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def _protected(algorithm: str, kid: str, typ: str) -> bytes:
 
 
 def _compact(claims: dict[str, Any]) -> bytes:
-    return json.dumps(claims, separators=(",", ":")).encode()
+    return _encode(claims).encode()
 
 
 def _base64url(data: bytes) -> bytes:
