@@ -182,7 +182,7 @@ async def test_clients_asked_for_meanwhile_share_the_next_question_which_sees_wh
     made = [await make_client(database, tenant.tenant_id) for _ in range(3)]
     ids = [one.row.client_id for one in made]
     held = _Held(database)
-    lookup = ClientLookup(held)  # type: ignore[arg-type]
+    lookup = ClientLookup(held)
     first = asyncio.create_task(lookup.client(ids[0]))
     await held.answered.acquire()
     later = [asyncio.create_task(lookup.client(one)) for one in ids * 5]
@@ -201,7 +201,7 @@ async def test_a_question_that_fails_fails_who_waits_for_it_and_nobody_else(data
     tenant = await make_tenant(database)
     made = await make_client(database, tenant.tenant_id)
     held = _Held(database)
-    lookup = ClientLookup(held)  # type: ignore[arg-type]
+    lookup = ClientLookup(held)
     gone, stays = [asyncio.create_task(lookup.client(made.row.client_id)) for _ in range(2)]
     await held.answered.acquire()
     gone.cancel()
