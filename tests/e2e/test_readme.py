@@ -61,6 +61,12 @@ class Stack:
         assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
+    def export(self, command: str) -> None:
+        """`export NAME=…`: later commands see it, as in the reader's own shell."""
+        name = command.removeprefix("export ").partition("=")[0]
+        self.environ[name] = self.run(f'{command}\nprintf %s "${name}"')
+        assert self.environ[name], command
+
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
@@ -100,18 +106,18 @@ def test_the_two_commands_stand_first_and_continuous_integration_runs_the_second
 @pytest.mark.e2e
 @pytest.mark.timeout(300)
 def test_every_other_command_works_beside_a_running_stack(stack: Stack) -> None:
-    exported: list[str] = []
     ran = 0
     for command in commands():
         if command in START_COMMANDS:
             continue
         if "curl" in command and shutil.which("curl") is None:
             pytest.skip("curl is not installed here")
-        printed = stack.run("\n".join([*exported, command]))
-        ran += 1
         if command.startswith("export "):
-            exported.append(command)
-        elif "curl" in command:
+            stack.export(command)
+            continue
+        printed = stack.run(command)
+        ran += 1
+        if "curl" in command:
             assert isinstance(json.loads(printed), dict)
         else:
             assert printed.strip()
