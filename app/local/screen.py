@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -26,18 +27,24 @@ def processes_table(services: Sequence[dict[str, Any]]) -> Table:
 
 
 def strategies_table(summary: Summary) -> Table:
-    """One row per strategy: activity, equity, positions."""
+    """One row per strategy: activity and equity. Its figures are never cut short, however narrow the terminal."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("strategy", "state"):
         table.add_column(heading)
     for heading in ("orders", "resting", "fills", "denied", "equity"):
-        table.add_column(heading, justify="right")
-    table.add_column("positions")
+        table.add_column(heading, justify="right", no_wrap=True)
     for strategy in summary.strategies:
-        holds = ", ".join(f"{symbol} {quantity}" for symbol, quantity in strategy.positions) or "-"
         counts = [str(n) for n in (strategy.orders, strategy.resting, strategy.fills, strategy.denied)]
-        table.add_row(strategy.name, strategy.status, *counts, money(strategy.equity, strategy.currency), holds)
+        table.add_row(strategy.name, strategy.status, *counts, money(strategy.equity, strategy.currency))
     return table
+
+
+def _holds(summary: Summary) -> Sequence[tuple[str, str]]:
+    """What each strategy holds, a line each: as many symbols as there are would not fit into a column."""
+    return [
+        (f"{strategy.name} holds", ", ".join(f"{symbol} {quantity}" for symbol, quantity in strategy.positions) or "-")
+        for strategy in summary.strategies
+    ]
 
 
 def picture(summary: Summary, services: Sequence[dict[str, Any]]) -> Group:
@@ -47,16 +54,13 @@ def picture(summary: Summary, services: Sequence[dict[str, Any]]) -> Group:
     at = "-" if summary.market_at is None else summary.market_at.date().isoformat()
     denials = ", ".join(f"{reason} {count}" for reason, count in sorted(summary.denials.items())) or "none"
     facts = Table.grid(padding=(0, 2))
-    facts.add_row("market date", f"{at} ({summary.feed_status})")
-    facts.add_row("bars replayed", f"{summary.bars:,}")
+    facts.add_row("market date", f"{at} ({summary.feed_status}), {summary.bars:,} bars replayed")
+    for name, holds in _holds(summary):
+        facts.add_row(name, holds)
     facts.add_row("risk denials", denials)
     facts.add_row("ledger", ledger)
-    return Group(
-        processes_table(services),
-        strategies_table(summary),
-        facts,
-        Text("Ctrl-C stops every process and keeps the data.", style="dim"),
-    )
+    advice = Text("Ctrl-C stops every process and keeps the data.", style="dim")
+    return Group(processes_table(services), strategies_table(summary), *(Padding(it, (0, 1)) for it in (facts, advice)))
 
 
 def addresses(url: str, credentials: Credentials | None) -> Panel:

@@ -10,6 +10,9 @@ from rich.text import Text
 Row = dict[str, Any]
 _STATUS = {"filled": "green", "denied": "red", "rejected": "red", "lost": "red", "unknown": "yellow"}
 _SIDE = {"buy": "green", "sell": "red"}
+_YIELDING = ("why", "account and symbol")
+"""Columns of words, which give way to figures where the terminal is narrow."""
+
 _FIGURES: Sequence[tuple[str, str, str]] = (
     ("equity", "final_equity", "amount"),
     ("total return", "total_return", "return"),
@@ -54,15 +57,18 @@ def orders(client: Client, limit: int) -> tuple[list[Row], Table]:
 
 
 def positions(client: Client, limit: int) -> tuple[list[Row], Table]:
-    """Open positions by account, and how they look."""
+    """Open positions below their accounts, and how they look."""
     rows = client.rows("/v1/positions", limit=limit)
     names = {account["id"]: account["name"] for account in client.rows("/v1/accounts", limit=1000)}
     right = ("quantity", "last", "value", "unrealised", "realised")
-    table = _table("positions", "account", "symbol", right=right)
-    for row in sorted(rows, key=lambda row: (names.get(row["account_id"], ""), row["symbol"])):
+    table = _table("positions", "account and symbol", right=right)
+    shown = None
+    for row in sorted(rows, key=lambda row: (names.get(row["account_id"], ""), row["account_id"], row["symbol"])):
+        if row["account_id"] != shown:
+            shown = row["account_id"]
+            table.add_row(names.get(shown, shown))
         table.add_row(
-            names.get(row["account_id"], row["account_id"]),
-            row["symbol"] if row["product"] == "delivery" else f"{row['symbol']} {row['product']}",
+            f"  {row['symbol']}" if row["product"] == "delivery" else f"  {row['symbol']} {row['product']}",
             row["quantity"],
             row["last_price"] or "-",
             _amount(row["value"]),
@@ -91,9 +97,16 @@ def performance(client: Client) -> tuple[list[Row], Table]:
 
 
 def _table(title: str, *headings: str, right: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, caption_justify="left")
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        caption_justify="left",
+        padding=(0, 1, 0, 0),  # eighty columns hold every figure whole
+    )
     for heading in headings:
-        table.add_column(heading, no_wrap=heading != "why", max_width=40 if heading == "why" else None)
+        table.add_column(heading, no_wrap=heading not in _YIELDING, max_width=40 if heading in _YIELDING else None)
     for heading in right:
         table.add_column(heading, justify="right", no_wrap=True)
     return table

@@ -104,6 +104,20 @@ def test_the_picture_shows_what_a_newcomer_needs() -> None:
         assert text in shown, text
 
 
+def test_a_plain_terminal_shows_all_of_it() -> None:
+    console = Console(file=StringIO(), width=80)
+    services: list[dict[str, Any]] = [
+        {"name": name, "pid": 12345, "restarts": 0} for name in ("postgres", "valkey", "gateway", "worker", "daemon")
+    ]
+    first, *others = GOOD.strategies
+    holds = (("AAPL", "120"), ("GOOG", "33"), ("IBM", "118"), ("MSFT", "402"))
+    much = replace(first, orders=12_345, fills=12_340, positions=holds)
+    console.print(picture(replace(GOOD, strategies=(much, *others)), services))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "…" not in shown and "AAPL 120, GOOG 33, IBM 118, MSFT 402" in shown and "12345" in shown
+    assert len(shown.splitlines()) < 24
+
+
 @pytest.mark.parametrize(("minor", "text"), [(123_456_789, "1,234,567.89 USD"), (-5, "-0.05 USD"), (0, "0.00 USD")])
 def test_amounts_read_well(minor: int, text: str) -> None:
     assert money(minor, "USD") == text
