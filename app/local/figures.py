@@ -8,6 +8,9 @@ from uuid import UUID
 
 from app.kernel.money import Money, currency_exponent, notional_minor
 
+Position = tuple[UUID, UUID, str]
+"""A book, an instrument and what is held as: for delivery or intraday."""
+
 
 @dataclass(frozen=True, slots=True)
 class Holding:
@@ -16,6 +19,7 @@ class Holding:
     account_id: UUID
     book_id: UUID
     instrument_id: UUID
+    product: str
     quantity: int
     cost_minor: int
     symbol: str
@@ -32,6 +36,7 @@ class Change:
     account_id: UUID
     book_id: UUID
     instrument_id: UUID
+    product: str
     quantity: int
     numerator: int = 1
     denominator: int = 1
@@ -105,11 +110,11 @@ def market_value(holding: Holding) -> int:
     )
 
 
-def reduced(changes: Iterable[Change]) -> dict[tuple[UUID, UUID], int]:
-    """The quantity of each (book, instrument) that `changes`, oldest first, leave. Splits leave whole units."""
-    held: dict[tuple[UUID, UUID], int] = {}
+def reduced(changes: Iterable[Change]) -> dict[Position, int]:
+    """The quantity of each position that `changes`, oldest first, leave. Splits leave whole units."""
+    held: dict[Position, int] = {}
     for change in changes:
-        key = change.book_id, change.instrument_id
+        key = change.book_id, change.instrument_id, change.product
         before = held.get(key, 0)
         sign = 1 if before >= 0 else -1
         held[key] = sign * (abs(before) * change.numerator // change.denominator) + change.quantity

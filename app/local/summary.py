@@ -11,7 +11,7 @@ import asyncpg
 from app.infra.outages import AWAY
 from app.kernel.money import format_trimmed
 from app.kernel.orders import WORKING
-from app.local.figures import Change, Holding, StrategyFigures, Summary, market_value, reduced
+from app.local.figures import Change, Holding, Position, StrategyFigures, Summary, market_value, reduced
 
 T = TypeVar("T")
 _FEED = "select market_at, status, bars_published from feed_state where feed = 'replay'"
@@ -45,7 +45,7 @@ group by 1, 2, 3
 """
 _FILLS = "select account_id, count(*) as n from fills group by 1"
 _POSITIONS = """
-select p.account_id, p.book_id, p.instrument_id, p.quantity, p.cost_minor, i.symbol,
+select p.account_id, p.book_id, p.instrument_id, p.product, p.quantity, p.cost_minor, i.symbol,
        i.currency, i.price_exp, i.qty_exp, l.price
 from positions p
 join instruments i on i.id = p.instrument_id
@@ -55,13 +55,13 @@ order by i.symbol
 """
 # at one market time a split comes before the price that it restates, and so before that price's fills
 _CHANGES = """
-select account_id, coalesce(deployment_id, account_id) as book_id, instrument_id,
-       case side when 'buy' then quantity else -quantity end as quantity, 1 as numerator, 1 as denominator,
-       occurred_at as at, 1 as rank, id
-from fills
+select f.account_id, coalesce(f.deployment_id, f.account_id) as book_id, f.instrument_id, o.product,
+       case f.side when 'buy' then f.quantity else -f.quantity end as quantity, 1 as numerator, 1 as denominator,
+       f.occurred_at as at, 1 as rank, f.id
+from fills f join orders o on o.tenant_id = f.tenant_id and o.id = f.order_id
 union all
-select account_id, book_id, instrument_id, 0, numerator, denominator, effective_at, 0, id
-from position_actions where kind = 'split'
+select a.account_id, a.book_id, a.instrument_id, p.product, 0, a.numerator, a.denominator, a.effective_at, 0, a.id
+from position_actions a join positions p on p.tenant_id = a.tenant_id and p.id = a.position_id where a.kind = 'split'
 order by at, rank, id
 """
 _DENIALS = """
@@ -128,16 +128,14 @@ async def _strategies(connection: Any) -> tuple[StrategyFigures, ...]:
         counts[state] += row["n"]
     fills = {row["account_id"]: row["n"] for row in await connection.fetch(_FILLS)}
     holdings = [Holding(**row) for row in await connection.fetch(_POSITIONS)]
-    changes = [Change(*list(row)[:6]) for row in await connection.fetch(_CHANGES)]
+    changes = [Change(*list(row)[:7]) for row in await connection.fetch(_CHANGES)]
     scales = {one.instrument_id: (one.symbol, one.qty_exp) for one in holdings}
     found = []
     for row in await connection.fetch(_DEPLOYMENTS):
         account_id = row["account_id"]
         counts = orders.get(account_id, Counter())
         own = [one for one in holdings if one.account_id == account_id]
-        held: Counter[tuple[UUID, UUID]] = Counter()
-        for one in own:  # for delivery and for intraday
-            held[one.book_id, one.instrument_id] += one.quantity
+        held = {(one.book_id, one.instrument_id, one.product): one.quantity for one in own}
         from_fills = reduced(change for change in changes if change.account_id == account_id)
         found.append(
             StrategyFigures(
@@ -159,12 +157,10 @@ async def _strategies(connection: Any) -> tuple[StrategyFigures, ...]:
     return tuple(found)
 
 
-def _named(
-    quantities: dict[tuple[UUID, UUID], int], scales: dict[UUID, tuple[str, int]]
-) -> tuple[tuple[str, str], ...]:
-    """(symbol, quantity) of what is not flat; several books of one instrument stay apart."""
+def _named(quantities: dict[Position, int], scales: dict[UUID, tuple[str, int]]) -> tuple[tuple[str, str], ...]:
+    """(symbol, quantity) of what is not flat; several positions in one instrument stay apart."""
     found = []
-    for (_, instrument_id), quantity in quantities.items():
+    for (_, instrument_id, _), quantity in quantities.items():
         symbol, exponent = scales.get(instrument_id, (str(instrument_id), 0))
         if quantity:
             found.append((symbol, format_trimmed(quantity, exponent, places=0)))

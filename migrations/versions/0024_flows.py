@@ -9,7 +9,9 @@ down_revision = "0023"
 _WRITES = "uuid, bigint, jsonb, jsonb, date, bigint, bigint, bigint, jsonb, uuid, text, text, uuid, uuid, uuid, jsonb"
 _OTHERWISE = (
     "ledger_cash(uuid)",
+    "portfolio_action_history(uuid)",
     "portfolio_valued(uuid)",
+    "orders_fill_history(uuid)",
     f"orders_write({_WRITES})",
     f"orders_write_group({_WRITES}, jsonb)",
     "risk_day(uuid, date, bigint, bigint)",

@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from app.kernel.money import Rounding, divide
-from app.kernel.orders import Side
+from app.kernel.orders import Product, Side
 from app.market.data.domain import Bars, from_us
 from app.quant.performance import Metric, Performance, performance
 from app.quant.trips import Execution, RoundTrip, UnitSplit, profit_factor, round_trips, win_rate
@@ -20,6 +20,11 @@ EXTERNAL = frozenset({"funding", "deposit", "withdrawal", "transfer"})
 """Kinds of ledger transactions that bring money in or take it out: no profit, no loss."""
 _INDEX = 10**15
 _INSTANT = timedelta(microseconds=1)
+
+Position = tuple[UUID, UUID, Product]
+"""A book's position: the book, the instrument, and what it is held as."""
+
+_Event = tuple[datetime, int, Execution | UnitSplit]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +43,15 @@ class Trade:
     at: datetime
     book_id: UUID
     instrument_id: UUID
+    product: Product
     side: Side
     quantity: int
     notional: int
     charges: int
+
+    @property
+    def position(self) -> Position:
+        return self.book_id, self.instrument_id, self.product
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +61,16 @@ class Action:
     at: datetime
     book_id: UUID
     instrument_id: UUID
+    product: Product
     numerator: int | None
     denominator: int | None
     before: int
     after: int
     cash: int
+
+    @property
+    def position(self) -> Position:
+        return self.book_id, self.instrument_id, self.product
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +187,7 @@ class _Book:
     money_exp: int
     cash: int = 0
     flow: int = 0
-    held: dict[tuple[UUID, UUID], int] = field(default_factory=dict)
+    held: dict[Position, int] = field(default_factory=dict)
     closes: dict[UUID, tuple[int, int]] = field(default_factory=dict)
     restated: dict[UUID, datetime] = field(default_factory=dict)
 
@@ -181,12 +196,12 @@ class _Book:
             self.cash += event.amount
             self.flow += event.amount if event.kind in EXTERNAL else 0
             return
-        key = event.book_id, event.instrument_id
+        key = event.position
         if isinstance(event, Trade):
             self.held[key] = self.held.get(key, 0) + event.side.sign * event.quantity
             return
         self.held[key] = self.held.get(key, 0) + event.after - event.before
-        # once an instrument, however many books held it
+        # once an instrument, however many positions there were
         if event.numerator and event.denominator and self.restated.get(event.instrument_id) != event.at:
             self.restated[event.instrument_id] = event.at
             if event.instrument_id in self.closes:
@@ -196,7 +211,7 @@ class _Book:
     def equity(self, bars: Mapping[UUID, Bars]) -> int:
         """Each position rounded once, half up, as `portfolio` does."""
         total = self.cash
-        for (_, instrument_id), quantity in self.held.items():
+        for (_, instrument_id, _), quantity in self.held.items():
             if quantity and instrument_id in self.closes:
                 price, unit = self.closes[instrument_id]
                 shift = bars[instrument_id].price_exp + bars[instrument_id].qty_exp - self.money_exp
@@ -221,19 +236,22 @@ def returns_curve(curve: Curve) -> list[int]:
 
 
 def trips_of(history: History, *, as_of: datetime) -> list[RoundTrip]:
-    """The closed round trips of every book and instrument, in the order of closing."""
-    books: dict[tuple[UUID, UUID], list[tuple[datetime, int, Execution | UnitSplit]]] = {}
+    """The closed round trips of every position, in the order of closing: what is held for delivery is not closed by a
+    sale of the same shares intraday."""
+    positions: dict[Position, list[_Event]] = {}
     for action in history.actions:
         if action.numerator and action.denominator:
             split = UnitSplit(action.at, action.numerator, action.denominator, action.cash)
-            books.setdefault((action.book_id, action.instrument_id), []).append((action.at, 0, split))
+            positions.setdefault(action.position, []).append((action.at, 0, split))
     for trade in history.trades:
         execution = Execution(trade.at, trade.side, trade.quantity, trade.notional, trade.charges)
-        books.setdefault((trade.book_id, trade.instrument_id), []).append((trade.at, 1, execution))
-    return sorted(_trips(books.values(), as_of), key=lambda trip: trip.closed)
+        positions.setdefault(trade.position, []).append((trade.at, 1, execution))
+    return sorted(_trips(positions.values(), as_of), key=lambda trip: trip.closed)
 
 
-def _trips(books: Iterable[list[tuple[datetime, int, Execution | UnitSplit]]], as_of: datetime) -> Iterable[RoundTrip]:
-    for events in books:
+def _trips(
+    positions: Iterable[list[tuple[datetime, int, Execution | UnitSplit]]], as_of: datetime
+) -> Iterable[RoundTrip]:
+    for events in positions:
         known = sorted((event for event in events if event[0] <= as_of), key=lambda event: event[:2])
         yield from round_trips(event for *_, event in known)

@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 
 from app.custody.ledger.service import Balance, balances
+from app.insight.analytics.repository import trades
 from app.kernel.orders import OrderStatus, OrderType, Product, Side, Validity
 from app.trading.orders.domain.changing import ChangeOrder
 from app.trading.orders.service import PlacedOrder, PlaceOrder, TenantOrders
@@ -144,6 +145,9 @@ async def test_what_is_delivered_and_what_is_squared_off_stand_apart(venue: Venu
     assert [reason.rule for reason in (await venue.order(quantity=60, **SELL)).reasons] == ["short_sale"]
     await traded(venue, quantity=30, **SELL)
     assert {name: held[0] for name, held in (await positions(venue)).items()} == {"delivery": 50, "intraday": -10}
+    async with venue.app.database.tx(venue.tenant_id) as tx:
+        told = [(one.product, one.side.sign * one.quantity) for one in await trades(tx, venue.account_id)]
+    assert told == [(Product.DELIVERY, 50), (Product.INTRADAY, 20), (Product.INTRADAY, -30)]
     await venue.is_sound()
 
 

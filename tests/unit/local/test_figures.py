@@ -130,23 +130,31 @@ def test_a_broken_ledger_is_shown_as_broken() -> None:
 
 
 ACCOUNT, BOOK, STOCK = (UUID(int=number) for number in (1, 2, 3))
+HELD = BOOK, STOCK, "delivery"
 
 
 def test_a_position_is_the_reduction_of_its_fills_and_splits_in_order() -> None:
     changes = [
-        Change(ACCOUNT, BOOK, STOCK, 101),
-        Change(ACCOUNT, BOOK, STOCK, 0, 3, 2),  # 151 and a half: the half is paid in cash
-        Change(ACCOUNT, BOOK, STOCK, -51),
+        Change(ACCOUNT, BOOK, STOCK, "delivery", 101),
+        Change(ACCOUNT, BOOK, STOCK, "delivery", 0, 3, 2),  # 151 and a half: the half is paid in cash
+        Change(ACCOUNT, BOOK, STOCK, "delivery", -51),
     ]
-    assert reduced(changes) == {(BOOK, STOCK): 100}
-    assert reduced([changes[0], changes[2], changes[1]]) == {(BOOK, STOCK): 75}
+    assert reduced(changes) == {HELD: 100}
+    assert reduced([changes[0], changes[2], changes[1]]) == {HELD: 75}
 
 
 def test_a_short_position_splits_into_whole_units_too() -> None:
-    assert reduced([Change(ACCOUNT, BOOK, STOCK, -5), Change(ACCOUNT, BOOK, STOCK, 0, 3, 2)]) == {(BOOK, STOCK): -7}
+    split = Change(ACCOUNT, BOOK, STOCK, "delivery", 0, 3, 2)
+    assert reduced([replace(split, quantity=-5, numerator=1, denominator=1), split]) == {HELD: -7}
+
+
+def test_delivery_and_intraday_are_positions_apart_and_split_apart() -> None:
+    long, short = Change(ACCOUNT, BOOK, STOCK, "delivery", 5), Change(ACCOUNT, BOOK, STOCK, "intraday", -3)
+    splits = [replace(one, quantity=0, numerator=3, denominator=2) for one in (long, short)]
+    assert reduced([long, short, *splits]) == {HELD: 7, (BOOK, STOCK, "intraday"): -4}
 
 
 @pytest.mark.parametrize(("price", "worth"), [(10_005, 300), (10_050, 302), (None, 299)])
 def test_a_holding_is_worth_its_last_price_rounded_once_or_its_cost(price: int | None, worth: int) -> None:
-    holding = Holding(ACCOUNT, BOOK, STOCK, 3, 299, "AAPL", "USD", 4, 0, price)
+    holding = Holding(ACCOUNT, BOOK, STOCK, "delivery", 3, 299, "AAPL", "USD", 4, 0, price)
     assert market_value(holding) == worth

@@ -17,7 +17,7 @@ from app.insight.analytics.domain import (
     equity_curve,
     returns_curve,
 )
-from app.kernel.orders import Side
+from app.kernel.orders import Product, Side
 from app.market.data.domain import Bars, to_us
 
 BOOK, OTHER_BOOK, STOCK, OTHER = (UUID(int=number) for number in (1, 2, 3, 4))
@@ -41,7 +41,7 @@ def bars(closes: dict[int, int]) -> Bars:
 
 
 def bought(day: int, quantity: int, notional: int, charges: int = 0, *, instrument: UUID = STOCK) -> Trade:
-    return Trade(open_of(day), BOOK, instrument, Side.BUY, quantity, notional, charges)
+    return Trade(open_of(day), BOOK, instrument, Product.DELIVERY, Side.BUY, quantity, notional, charges)
 
 
 def sold(day: int, quantity: int, notional: int, charges: int = 0, *, instrument: UUID = STOCK) -> Trade:
@@ -93,7 +93,7 @@ def test_round_trips_are_net_of_charges() -> None:
 
 
 def test_a_split_does_not_move_the_equity() -> None:
-    split = Action(open_of(3), BOOK, STOCK, 2, 1, before=11, after=22, cash=0)
+    split = Action(open_of(3), BOOK, STOCK, Product.DELIVERY, 2, 1, before=11, after=22, cash=0)
     before_and_after = {1: 400_000, 2: 400_000, 3: 200_000, 4: 210_000}
     found = history(bought(2, 11, 44_000), prices={STOCK: bars(before_and_after)}, actions=(split,))
     curve = equity_curve(found, start=OPENED, as_of=close_of(4))
@@ -101,7 +101,7 @@ def test_a_split_does_not_move_the_equity() -> None:
 
 
 def test_a_split_on_a_day_without_a_bar_restates_the_last_close() -> None:
-    split = Action(open_of(3), BOOK, STOCK, 3, 2, before=10, after=15, cash=0)
+    split = Action(open_of(3), BOOK, STOCK, Product.DELIVERY, 3, 2, before=10, after=15, cash=0)
     prices = {STOCK: bars({1: 300_000, 2: 300_000, 4: 200_000}), OTHER: bars({3: 10_000})}
     found = history(bought(2, 10, 30_000), prices=prices, actions=(split,))
     curve = equity_curve(found, start=OPENED, as_of=close_of(4))
@@ -109,15 +109,46 @@ def test_a_split_on_a_day_without_a_bar_restates_the_last_close() -> None:
 
 
 def test_a_split_that_two_books_hold_restates_the_price_once() -> None:
-    splits = tuple(Action(open_of(3), book, STOCK, 2, 1, before=10, after=20, cash=0) for book in (BOOK, OTHER_BOOK))
+    splits = tuple(
+        Action(open_of(3), book, STOCK, Product.DELIVERY, 2, 1, before=10, after=20, cash=0)
+        for book in (BOOK, OTHER_BOOK)
+    )
     trades = bought(2, 10, 30_000), replace(bought(2, 10, 30_000), book_id=OTHER_BOOK)
     prices = {STOCK: bars({1: 300_000, 2: 300_000}), OTHER: bars({3: 10_000})}
     curve = equity_curve(history(*trades, prices=prices, actions=splits), start=OPENED, as_of=close_of(3))
     assert [point.equity for point in curve.points] == [100_000] * 3
 
 
+def intraday(trade: Trade) -> Trade:
+    return replace(trade, product=Product.INTRADAY)
+
+
+def test_what_is_held_for_delivery_is_not_closed_by_an_intraday_sale_of_the_same_share() -> None:
+    held = bought(2, 10, 50_000), sold(4, 10, 55_000)
+    short = intraday(sold(3, 10, 49_000)), intraday(bought(3, 10, 48_000))
+    found = assess(history(*held, *short, prices=ONE_TRIP.bars), as_of=close_of(5))  # type: ignore[arg-type]
+    assert (found.trades, found.win_rate.value, found.profit_factor.reason) == (2, 1.0, "no round trip lost money")
+
+
+def test_each_product_is_a_position_of_its_own_and_rounded_once() -> None:
+    both = bought(2, 1, 5_000), intraday(bought(2, 1, 5_000))
+    curve = equity_curve(history(*both, prices={STOCK: bars({2: 505_050})}), start=OPENED, as_of=close_of(2))
+    assert [point.equity for point in curve.points] == [90_000 + 2 * 5_051], "50.505 is 50.51, twice"
+
+
+def test_a_split_restates_long_and_short_each_by_itself() -> None:
+    split = Action(open_of(3), BOOK, STOCK, Product.DELIVERY, 3, 2, before=5, after=7, cash=2_000)
+    other = replace(split, before=-5, after=-7, cash=-2_000, product=Product.INTRADAY)
+    trades = bought(2, 5, 30_000), intraday(sold(2, 5, 30_000))
+    later = sold(4, 7, 28_700), intraday(bought(4, 7, 28_000))
+    prices = {STOCK: bars({1: 600_000, 2: 600_000, 3: 400_000, 4: 410_000})}
+    found = assess(history(*trades, *later, prices=prices, actions=(split, other)), as_of=close_of(4))
+    assert [point.equity for point in found.curve.points] == [100_000] * 3 + [100_700]
+    assert (found.trades, found.win_rate.value) == (2, 0.5), "700 won, and nothing"
+
+
 def test_the_fraction_that_a_split_pays_is_cash() -> None:
-    split = Action(open_of(3), BOOK, STOCK, 1, 2, before=5, after=2, cash=8_000)
+    split = Action(open_of(3), BOOK, STOCK, Product.DELIVERY, 1, 2, before=5, after=2, cash=8_000)
     prices = {STOCK: bars({1: 800_000, 2: 800_000, 3: 1_600_000})}
     found = history(bought(2, 5, 40_000), prices=prices, actions=(split,))
     last = equity_curve(found, start=OPENED, as_of=close_of(3)).points[-1]
