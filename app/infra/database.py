@@ -27,6 +27,7 @@ from app.infra.events.tables import EventRow
 from app.infra.outages import is_outage
 from app.infra.roles import refuse_unsafe_role
 from app.infra.settings import Settings
+from app.infra.together import Function, Together
 from app.infra.work.tables import WorkItem, shard_of
 from app.kernel.principal import Principal
 
@@ -79,6 +80,7 @@ class Tx:
         tenant_id: UUID,
         sessions: async_sessionmaker[AsyncSession],
         pool: asyncpg.Pool,
+        together: Together,
         principal: Principal | None,
         operator: str | None = None,
     ) -> None:
@@ -90,6 +92,7 @@ class Tx:
         self.woken: set[tuple[str, int]] = set()
         self.told: list[Callable[[], Awaitable[object]]] = []
         self._pool = pool
+        self._together = together
 
     @property
     def session(self) -> AsyncSession:
@@ -195,6 +198,14 @@ class Tx:
     async def fetchval(self, sql: str, *arguments: object) -> Any:
         return await self._pool.fetchval(sql, *arguments)
 
+    async def ask(self, function: Function, lane: UUID, *arguments: object) -> Any:
+        """What a SQL function answers this tenant, asked together with what others ask it; `lane` is what it locks."""
+        return await self._together.ask(function, self.tenant_id, lane, *arguments)
+
+    def turn(self, lane: UUID) -> asyncio.Lock:
+        """Whoever decides on what `lane` holds takes his turn: others of this process would decide in vain."""
+        return self._together.turn(lane)
+
 
 class PersonTx:
     """One person's unit of work, outside every tenant: it sees that person's rows and no tenant's. No `commit`."""
@@ -240,6 +251,7 @@ class Database:
         self._engine = engine
         self._sessions = async_sessionmaker(engine, expire_on_commit=False)
         self._on_commit = on_commit
+        self._together = Together(pool)
 
     @asynccontextmanager
     async def tx(
@@ -249,7 +261,7 @@ class Database:
 
         The connection is taken at the first ORM statement, so a block that only calls `fetch*` opens none.
         """
-        tx = Tx(tenant_id, self._sessions, self.pool, principal, operator)
+        tx = Tx(tenant_id, self._sessions, self.pool, self._together, principal, operator)
         try:
             yield tx
             if tx._session is not None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from random import Random
 from typing import Any, NoReturn, TypeVar, cast
+from uuid import UUID
 
 import asyncpg
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -22,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.infra.database import Database
 from app.infra.process import App
+from app.infra.together import Function, Together
 from app.infra.work.relay import Poker
 from app.trading.brokers.ports import Capabilities
 
@@ -59,6 +61,7 @@ class Process:
     stall: Stall | None = None
     task: asyncio.Task[Any] | None = None
     dead: bool = False
+    together: Together | None = None
 
 
 PROCESS: ContextVar[Process] = ContextVar("process")
@@ -196,6 +199,22 @@ class FaultyPool:
         return run
 
 
+class Apart(Together):
+    """Of the process that asks: nothing that one process waits for keeps another back."""
+
+    def turn(self, lane: UUID) -> asyncio.Lock:
+        return self._own().turn(lane)
+
+    async def ask(self, function: Function, tenant_id: UUID, lane: UUID, *arguments: object) -> Any:
+        return await self._own().ask(function, tenant_id, lane, *arguments)
+
+    def _own(self) -> Together:
+        process = PROCESS.get()
+        if process.together is None:
+            process.together = Together(self._pool)
+        return process.together
+
+
 class FaultyRedis:
     """A client of Redis to whose calls things happen."""
 
@@ -277,5 +296,6 @@ def faulty(app: App, faults: Faults, flaw: Flaw) -> App:
         opened.reference,
         on_commit=poker.poke,
     )
+    database._together = Apart(database.pool)
     database._sessions = async_sessionmaker(opened._engine, class_=Session, expire_on_commit=False)
     return replace(app, database=database, redis=redis, stream=stream, poker=poker)

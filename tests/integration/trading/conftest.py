@@ -17,6 +17,7 @@ from app.bootstrap import App, open_brokers
 from app.custody.accounts.domain import NewAccount
 from app.custody.accounts.service import create_account
 from app.custody.ledger.service import Books, check
+from app.infra.together import Together
 from app.infra.work.runner import drain
 from app.infra.work.tables import shard_of
 from app.kernel.ids import uuid7
@@ -49,8 +50,14 @@ class Venue:
     sent: list[tuple[str, dict[str, str]]] = field(default_factory=list)
 
     async def order(self, **changes: Any) -> PlacedOrder:
-        """Place a market order to buy 10, changed as asked, now or `at` another time."""
+        """Place a market order to buy 10, changed as asked, now or `at` another time.
+
+        `apart`: as another process would, which waits for no turn of this one's; `together`: as whose it is.
+        """
         at = changes.pop("at", None) or datetime.now(UTC)
+        together = changes.pop("together", None)
+        if changes.pop("apart", False):
+            together = Together(self.app.database.pool)
         asked: dict[str, Any] = {
             "account_id": self.account_id,
             "instrument_id": self.instrument_id,
@@ -63,6 +70,8 @@ class Venue:
             "client_order_id": uuid4().hex,
         }
         async with self.app.database.tx(self.tenant_id) as tx:
+            if together is not None:
+                tx._together = together
             return await place_order(tx, PlaceOrder(**asked | changes), now=at)
 
     async def work(self) -> int:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
 import pytest_asyncio
 
 from app.custody.accounts.domain import NewAccount
@@ -145,15 +146,16 @@ async def test_what_if_counts_the_other_account_and_the_orders_before(
     assert [reason.rule for reason in second.preview.decision.reasons] == ["max_open_orders"]
 
 
+@pytest.mark.parametrize("apart", [False, True])
 async def test_fifty_orders_of_two_accounts_at_once_never_exceed_the_clients_limit(
-    two: tuple[Venue, Venue], client_id: UUID
+    two: tuple[Venue, Venue], client_id: UUID, apart: bool
 ) -> None:
     one, _ = two
     await _limit(one, client_id, "max_position", "400.00")
 
     async def order(venue: Venue) -> PlacedOrder | None:
         try:
-            return await venue.order(**RESTING, quantity=2)
+            return await venue.order(**RESTING, quantity=2, apart=apart)
         except DomainError as error:
             assert error.code == "account_busy"
             return None

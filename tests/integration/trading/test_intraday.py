@@ -258,11 +258,13 @@ async def test_a_statement_says_what_was_traded_and_not_what_was_blocked(venue: 
     assert [one.kind for one in said.movements] == ["funding", "fill"]
 
 
-async def test_many_at_once_never_block_more_than_there_is(venue: Venue) -> None:
+@pytest.mark.parametrize("apart", [False, True])
+async def test_many_at_once_never_block_more_than_there_is(venue: Venue, apart: bool) -> None:
     placed = []
     for _ in range(4):
         sides = [SELL, {}] * 4
-        placed += await asyncio.gather(*(intraday(venue, quantity=100, **AT_LIMIT, **side) for side in sides))
+        asked = [intraday(venue, quantity=100, apart=apart, **AT_LIMIT, **side) for side in sides]
+        placed += await asyncio.gather(*asked)
     accepted = [one for one in placed if one.status is OrderStatus.ACCEPTED]
     assert len(accepted) == 9  # 1,000.00 each, and charges
     assert {reason.rule for one in placed for reason in one.reasons} == {"available_funds"}

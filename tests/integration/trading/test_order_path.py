@@ -44,21 +44,24 @@ async def test_an_order_placed_twice_trades_once(venue: Venue) -> None:
     assert len(await venue.rows("select 1 from orders")) == 1
 
 
-async def test_racing_placements_of_one_id_store_one_order(venue: Venue) -> None:
-    placed = await asyncio.gather(*(venue.order(client_order_id="raced") for _ in range(12)))
+@pytest.mark.parametrize("apart", [False, True])
+async def test_racing_placements_of_one_id_store_one_order(venue: Venue, apart: bool) -> None:
+    placed = await asyncio.gather(*(venue.order(client_order_id="raced", apart=apart) for _ in range(12)))
     assert len({order.id for order in placed}) == 1
     assert sum(not order.replayed for order in placed) == 1
 
 
-async def test_racing_orders_never_spend_more_than_there_is(venue: Venue) -> None:
+@pytest.mark.parametrize("apart", [False, True])
+async def test_racing_orders_never_spend_more_than_there_is(venue: Venue, apart: bool) -> None:
     """20 orders of about 1,000.00 race for 10,000.00: none is lost, those beyond the funds are denied and stored."""
-    asked = [venue.order(quantity=50, client_order_id=f"r{n}") for n in range(20)]
+    asked = [venue.order(quantity=50, client_order_id=f"r{n}", apart=apart) for n in range(20)]
     answers = await asyncio.gather(*asked, return_exceptions=True)
     placed = [answer for answer in answers if not isinstance(answer, BaseException)]
     accepted = [order for order in placed if order.status is OrderStatus.ACCEPTED]
     busy = [answer for answer in answers if isinstance(answer, DomainError)]
     assert len(placed) + len(busy) == 20
     assert all(error.code == "account_busy" for error in busy)
+    assert apart or not busy, "in one process each gets his turn"
     assert 0 < len(accepted) <= 9
     (cash,) = await venue.rows(
         "select c.posted - c.held as available from ledger_accounts a, ledger_cash(a.account_id) c "

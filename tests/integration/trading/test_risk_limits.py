@@ -87,10 +87,11 @@ async def test_a_day_that_lost_too_much_denies_entries_and_lets_exits_pass(venue
     assert (await venue.order(quantity=100, side=Side.SELL)).status is OrderStatus.ACCEPTED
 
 
-async def test_50_racing_orders_never_exceed_the_position_limit(venue: Venue) -> None:
+@pytest.mark.parametrize("apart", [False, True])
+async def test_50_racing_orders_never_exceed_the_position_limit(venue: Venue, apart: bool) -> None:
     async with venue.app.database.tx(venue.tenant_id) as tx:
         await set_limit(tx, TENANT, "max_position", {"limit": "600.00"})
-    asked = [venue.order(quantity=10, order_type=OrderType.LIMIT, limit_price=PRICE) for _ in range(50)]
+    asked = [venue.order(quantity=10, order_type=OrderType.LIMIT, limit_price=PRICE, apart=apart) for _ in range(50)]
     await asyncio.gather(*asked, return_exceptions=True)
     (open_,) = await venue.rows("select coalesce(sum(quantity), 0) as q from orders where status = 'accepted'")
     assert 0 < open_["q"] <= 30

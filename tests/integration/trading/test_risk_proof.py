@@ -73,7 +73,7 @@ def _money(minor: int) -> str:
 async def _place(venue: Venue, account_id: UUID, asked: list[tuple[int, int | None]]) -> None:
     waiting = list(asked)
 
-    async def place() -> None:
+    async def place(apart: bool) -> None:
         while waiting:
             quantity, cents = waiting.pop()
             kind: dict[str, Any] = {"order_type": OrderType.MARKET}
@@ -81,12 +81,12 @@ async def _place(venue: Venue, account_id: UUID, asked: list[tuple[int, int | No
                 kind = {"order_type": OrderType.LIMIT, "limit_price": cents * 100}
             for _ in range(20):
                 try:
-                    await venue.order(account_id=account_id, quantity=quantity, **kind)
+                    await venue.order(account_id=account_id, quantity=quantity, apart=apart, **kind)
                     break
                 except DomainError as error:
                     assert error.code == "account_busy"
 
-    await asyncio.gather(*(place() for _ in range(ORDERS_AT_ONCE)))
+    await asyncio.gather(*(place(apart=number % 2 == 0) for number in range(ORDERS_AT_ONCE)))
 
 
 async def _reckon(venue: Venue, account_id: UUID, held: Limits) -> None:
@@ -136,11 +136,12 @@ async def test_no_limit_is_exceeded_by_10_000_random_orders(venue: Venue) -> Non
     assert row["n"] == seen and 500 < row["a"] < seen - 500, "limits that never deny, or always, prove nothing"
 
 
-async def test_50_racing_orders_exceed_no_limit_of_any_level(venue: Venue) -> None:
+@pytest.mark.parametrize("apart", [False, True])
+async def test_50_racing_orders_exceed_no_limit_of_any_level(venue: Venue, apart: bool) -> None:
     for scope, limit in ((TENANT, "800.00"), (Scope(account_id=venue.account_id), "600.00")):
         async with venue.app.database.tx(venue.tenant_id) as tx:
             await set_limit(tx, scope, "max_position", {"limit": limit})
-    asked = [venue.order(quantity=10, order_type=OrderType.LIMIT, limit_price=PRICE) for _ in range(50)]
+    asked = [venue.order(quantity=10, order_type=OrderType.LIMIT, limit_price=PRICE, apart=apart) for _ in range(50)]
     answers = await asyncio.gather(*asked, return_exceptions=True)
     assert all(not isinstance(a, BaseException) or isinstance(a, DomainError) for a in answers)
     (row,) = await venue.rows("select coalesce(sum(quantity), 0) as q from orders where status = 'accepted'")

@@ -4,10 +4,11 @@ What has ended gets no token in any process from the commit on, so nothing is re
 a question is out go together in the next one: at the token endpoint a question each cost as much as all the rest.
 """
 
-import asyncio
+from collections.abc import Sequence
 
 import asyncpg
 
+from app.infra.together import Batches
 from app.platform.oauth import repository
 from app.platform.oauth.domain import StoredClient
 
@@ -20,28 +21,12 @@ class ClientLookup:
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
-        self._waiting: dict[str, asyncio.Future[StoredClient | None]] = {}
-        self._asking: asyncio.Task[None] | None = None
+        self._batches = Batches(self._read, most=TOGETHER)
 
     async def client(self, client_id: str) -> StoredClient | None:
         """The client with this public id, of whatever tenant; None for one that is not in force."""
-        found = self._waiting.get(client_id)
-        if found is None:
-            found = self._waiting[client_id] = asyncio.get_running_loop().create_future()
-        if self._asking is None:
-            self._asking = asyncio.create_task(self._ask_for_all())
-        return await asyncio.shield(found)  # one who goes away takes nobody with him
+        return await self._batches.ask(client_id)
 
-    async def _ask_for_all(self) -> None:
-        """Questions until nobody waits."""
-        while self._waiting:
-            some = [(one, self._waiting.pop(one)) for one in list(self._waiting)[:TOGETHER]]
-            try:
-                clients = await repository.clients_in_force(self._pool, [client_id for client_id, _ in some])
-            except Exception as error:  # whatever it is, nobody may wait for ever
-                for _, found in some:
-                    found.set_exception(error)
-            else:
-                for client_id, found in some:
-                    found.set_result(clients.get(client_id))
-        self._asking = None
+    async def _read(self, client_ids: Sequence[str]) -> Sequence[StoredClient | None]:
+        found = await repository.clients_in_force(self._pool, list(dict.fromkeys(client_ids)))
+        return [found.get(client_id) for client_id in client_ids]

@@ -11,6 +11,7 @@ from pydantic_core import from_json, to_json
 
 from app.infra.database import Tx
 from app.infra.idempotency.keys import Claim, reused
+from app.infra.together import Function
 from app.infra.work.backlog import Backlog
 from app.kernel.errors import DomainError, Kind, conflict, invalid, not_found
 from app.kernel.ids import broker_tag, encode_id, uuid7
@@ -37,12 +38,10 @@ from app.trading.orders.tables import Order
 from app.trading.risk.domain import Finding
 from app.trading.risk.service import effective, rules, said_at
 
-_CONTEXT = "select orders_context($1, $2, $3, $4, $5, $6, $7, $8)"
-_WRITE = (
-    "select orders_write($1, $2, $3::jsonb, $4::jsonb, $5, $6, $7, $8, $9::jsonb, $10, $11, $12, $13, $14, $15, "
-    "$16::jsonb)"
-)
-_WRITE_GROUP = _WRITE.replace("orders_write(", "orders_write_group(").replace("$16::jsonb", "$16::jsonb, $17::jsonb")
+_CONTEXT = Function("orders_context", ("uuid", "uuid", "uuid", "uuid", "text", "text", "uuid", "text"))
+_WRITTEN = ("uuid", "bigint", "jsonb", "jsonb", "date", "bigint", "bigint", "bigint", "jsonb", "uuid", "text", "text")
+_WRITE = Function("orders_write", (*_WRITTEN, "uuid", "uuid", "uuid", "jsonb"))
+_WRITE_GROUP = Function("orders_write_group", (*_WRITE.types, "jsonb"))
 ATTEMPTS = 8
 """How often a decision is made again because another order or a fill of the account came between."""
 
@@ -86,6 +85,13 @@ async def place_order(
     when the account never held still, `backlog_late` for an order that takes risk while the tenant is late in
     `backlog`. `now` stamps the order's id.
     """
+    async with tx.turn(command.account_id):
+        return await _place(tx, command, now, claim, backlog)
+
+
+async def _place(
+    tx: Tx, command: PlaceOrder, now: datetime, claim: Claim | None, backlog: Backlog | None
+) -> PlacedOrder:
     order_id = uuid7(unix_ms=int(now.timestamp() * 1000))
     for _ in range(ATTEMPTS):
         found = await _gather(tx, command, claim)
@@ -147,9 +153,9 @@ def previewed(tx: Tx, command: PlaceOrder, context: Context) -> Preview:
 async def _gather(tx: Tx, command: PlaceOrder, claim: Claim | None) -> dict[str, Any]:
     """What `orders_context` read. Raises for an account or an instrument that does not exist."""
     found: dict[str, Any] = from_json(
-        await tx.fetchval(
+        await tx.ask(
             _CONTEXT,
-            tx.tenant_id,
+            command.account_id,
             command.account_id,
             command.book_id,
             command.instrument_id,
@@ -246,27 +252,31 @@ async def _write(
     """When it was written; None when the account changed meanwhile."""
     who = tx.principal
     event = {"client_order_id": order["client_order_id"], "reasons": [reason.as_dict() for reason in decision.reasons]}
+    function = _WRITE_GROUP if children else _WRITE
+    arguments = (
+        context.account["version"],
+        _json(order),
+        _json([finding.as_dict() for finding in decision.findings]),
+        context.session_day if _is_news(context) else None,
+        context.equity,
+        context.peak_equity,
+        context.flows,
+        _json(event),
+        who.key_id if who else None,
+        who.source_ip if who else None,
+        who.request_id if who else None,
+        who.user_id if who else None,
+        who.home_tenant_id if who else None,
+        who.grant_id if who else None,
+        _json(claim.as_dict()) if claim else None,
+        *([_json(children)] if children else []),
+    )
+    written_at: datetime | None
     try:
-        written_at: datetime | None = await tx.fetchval(
-            _WRITE_GROUP if children else _WRITE,
-            tx.tenant_id,
-            context.account["version"],
-            _json(order),
-            _json([finding.as_dict() for finding in decision.findings]),
-            context.session_day if _is_news(context) else None,
-            context.equity,
-            context.peak_equity,
-            context.flows,
-            _json(event),
-            who.key_id if who else None,
-            who.source_ip if who else None,
-            who.request_id if who else None,
-            who.user_id if who else None,
-            who.home_tenant_id if who else None,
-            who.grant_id if who else None,
-            _json(claim.as_dict()) if claim else None,
-            *([_json(children)] if children else []),
-        )
+        if context.client is None:
+            written_at = await tx.ask(function, order["account_id"], *arguments)
+        else:  # all accounts of the client are locked: it goes alone
+            written_at = await tx.fetchval(function.alone, tx.tenant_id, *arguments)
     except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError):
         return None
     return written_at

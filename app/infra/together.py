@@ -1,0 +1,144 @@
+"""Decides what goes to the database together: what is asked while a call is out goes in the next one, each by itself.
+
+A call's own cost (its round trip, its commit, what PostgreSQL sets up for every transaction) is as much as what a small
+SQL function does in it. Alone nobody waits for others.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+from weakref import WeakValueDictionary
+
+import asyncpg
+
+from app.infra.outages import is_outage
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+MOST = 16
+"""Questions in one call of a SQL function: the rows that it locks stay locked until all are answered."""
+
+AT_ONCE = 3
+"""Calls of one SQL function that are out: one that waits for a lock keeps only a part of the others back."""
+
+
+class Batches(Generic[Q, A]):
+    """Answers questions by calls of `ask`, which takes at most `most` of them and answers them in their order.
+
+    A question is asked by a call that begins after it came. A call that fails, unless the database is away, has taken
+    nothing: its questions are asked one by one, so that each fails by itself.
+    """
+
+    def __init__(self, ask: Callable[[Sequence[Q]], Awaitable[Sequence[A]]], *, most: int, at_once: int = 1) -> None:
+        self._ask = ask
+        self._most = most
+        self._at_once = at_once
+        self._waiting: list[tuple[Q, asyncio.Future[A]]] = []
+        self._calls: set[asyncio.Task[None]] = set()
+        self._begins = False
+
+    async def ask(self, question: Q) -> A:
+        """Its answer. Raises what `ask` raises for it."""
+        answer: asyncio.Future[A] = asyncio.get_running_loop().create_future()
+        self._waiting.append((question, answer))
+        self._begin()
+        return await answer
+
+    def _begin(self) -> None:
+        """Another call, unless one is about to take what waits, or as many as may be are out."""
+        if self._waiting and not self._begins and len(self._calls) < self._at_once:
+            self._begins = True
+            call = asyncio.create_task(self._call())
+            self._calls.add(call)
+            call.add_done_callback(self._ended)
+
+    def _ended(self, call: asyncio.Task[None]) -> None:
+        self._calls.discard(call)
+        self._begin()
+
+    async def _call(self) -> None:
+        self._begins = False
+        some, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+        try:
+            await self._answer([one for one in some if not one[1].done()])
+        finally:
+            for _, answer in some:
+                if not answer.done():
+                    answer.cancel()  # the call was cancelled: nobody may wait for ever
+
+    async def _answer(self, some: Sequence[tuple[Q, "asyncio.Future[A]"]]) -> None:
+        if not some:
+            return
+        try:
+            answers = await self._ask([question for question, _ in some])
+        except Exception as error:
+            if len(some) > 1 and not is_outage(error):
+                for one in some:
+                    await self._answer([one])
+                return
+            for _, answer in some:
+                if not answer.done():
+                    answer.set_exception(error)
+            return
+        for (_, answer), said in zip(some, answers, strict=True):
+            if not answer.done():
+                answer.set_result(said)
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A SQL function that is a transaction by itself and takes its tenant first. `types`: of its arguments."""
+
+    name: str
+    types: tuple[str, ...]
+    alone: str = field(init=False, compare=False)
+    many: str = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        places = range(1, len(self.types) + 1)
+        alone = ", ".join(f"${place}::{name}" for place, name in zip(places, self.types, strict=True))
+        arrays = ", ".join(f"${place}::{name}[]" for place, name in zip(places, self.types, strict=True))
+        columns = ", ".join(f"a{place}" for place in places)
+        object.__setattr__(self, "alone", f"select {self.name}({alone})")
+        many = f"select {self.name}({columns}) from unnest({arrays}) asked ({columns})"  # noqa: S608 - our own names
+        object.__setattr__(self, "many", many)
+
+
+_Asked = tuple[tuple[UUID, UUID], tuple[object, ...]]
+
+
+class Together:
+    """What one process asks of SQL functions on `pool`."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+        self._functions: dict[Function, Batches[_Asked, Any]] = {}
+        self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
+
+    def turn(self, lane: UUID) -> asyncio.Lock:
+        """Of those in this process who would only find that another has changed what they read. Other processes are
+        found out by what is written."""
+        return self._turns.setdefault(lane, asyncio.Lock())
+
+    async def ask(self, function: Function, tenant_id: UUID, lane: UUID, *arguments: object) -> Any:
+        """The function's answer. What it locks is `lane`'s: of many they are locked in the order of all others, by
+        tenant and lane."""
+        batches = self._functions.get(function)
+        if batches is None:
+            batches = self._functions[function] = Batches(partial(self._call, function), most=MOST, at_once=AT_ONCE)
+        return await batches.ask(((tenant_id, lane), (tenant_id, *arguments)))
+
+    async def _call(self, function: Function, asked: Sequence[_Asked]) -> Sequence[Any]:
+        if len(asked) == 1:
+            return [await self._pool.fetchval(function.alone, *asked[0][1])]
+        order = sorted(range(len(asked)), key=lambda place: asked[place][0])
+        columns = zip(*(asked[place][1] for place in order), strict=True)
+        rows = await self._pool.fetch(function.many, *map(list, columns))
+        answers: list[Any] = [None] * len(asked)
+        for place, row in zip(order, rows, strict=True):
+            answers[place] = row[0]
+        return answers
