@@ -29,8 +29,8 @@ AT_ONCE = 3
 class Batches(Generic[Q, A]):
     """Answers questions by calls of `ask`, which takes at most `most` of them and answers them in their order.
 
-    A question is asked by a call that begins after it came. A call that fails, unless the database is away, has taken
-    nothing: its questions are asked one by one, so that each fails by itself.
+    A question is asked by a call that begins after it came. A call that fails, unless the database went away or did not
+    answer in time, has done nothing: its questions are asked one by one, so that each fails by itself.
     """
 
     def __init__(self, ask: Callable[[Sequence[Q]], Awaitable[Sequence[A]]], *, most: int, at_once: int = 1) -> None:
@@ -58,11 +58,13 @@ class Batches(Generic[Q, A]):
 
     def _ended(self, call: asyncio.Task[None]) -> None:
         self._calls.discard(call)
+        self._begins = self._begins and not call.cancelled()  # it may not have come to take what waits
         self._begin()
 
     async def _call(self) -> None:
         self._begins = False
         some, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+        self._begin()  # for the rest of a burst
         try:
             await self._answer([one for one in some if not one[1].done()])
         finally:
@@ -76,7 +78,7 @@ class Batches(Generic[Q, A]):
         try:
             answers = await self._ask([question for question, _ in some])
         except Exception as error:
-            if len(some) > 1 and not is_outage(error):
+            if len(some) > 1 and not is_outage(error) and not isinstance(error, TimeoutError):
                 for one in some:
                     await self._answer([one])
                 return

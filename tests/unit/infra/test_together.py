@@ -74,6 +74,17 @@ async def test_as_many_calls_are_out_as_may_be() -> None:
     assert await asyncio.gather(*running) == [0, 2, 4, 6]
 
 
+async def test_a_burst_takes_as_many_calls_at_once_as_may_be() -> None:
+    asked = Asked()
+    batches = Batches(asked, most=3, at_once=2)
+    running = _asking(batches, *range(7))
+    await _settle()
+    assert asked.calls == [[0, 1, 2], [3, 4, 5]]
+    for _ in range(3):
+        asked.go.release()
+    assert await asyncio.gather(*running) == [2 * number for number in range(7)]
+
+
 async def test_a_question_that_fails_fails_by_itself() -> None:
     asked = Asked(held=False, bad={2: ValueError("two"), 5: LookupError("five")})
     batches = Batches(asked, most=10)
@@ -83,7 +94,13 @@ async def test_a_question_that_fails_fails_by_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    "away", [ConnectionResetError("gone"), asyncpg.ConnectionDoesNotExistError("gone"), asyncpg.AdminShutdownError("x")]
+    "away",
+    [
+        ConnectionResetError("gone"),
+        TimeoutError("late"),
+        asyncpg.ConnectionDoesNotExistError("gone"),
+        asyncpg.AdminShutdownError("x"),
+    ],
 )
 async def test_while_the_database_is_away_nothing_is_asked_again_since_it_may_have_been_done(away: Exception) -> None:
     asked = Asked(held=False, bad={1: away})
@@ -122,6 +139,15 @@ async def test_a_call_that_is_cancelled_leaves_nobody_waiting() -> None:
     for one in running[:2]:
         with pytest.raises(asyncio.CancelledError):
             await one
+
+
+async def test_a_call_that_is_cancelled_before_it_begins_keeps_nobody_back() -> None:
+    batches = Batches(Asked(held=False), most=2)
+    (first,) = _asking(batches, 1)
+    await asyncio.sleep(0)
+    for call in batches._calls:
+        call.cancel()
+    assert await first == 2
 
 
 def test_a_function_is_called_for_one_or_for_each_of_many() -> None:
