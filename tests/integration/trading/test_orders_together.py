@@ -21,6 +21,8 @@ class Counted:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
         self.calls: Counter[str] = Counter()
+        self.tenants: list[list[UUID]] = []
+        """Of each call for many, in their order."""
 
     async def fetchval(self, sql: str, *arguments: Any) -> Any:
         self.calls["alone"] += 1
@@ -28,6 +30,7 @@ class Counted:
 
     async def fetch(self, sql: str, *arguments: Any) -> Any:
         self.calls["many"] += 1
+        self.tenants.append(arguments[0])
         return await self._pool.fetch(sql, *arguments)
 
 
@@ -35,17 +38,19 @@ async def test_orders_of_many_tenants_at_once_take_few_calls_and_each_is_its_own
     venues = [venue, *[await open_venue(venue.app) for _ in range(TENANTS - 1)]]
     counted = Counted(venue.app.database.pool)
     together = Together(counted)
-    asked = [(one, f"{place}-{turn}") for turn in range(EACH) for place, one in enumerate(venues)]
+    asked = [(one, f"{place}-{turn}") for turn in range(EACH) for place, one in reversed(list(enumerate(venues)))]
     placed = await asyncio.gather(*(one.order(client_order_id=name, together=together) for one, name in asked))
     assert {order.status for order in placed} == {OrderStatus.ACCEPTED}
     for place, one in enumerate(venues):
-        stored = await one.rows("select client_order_id, account_id from orders order by client_order_id")
+        stored = await one.rows("select client_order_id, account_id, feed from orders order by client_order_id")
         assert [row["client_order_id"] for row in stored] == [f"{place}-{turn}" for turn in range(EACH)]
-        assert {row["account_id"] for row in stored} == {one.account_id}
+        assert {(row["account_id"], row["feed"]) for row in stored} == {(one.account_id, one.feed)}, "each saw its own"
         work = await one.rows("select 1 from work_items where queue = 'execution'")
         assert len(work) == EACH
         await one.is_sound()
     assert counted.calls["many"] >= 2
+    assert all(tenants == sorted(tenants) for tenants in counted.tenants), "locked in the order of fills"
+    assert any(len(set(tenants)) > 2 for tenants in counted.tenants)
     assert counted.calls.total() <= TENANTS * EACH, "half of what each by itself would take, at most"
 
 
