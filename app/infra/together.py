@@ -6,8 +6,8 @@ SQL function does in it. Alone nobody waits for others.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary
@@ -91,23 +91,27 @@ class Batches(Generic[Q, A]):
                 answer.set_result(said)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Function:
     """A SQL function that is a transaction by itself and takes its tenant first. `types`: of its arguments."""
 
     name: str
     types: tuple[str, ...]
-    alone: str = field(init=False, compare=False)
-    many: str = field(init=False, compare=False)
 
-    def __post_init__(self) -> None:
-        places = range(1, len(self.types) + 1)
-        alone = ", ".join(f"${place}::{name}" for place, name in zip(places, self.types, strict=True))
-        arrays = ", ".join(f"${place}::{name}[]" for place, name in zip(places, self.types, strict=True))
-        columns = ", ".join(f"a{place}" for place in places)
-        object.__setattr__(self, "alone", f"select {self.name}({alone})")
-        many = f"select {self.name}({columns}) from unnest({arrays}) asked ({columns})"  # noqa: S608 - our own names
-        object.__setattr__(self, "many", many)
+    @cached_property
+    def alone(self) -> str:
+        """The statement that asks for one: a parameter for each argument."""
+        return f"select {self.name}({self._parameters('')})"
+
+    @cached_property
+    def many(self) -> str:
+        """The statement that asks for each of many, in their order: an array for each argument."""
+        columns = ", ".join(f"a{place}" for place in range(1, len(self.types) + 1))
+        arrays = self._parameters("[]")
+        return f"select {self.name}({columns}) from unnest({arrays}) asked ({columns})"  # noqa: S608 - our own names
+
+    def _parameters(self, of: str) -> str:
+        return ", ".join(f"${place}::{name}{of}" for place, name in enumerate(self.types, start=1))
 
 
 _Asked = tuple[tuple[UUID, UUID], tuple[object, ...]]
@@ -122,13 +126,13 @@ class Together:
         self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
     def turn(self, lane: UUID) -> asyncio.Lock:
-        """Of those in this process who would only find that another has changed what they read. Other processes are
-        found out by what is written."""
+        """The lock by which those of this process who decide on `lane` take turns: at once, all but one of them would
+        have decided on what another has changed. Other processes are found out when they write."""
         return self._turns.setdefault(lane, asyncio.Lock())
 
     async def ask(self, function: Function, tenant_id: UUID, lane: UUID, *arguments: object) -> Any:
-        """The function's answer. What it locks is `lane`'s: of many they are locked in the order of all others, by
-        tenant and lane."""
+        """The function's answer. It locks rows of `lane` alone, an account's: those of one call are locked by tenant
+        and lane, as everybody locks several. Raises what asyncpg raises."""
         batches = self._functions.get(function)
         if batches is None:
             batches = self._functions[function] = Batches(partial(self._call, function), most=MOST, at_once=AT_ONCE)

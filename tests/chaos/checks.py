@@ -72,8 +72,7 @@ def check_orders(rows: Sequence[Row], callers: Callers, tenant_id: UUID, broker:
             check_live(row, may_be_taken_back(row, intents, callers.left), broker)
     for row in rows:
         if row["leg"] in ("entry", "target") and row["parent_id"] is None and row["status"] != "denied":
-            asked = row["order_class"] == "oco" and intents[row["id"]].cancelling
-            check_group(row, [one for one in rows if one["parent_id"] == row["id"]], callers.left, asked=asked)
+            check_group(row, [one for one in rows if one["parent_id"] == row["id"]], callers.left)
 
 
 def _count(callers: Callers, tenant_id: UUID) -> int:
@@ -123,11 +122,9 @@ def check_live(row: Row, taken_back: bool, broker: UnsureBroker) -> None:
     assert row["fills"] == sorted([fill.id, int(fill.quantity)] for fill in there.fills), (row, there)
 
 
-def check_group(parent: Row, children: Sequence[Row], left: set[UUID], *, asked: bool) -> None:
+def check_group(parent: Row, children: Sequence[Row], left: set[UUID]) -> None:
     """Its exits sold what they were to sell: no more, unless two raced at the broker and that was told; and no less,
-    unless of each way out an order was lost or taken back. `asked`: its caller took both back; where the process that
-    cancelled died, the broker tells of it."""
-    taken_back = {INTERRUPTED, "cancelled at the broker"} if asked else {INTERRUPTED}
+    unless of each way out an order was lost or taken back."""
     ways = list(children) if parent["leg"] == "entry" else [parent, *children]
     opened = parent["filled_quantity"] if parent["leg"] == "entry" else parent["pair_quantity"]
     sold = sum(way["filled_quantity"] for way in ways)
@@ -138,7 +135,7 @@ def check_group(parent: Row, children: Sequence[Row], left: set[UUID], *, asked:
         way["leg"]
         for way in ways
         if way["status"] == "lost"
-        or (way["status"] == "cancelled" and (way["reason"] in taken_back or "requested" in (way["reason"] or "")))
+        or (way["status"] == "cancelled" and (way["reason"] == INTERRUPTED or "requested" in (way["reason"] or "")))
     }
     assert sold >= opened or gone == {way["leg"] for way in ways} or parent["account_id"] in left, family
 

@@ -249,9 +249,7 @@ def trips_of(history: History, *, as_of: datetime) -> list[RoundTrip]:
     return sorted(_trips(positions.values(), as_of), key=lambda trip: trip.closed)
 
 
-def _trips(
-    positions: Iterable[list[tuple[datetime, int, Execution | UnitSplit]]], as_of: datetime
-) -> Iterable[RoundTrip]:
+def _trips(positions: Iterable[list[_Event]], as_of: datetime) -> Iterable[RoundTrip]:
     for events in positions:
         known = sorted((event for event in events if event[0] <= as_of), key=lambda event: event[:2])
         yield from round_trips(event for *_, event in known)
