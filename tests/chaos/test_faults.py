@@ -48,7 +48,7 @@ FEW = 40
 """Seeds within which a planted flaw is found."""
 
 CASH = 10**11
-ONLY_AFTER_FAULTS = {"work_done", "work_failed", "work_release"}
+ONLY_AFTER_FAULTS = {"orders_cancel_asked", "work_done", "work_failed", "work_release"}
 """Calls that nobody makes while nothing fails."""
 
 Aim = tuple[str, How]

@@ -4,15 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
+
+import pytest
 
 from app.infra.work.runner import Item
 from app.kernel.orders import OrderType
 from app.kernel.times import format_time
 from app.trading.brokers.ports import BrokerAccount, SessionExpired
-from app.trading.orders.service import Desk
+from app.trading.orders.service import Desk, request_cancel
 from app.trading.orders.service.executing import submit
 from app.trading.orders.service.listening import run_listener
 from app.trading.orders.service.outcomes import broker_order, read_state
@@ -172,6 +174,22 @@ async def test_a_lost_order_that_appears_late_is_adopted_and_told(live_stage: Li
     assert await live_stage.desk.status(order_id) == "filled"
     assert [one["status"] for one in await _told(live_stage.desk, "order.reconciled")] == ["lost"]
     await live_stage.desk.is_sound()
+
+
+@pytest.mark.parametrize(("asked", "reason"), [(False, "cancelled at the broker"), (True, "requested")])
+async def test_a_cancelled_order_says_who_wanted_it_although_the_broker_tells_of_it_first(
+    live_stage: LiveStage, asked: bool, reason: str
+) -> None:
+    order_id, there = await _sent(live_stage)
+    if asked:
+        async with live_stage.desk.app.database.tx(live_stage.desk.tenant_id) as tx:
+            await request_cancel(tx, order_id, now=datetime.now(UTC))
+    live_stage.exchange.end(there.order_id)
+    await _read(live_stage)
+    (order,) = await live_stage.desk.rows("select status, status_reason from orders where id = :id", id=order_id)
+    assert order == {"status": "cancelled", "status_reason": reason}
+    (told,) = await _told(live_stage.desk, "order.cancelled")
+    assert told["reason"] == reason
 
 
 async def test_an_open_order_that_is_shown_no_more_is_unknown_only_after_the_longest_hiding(

@@ -27,6 +27,7 @@ ENDS = {
 """What an order becomes whose fills are all here and do not make it whole."""
 
 _TRIGGERED = "select orders_triggered_there($1, $2, $3)"
+_CANCEL_ASKED = "select orders_cancel_asked($1, $2)"
 _ENDED = ("cancelled", "rejected", "expired")
 
 
@@ -42,8 +43,9 @@ async def adopt(
     """Record what `report` says. True when all of it is recorded: false while fills that it counts are still to come;
     until they are, the order does not end here.
 
-    `reason` says why it ended where the broker gives none. `revive`: an order that ended here and lives there lives on,
-    which only a report may say that was asked for after that end was seen.
+    `reason` says why it ended where the broker gives none; of a cancelled one, whoever has asked for that says it.
+    `revive`: an order that ended here and lives there lives on, which only a report may say that was asked for after
+    that end was seen.
     """
     order = await _changed(pool, order, report)
     if order.trigger_price is not None and (report.triggered or report.fills):
@@ -67,7 +69,10 @@ async def adopt(
     if report.status.ended and complete:
         end, why = ENDS[report.status]
         if status != end:
-            await move(pool, order, end, reason=reason or report.reason or why, **heard)
+            reason = reason or report.reason
+            if reason is None and report.status is VenueStatus.CANCELLED:  # heard before who cancelled it could say so
+                reason = await pool.fetchval(_CANCEL_ASKED, order.tenant_id, order.order_id)
+            await move(pool, order, end, reason=reason or why, **heard)
         return True
     if status in ASKED_FOR or (revive and status in _ENDED):
         to = OrderStatus.PARTIALLY_FILLED if filled else OrderStatus.OPEN

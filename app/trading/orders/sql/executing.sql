@@ -197,3 +197,14 @@ BEGIN
     END IF;
     RETURN FOUND;
 END $$;
+
+-- Why an order is being taken back; null while nobody has asked for it. A cancel whose process died waits for its turn.
+CREATE OR REPLACE FUNCTION orders_cancel_asked(p_tenant uuid, p_order uuid) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('app.tenant_id', p_tenant::text, true);
+    RETURN (SELECT coalesce(w.payload->>'reason', 'requested')
+            FROM orders o JOIN work_items w ON w.tenant_id = o.tenant_id AND w.queue = 'execution' AND w.lane = o.account_id
+            WHERE o.tenant_id = p_tenant AND o.id = p_order AND w.state = 'ready' AND w.kind = 'order.cancel'
+              AND w.payload->>'order_id' = p_order::text
+            ORDER BY w.sequence LIMIT 1);
+END $$;
