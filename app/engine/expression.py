@@ -12,6 +12,7 @@ from typing import Any
 
 from app.engine.macros import MACROS
 from app.engine.nodes import MAX_DEPTH, WORDS
+from app.engine.parsing import parse
 from app.kernel.errors import DomainError, invalid
 
 MAX_LENGTH = 4000
@@ -31,11 +32,11 @@ def parse_expression(text: str, parameters: Collection[str], path: str) -> Any:
     if len(text) > MAX_LENGTH:
         raise invalid("invalid_program", f"{path}: longer than {MAX_LENGTH} characters", param=path)
     try:
-        tree = ast.parse(text.strip(), mode="eval")
+        tree = parse(text.strip())
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = f"column {error.offset}: {error.msg}" if isinstance(error, SyntaxError) else "cannot be read"
         raise invalid("invalid_program", f"{path}: {reason}", param=path) from None
-    return _Reader(parameters, path).read(tree.body, 1)
+    return _Reader(parameters, path).read(tree, 1)
 
 
 class _Reader:

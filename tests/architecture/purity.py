@@ -19,6 +19,7 @@ CLOCKS = frozenset({"datetime.now", "datetime.utcnow", "datetime.today", "date.t
 ALLOWED = {
     "app.kernel.ids": "an id is made of the clock and of randomness",
     "app.engine": "the compiler's cache is a folder, named before anything compiles",
+    "app.engine.parsing": "Python's parser is not safe for threads: one parses at a time",
     "app.engine.kernels": "the digest that names the compiled code's cache reads the sources",
     "app.engine.kernels.build": "it writes the file of compiled code",
     "app.engine.kernels.jit": "the compiler's cache is a folder",

@@ -1,5 +1,9 @@
 """The written form says the same as the JSON form, and refuses what is outside the language."""
 
+import gc
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -116,3 +120,36 @@ def test_any_text_compiles_or_is_refused(text: str) -> None:
         digest(text)
     except DomainError as error:
         assert error.code == "invalid_program"
+
+
+@pytest.fixture
+def _threads_that_change_often() -> Iterator[None]:
+    """Collects at every object, and a collected object lets another thread go on: in the midst of a parse."""
+    interval, threshold = sys.getswitchinterval(), gc.get_threshold()
+    sys.setswitchinterval(1e-6)
+    gc.set_threshold(1)
+    yield
+    gc.set_threshold(*threshold)
+    sys.setswitchinterval(interval)
+
+
+class _Garbage:
+    def __init__(self) -> None:
+        self.itself = self
+
+    def __del__(self) -> None:
+        for _ in range(30):
+            pass
+
+
+@pytest.mark.usefixtures("_threads_that_change_often")
+def test_threads_may_read_expressions_at_once() -> None:
+    text = " + ".join(f"close * (slow - {number})" for number in range(20))
+
+    def read(_: int) -> Any:
+        _Garbage()
+        return parse_expression(text, PARAMETERS, "target")
+
+    with ThreadPoolExecutor(4) as threads:
+        trees = list(threads.map(read, range(120)))
+    assert all(tree == trees[0] for tree in trees)
