@@ -87,7 +87,8 @@ async def bootstrap(
 
 def open_brokers(process: App) -> Mapping[str, Broker]:
     """Who executes, by the name that an account bears: for workers and the listener, since nobody else sends."""
-    return guarded({"paper": PaperBroker(process.database.pool, process.stream)})
+    pool = process.database.pool
+    return guarded({"paper": PaperBroker(pool, process.stream)}, pool)
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,7 +149,7 @@ async def _sent(app: App, tenant_id: UUID) -> int:
 
 
 def _with_slow_broker(app: App) -> dict[str, Broker]:
-    return {**open_brokers(app), **guarded({NAME: SlowBroker()})}
+    return {**open_brokers(app), **guarded({NAME: SlowBroker()}, app.database.pool)}
 
 
 def _work() -> int:

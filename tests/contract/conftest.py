@@ -137,7 +137,7 @@ def stage(request: pytest.FixtureRequest) -> Stage:
     if request.param != "paper":
         found: LiveStage = request.getfixturevalue("live_stage")
         if request.param == "guarded":
-            found.broker = GuardedBroker("live", found.broker)
+            found.broker = GuardedBroker("live", found.broker, found.desk.app.database.pool)
         return found
     paper: PaperStage = request.getfixturevalue("paper_stage")
     return paper

@@ -5,21 +5,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any
-from uuid import uuid4
 
+import asyncpg
 import pytest
 from prometheus_client import REGISTRY
 
 from app.bootstrap import open_brokers
 from app.infra.work.runner import ITEM_TIMEOUT, Retry
 from app.kernel.orders import Side
-from app.trading.brokers.domain import FAILURES, TRIAL_SECONDS, Call, State
-from app.trading.brokers.ports import Accepted, BrokerOrder, Report, Throttled, Unknown
+from app.trading.brokers.domain import FAILURES, TRIAL_SECONDS, WINDOW, Call, State
+from app.trading.brokers.ports import Accepted, Broker, BrokerOrder, Outcome, Report, Throttled, Unknown
 from app.trading.brokers.service import AT_ONCE, CALL_SECONDS, WAIT_SECONDS, GuardedBroker, guarded
 from app.trading.orders.service.executing import cancel, submit
 from app.trading.paper.service import PaperBroker
 from tests.contract.conftest import LiveStage, PaperStage, intend, send, until
 from tests.contract.fakelive.venue import Fault
+from tests.factories.live_accounts import open_live_account
+from tests.integration.trading.conftest import AT
 from tests.integration.trading.scripted import item
 
 
@@ -33,8 +35,23 @@ class Clock:
         return monotonic() + self.forward
 
 
-def guard(stage: LiveStage, **knobs: Any) -> GuardedBroker:
-    return GuardedBroker("live", stage.broker, **knobs)
+class Held:
+    """A broker that takes no order until it is let go."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self.let_go = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._broker, name)
+
+    async def submit(self, order: BrokerOrder) -> Outcome:
+        await self.let_go.wait()
+        return await self._broker.submit(order)
+
+
+def guard(stage: LiveStage, broker: Any = None, **knobs: Any) -> GuardedBroker:
+    return GuardedBroker("live", broker or stage.broker, stage.desk.app.database.pool, **knobs)
 
 
 async def orders(stage: LiveStage, number: int, **changes: Any) -> list[BrokerOrder]:
@@ -55,7 +72,7 @@ def test_two_calls_and_their_waiting_fit_into_the_time_of_an_item() -> None:
 
 def test_the_paper_venue_is_called_without_a_guard(paper_stage: PaperStage) -> None:
     assert type(open_brokers(paper_stage.desk.app)["paper"]) is PaperBroker
-    assert guarded({"paper": paper_stage.broker})["paper"] is paper_stage.broker
+    assert guarded({"paper": paper_stage.broker}, paper_stage.desk.app.database.pool)["paper"] is paper_stage.broker
 
 
 async def test_an_answer_after_the_deadline_is_unknown_and_the_order_is_there_once(live_stage: LiveStage) -> None:
@@ -117,8 +134,26 @@ async def test_accounts_do_not_share_a_pace(live_stage: LiveStage) -> None:
     broker, mine = guard(live_stage, wait_seconds=0.0), await orders(live_stage, 9)
     answers = [await broker.submit(order) for order in mine]
     assert [type(answer) for answer in answers] == [Accepted] * 8 + [Throttled]
-    stranger = replace(mine[-1], account_id=uuid4())
-    assert not isinstance(await broker.submit(stranger), Throttled)
+    desk = live_stage.desk
+    other = await open_live_account(desk.app.database, desk.tenant_id, feed=desk.feed, cash_minor=1, now=AT)
+    assert not isinstance(await broker.submit(replace(mine[-1], account_id=other)), Throttled)
+
+
+async def test_processes_share_an_accounts_pace(live_stage: LiveStage) -> None:
+    """An account's lane moves from worker to worker, as often as there is an order."""
+    workers, mine = [guard(live_stage, wait_seconds=0.0) for _ in range(3)], await orders(live_stage, 12)
+    answers = [await workers[number % 3].submit(order) for number, order in enumerate(mine)]
+    assert [type(answer) for answer in answers] == [Accepted] * 8 + [Throttled] * 4
+    assert len(live_stage.exchange.orders) == 8
+
+
+async def test_nothing_is_sent_while_nobody_can_tell_whose_turn_it_is(live_stage: LiveStage) -> None:
+    (order,) = await orders(live_stage, 1)
+    pool = await asyncpg.create_pool(live_stage.desk.app.settings.app_database_url.get_secret_value(), min_size=1)
+    broker = GuardedBroker("live", live_stage.broker, pool)
+    await pool.close()
+    assert await broker.submit(order) == Throttled(WAIT_SECONDS)
+    assert live_stage.exchange.orders == {}
 
 
 async def test_a_process_that_stood_still_while_it_waited_sends_nothing(live_stage: LiveStage) -> None:
@@ -134,8 +169,8 @@ async def test_a_process_that_stood_still_while_it_waited_sends_nothing(live_sta
 
 
 async def test_a_broker_that_fails_gets_no_order_and_half_open_one_of_many(live_stage: LiveStage) -> None:
-    clock = Clock()
-    broker = guard(live_stage, clock=clock)
+    clock, held = Clock(), Held(live_stage.broker)
+    broker = guard(live_stage, held, clock=clock)
     await fail(live_stage, broker)
     assert broker.state.value == State.OPEN.value
     assert REGISTRY.get_sample_value("broker_state", {"broker": "live", "state": "open"}) == 1.0
@@ -143,12 +178,19 @@ async def test_a_broker_that_fails_gets_no_order_and_half_open_one_of_many(live_
     assert all(isinstance(answer, Throttled) for answer in [await broker.submit(order) for order in racing])
     assert live_stage.exchange.orders == {}
     clock.forward = 60.0
-    answers = await asyncio.gather(*(broker.submit(order) for order in racing))
-    assert sorted(type(answer).__name__ for answer in answers) == ["Accepted", *["Throttled"] * 5]
+    answers = [asyncio.ensure_future(broker.submit(order)) for order in racing]
+
+    async def all_but_one_are_answered() -> bool:
+        return sum(answer.done() for answer in answers) == 5
+
+    await until(all_but_one_are_answered)
+    held.let_go.set()
+    said = sorted(type(answer).__name__ for answer in await asyncio.gather(*answers))
+    assert said == ["Accepted", *["Throttled"] * 5]
     assert len(live_stage.exchange.orders) == 1
     assert broker.state.value == State.CLOSED.value
     assert REGISTRY.get_sample_value("broker_state", {"broker": "live", "state": "open"}) == 0.0
-    clock.forward = 62.0
+    await asyncio.sleep(WINDOW.total_seconds())  # those that were not let through had taken their turn
     assert all(isinstance(answer, Accepted) for answer in await asyncio.gather(*map(broker.submit, racing[:5])))
 
 

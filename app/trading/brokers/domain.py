@@ -4,6 +4,7 @@ seconds of one monotonic clock."""
 from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 
 
@@ -21,39 +22,27 @@ class Call(StrEnum):
         return self in (Call.ENTRY, Call.EXIT)
 
 
-WINDOW_SECONDS = 1.05
+WINDOW = timedelta(seconds=1.05)
 """What counts as one second: calls that leave a second apart may arrive closer to each other than that."""
 
 
+@dataclass(frozen=True, slots=True)
 class Pace:
-    """At most `rate` calls in any second, wherever it begins; entries leave a fifth of them to exits and cancels.
+    """How many calls a broker takes for one account in any second, wherever it begins.
 
-    A bucket of tokens would let twice the rate through in a second that follows a pause, and an exchange counts.
+    A bucket of tokens would let twice as many through in a second that follows a pause, and an exchange counts.
     """
 
-    def __init__(self, rate: int) -> None:
-        if rate < 1:
-            raise ValueError(f"a rate of {rate} calls a second lets nothing through")
-        reserve = max(rate // 5, 1) if rate > 1 else 0
-        self._all: deque[float] = deque(maxlen=rate)
-        self._entries: deque[float] = deque(maxlen=rate - reserve)
+    calls: int
 
-    def take(self, call: Call, now: float) -> float:
-        """0.0 when the call may be made now, and it is counted; else the seconds until it may ask again."""
-        logs = (self._all, self._entries) if call is Call.ENTRY else (self._all,)
-        wait = max(_wait(log, now) for log in logs)
-        if wait == 0.0:
-            for log in logs:
-                log.append(now)
-        return wait
+    def __post_init__(self) -> None:
+        if self.calls < 1:
+            raise ValueError(f"a rate of {self.calls} calls a second lets nothing through")
 
-    def idle(self, now: float) -> bool:
-        """It knows no more than a new one."""
-        return not self._all or now - self._all[-1] >= WINDOW_SECONDS
-
-
-def _wait(log: deque[float], now: float) -> float:
-    return max(log[0] + WINDOW_SECONDS - now, 0.0) if len(log) == log.maxlen else 0.0
+    @property
+    def entries(self) -> int:
+        """Those that may take risk: a fifth is left to exits and cancels, at least one where there are several."""
+        return self.calls - max(self.calls // 5, 1) if self.calls > 1 else 1
 
 
 class State(StrEnum):

@@ -1,6 +1,6 @@
 """Decides how a broker may be called, whoever calls: so many calls at once, so many orders a second, no longer than a
-deadline, and not while it fails. Every process guards what it calls itself; an account's lane is one process's at a
-time.
+deadline, and not while it fails. Every process guards what it calls itself, but for an account's orders a second: its
+lane moves from process to process, so those are counted in the database.
 
 A call that is not made is `Throttled`: its work waits, and nothing is at the broker. One that was made and has not been
 answered in time is `Unknown`.
@@ -11,8 +11,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from time import monotonic
 from typing import Any, TypeVar
 
+import asyncpg
 import structlog
 
+from app.infra.outages import is_outage
 from app.infra.telemetry import count_broker_call, set_broker_state
 from app.trading.brokers.domain import Admitted, Breaker, Call, Pace, State
 from app.trading.brokers.ports import (
@@ -30,6 +32,7 @@ from app.trading.brokers.ports import (
     Updates,
     VenuePosition,
 )
+from app.trading.brokers.repository import take_turn
 
 CALL_SECONDS = 8.0
 """A call's deadline. Kite's own client waits 7 s; a cancel and the question after it fit into one item's time."""
@@ -37,11 +40,11 @@ CALL_SECONDS = 8.0
 WAIT_SECONDS = 1.0
 """How long a call waits for its turn before its work does."""
 
+TELL_SECONDS = 1.0
+"""How long the database may take to tell whose turn it is."""
+
 AT_ONCE: Mapping[Call, int] = {Call.ENTRY: 16, Call.EXIT: 8, Call.CANCEL: 8, Call.QUESTION: 16}
 """Calls of each kind under way to one broker: entries, however many, take no place of an exit or a cancel."""
-
-REMEMBERED = 1_000
-"""Accounts whose pace is kept before those that were idle for a second are forgotten."""
 
 _KNOWN: dict[str, Capabilities] = {}
 """What the brokers can do that accounts name. Filled at the start: whoever places orders has no broker at hand."""
@@ -61,10 +64,10 @@ def hides_quantity(name: str) -> bool:
     return name in _KNOWN and _KNOWN[name].native_iceberg
 
 
-def guarded(brokers: Mapping[str, Broker]) -> dict[str, Broker]:
+def guarded(brokers: Mapping[str, Broker], pool: asyncpg.Pool) -> dict[str, Broker]:
     """Each broker behind its guard, but those that execute in our own transactions: those cannot be away."""
     return {
-        name: broker if broker.capabilities.updates is Updates.NONE else GuardedBroker(name, broker)
+        name: broker if broker.capabilities.updates is Updates.NONE else GuardedBroker(name, broker, pool)
         for name, broker in brokers.items()
     }
 
@@ -76,6 +79,7 @@ class GuardedBroker:
         self,
         name: str,
         broker: Broker,
+        pool: asyncpg.Pool,
         *,
         at_once: Mapping[Call, int] = AT_ONCE,
         call_seconds: float = CALL_SECONDS,
@@ -84,11 +88,12 @@ class GuardedBroker:
     ) -> None:
         self._name = name
         self._broker = broker
+        self._pool = pool
         self._call_seconds = call_seconds
         self._wait_seconds = wait_seconds
         self._clock = clock
         self._places = {call: asyncio.Semaphore(places) for call, places in at_once.items()}
-        self._paces: dict[BrokerAccount, Pace] = {}
+        self._pace = Pace(broker.capabilities.orders_per_second)
         self._breaker = Breaker()
         set_broker_state(name, self._breaker.state)
 
@@ -152,19 +157,22 @@ class GuardedBroker:
         """
         if call is Call.QUESTION:
             return 0.0
-        pace = self._pace(account)
-        while wait := pace.take(call, self._clock()):
+        while wait := await self._wait(call, account):
             if self._clock() + wait - began > self._wait_seconds:
                 return wait
             await asyncio.sleep(wait)
         late = self._clock() - began > 2 * self._wait_seconds
         return self._wait_seconds if late else 0.0
 
-    def _pace(self, account: BrokerAccount) -> Pace:
-        if len(self._paces) >= REMEMBERED and account not in self._paces:
-            now = self._clock()
-            self._paces = {whose: pace for whose, pace in self._paces.items() if not pace.idle(now)}
-        return self._paces.setdefault(account, Pace(self.capabilities.orders_per_second))
+    async def _wait(self, call: Call, account: BrokerAccount) -> float:
+        """The seconds until it may be the call's turn. Nothing is sent while nobody can tell whose turn it is."""
+        try:
+            entry = call is Call.ENTRY
+            return await take_turn(self._pool, account, self._pace, entry=entry, within=TELL_SECONDS)
+        except Exception as error:
+            if not (is_outage(error) or isinstance(error, TimeoutError)):
+                raise
+            return self._wait_seconds
 
     async def _made(
         self, call: Call, account: BrokerAccount, leave: Admitted, answering: Awaitable[Answer]

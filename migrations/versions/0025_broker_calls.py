@@ -1,0 +1,33 @@
+"""A broker's rate for an account is counted where all processes see it."""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+from app.infra.rls import enable_tenant_rls
+
+revision = "0025"
+down_revision = "0024"
+
+_TIMES = postgresql.ARRAY(sa.DateTime(timezone=True))
+
+
+def upgrade() -> None:
+    op.create_table(
+        "broker_calls",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("made", _TIMES, nullable=False),
+        sa.Column("entries", _TIMES, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "id"], ["accounts.tenant_id", "accounts.id"], name=op.f("broker_calls_tenant_id_fkey")
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("broker_calls_pkey")),
+    )
+    enable_tenant_rls(op, "broker_calls", app="SELECT, INSERT, UPDATE (made, entries)")
+
+
+def downgrade() -> None:
+    op.execute("DROP FUNCTION IF EXISTS brokers_take_turn(uuid, uuid, boolean, int, int, interval)")
+    op.execute("DROP FUNCTION IF EXISTS brokers_wait(timestamptz[], int, timestamptz, interval)")
+    op.drop_table("broker_calls")
