@@ -28,6 +28,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.execute("DROP FUNCTION IF EXISTS work_failed(uuid, uuid, text, interval, boolean, boolean)")
     op.execute("DROP FUNCTION IF EXISTS brokers_take_turn(uuid, uuid, boolean, int, int, interval)")
     op.execute("DROP FUNCTION IF EXISTS brokers_wait(timestamptz[], int, timestamptz, interval)")
     op.drop_table("broker_calls")

@@ -78,7 +78,10 @@ class Ran(Enum):
 
 
 class Retry(Exception):
-    """Raised by a handler that must wait: the item stays ready, available again after `seconds`, and never dies."""
+    """Raised by a handler that must wait: the item stays ready, available again after `seconds`, and never dies.
+
+    It counts as an attempt only of what never dies, for pauses that grow.
+    """
 
     def __init__(self, seconds: float, reason: str) -> None:
         super().__init__(reason)
@@ -266,11 +269,12 @@ async def _run_item(dispatch: asyncpg.Pool, handlers: Mapping[str, Handler], que
         if handler is not None and handler.lasting:
             await give_back(dispatch, item, seconds=wait.seconds)
         else:
-            await _failed(dispatch, item, str(wait), seconds=wait.seconds, dead=False)
+            counts = handler is not None and handler.never_dies
+            await _failed(dispatch, item, str(wait), seconds=wait.seconds, counts=counts)
         return Ran.WAITS
     except Exception as error:
-        dies = not (handler and handler.never_dies)
-        dead = dies and not is_outage(error) and (item.attempts >= MAX_ATTEMPTS or isinstance(error, DomainError))
+        dies, away = not (handler and handler.never_dies), is_outage(error)
+        dead = dies and not away and (item.attempts >= MAX_ATTEMPTS or isinstance(error, DomainError))
         log.error(
             "work.failed",
             kind=item.kind,
@@ -285,18 +289,14 @@ async def _run_item(dispatch: asyncpg.Pool, handlers: Mapping[str, Handler], que
             repr(error),
             seconds=min(0.2 * 2**item.attempts, 30.0),
             dead=dead,
+            counts=not (dies and away),
         )
         return Ran.DEAD if dead else Ran.WAITS
     return Ran.DONE
 
 
-async def _failed(dispatch: asyncpg.Pool, item: Item, error: str, *, seconds: float, dead: bool) -> None:
-    delay = timedelta(seconds=seconds)
-    await dispatch.execute(
-        "select work_failed($1, $2, $3, $4, $5)",
-        item.tenant_id,
-        item.id,
-        error,
-        delay,
-        dead,
-    )
+async def _failed(
+    dispatch: asyncpg.Pool, item: Item, error: str, *, seconds: float, dead: bool = False, counts: bool
+) -> None:
+    what = error, timedelta(seconds=seconds), dead, counts
+    await dispatch.execute("select work_failed($1, $2, $3, $4, $5, $6)", item.tenant_id, item.id, *what)

@@ -189,6 +189,37 @@ async def test_an_outage_is_no_fault_of_the_item(database: Database, tenant_id: 
     assert (await rows(database, queue))[0]["state"] == "done"
 
 
+async def test_only_failures_use_up_an_items_attempts(database: Database, tenant_id: UUID, queue: str) -> None:
+    waited = [Retry(60, "not its turn")] * MAX_ATTEMPTS + [ConnectionRefusedError("refused")] * MAX_ATTEMPTS
+    errors = [*waited, *[RuntimeError("broken")] * MAX_ATTEMPTS]
+    ran = Ran(lambda _: errors.pop(0))
+    await put(database, tenant_id, queue, uuid7(), "a")
+    found = []
+    while errors:
+        await run(database, queue, tenant_id, ran)
+        (row,) = await rows(database, queue)
+        found.append((row["attempts"], row["state"]))
+        await make_due(database, queue)
+    assert found == [(0, "ready")] * len(waited) + [(1, "ready"), (2, "ready"), (3, "dead")]
+
+
+async def test_the_pauses_of_what_never_dies_may_grow_with_its_attempts(
+    database: Database, tenant_id: UUID, queue: str
+) -> None:
+    attempts: list[int] = []
+
+    def fail(item: Item) -> Exception:
+        attempts.append(item.attempts)
+        return Retry(60, "no answer")
+
+    ran = Ran(fail)
+    await put(database, tenant_id, queue, uuid7(), "cancel", priority=0)
+    for _ in range(3):
+        await run(database, queue, tenant_id, ran, never_dies=True)
+        await make_due(database, queue)
+    assert attempts == [1, 2, 3]
+
+
 async def test_a_domain_error_is_dead_at_once(database: Database, tenant_id: UUID, queue: str) -> None:
     ran = Ran(lambda item: invalid("bad", "never any better"))
     await put(database, tenant_id, queue, uuid7(), "a")

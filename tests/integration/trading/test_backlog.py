@@ -98,7 +98,8 @@ async def test_what_waits_behind_an_item_that_failed_makes_nobody_late(database:
     lane = uuid7()
     await work(database, tenant_id, lane)
     await database.dispatch.execute(
-        "update work_items set attempts = 1, available_at = available_at + interval '1 minute' where tenant_id = $1",
+        "update work_items set attempts = 1, last_error = 'broken', available_at = available_at + interval '1 minute' "
+        "where tenant_id = $1",
         tenant_id,
     )
     await work(database, tenant_id, lane)

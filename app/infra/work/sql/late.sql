@@ -8,6 +8,6 @@ LANGUAGE sql STABLE AS $$
                       AND l.lane = w.lane AND l.lease_until > clock_timestamp())
       AND NOT EXISTS (SELECT 1 FROM work_items b WHERE b.tenant_id = w.tenant_id AND b.queue = w.queue
                       AND b.lane = w.lane AND b.priority = w.priority AND b.sequence < w.sequence
-                      AND b.state = 'ready' AND b.attempts > 0 AND b.priority > 0
+                      AND b.state = 'ready' AND b.last_error IS NOT NULL AND b.priority > 0
                       AND b.available_at > clock_timestamp())
 $$;

@@ -18,7 +18,7 @@ CREATE OR REPLACE FUNCTION work_blocked(p_queue text, p_shards int[])
 RETURNS TABLE (tenant_id uuid, lane uuid, priority smallint, since bigint) LANGUAGE sql STABLE AS $$
     SELECT b.tenant_id, b.lane, b.priority, min(b.sequence) FROM work_items b
     WHERE b.state = 'ready' AND b.queue = p_queue AND b.shard = ANY (p_shards) AND b.available_at > clock_timestamp()
-      AND b.attempts > 0 AND b.priority > 0
+      AND b.last_error IS NOT NULL AND b.priority > 0
     GROUP BY b.tenant_id, b.lane, b.priority
 $$;
 
@@ -76,10 +76,14 @@ CREATE OR REPLACE FUNCTION work_done(p_tenant uuid, p_id uuid) RETURNS void LANG
     UPDATE work_items SET state = 'done', finished_at = clock_timestamp() WHERE tenant_id = p_tenant AND id = p_id
 $$;
 
--- A failed run: again after p_delay, or dead (visible, replayable) when it may not be tried again.
-CREATE OR REPLACE FUNCTION work_failed(p_tenant uuid, p_id uuid, p_error text, p_delay interval, p_dead boolean)
+-- A failed run: again after p_delay, or dead (visible, replayable) when it may not be tried again. p_counts: not where
+-- nothing failed, and it only had to wait.
+DROP FUNCTION IF EXISTS work_failed(uuid, uuid, text, interval, boolean);
+CREATE OR REPLACE FUNCTION work_failed(p_tenant uuid, p_id uuid, p_error text, p_delay interval, p_dead boolean,
+                                       p_counts boolean)
 RETURNS void LANGUAGE sql AS $$
     UPDATE work_items SET last_error = left(p_error, 500), available_at = clock_timestamp() + p_delay,
+        attempts = CASE WHEN p_counts THEN attempts ELSE greatest(attempts - 1, 0) END,
         state = CASE WHEN p_dead THEN 'dead' ELSE 'ready' END,
         finished_at = CASE WHEN p_dead THEN clock_timestamp() END
     WHERE tenant_id = p_tenant AND id = p_id
