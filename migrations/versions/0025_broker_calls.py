@@ -9,6 +9,15 @@ from app.infra.rls import enable_tenant_rls
 revision = "0025"
 down_revision = "0024"
 
+_OTHERWISE = (
+    "brokers_take_turn(uuid, uuid, boolean, int, int, interval)",
+    "brokers_wait(timestamptz[], int, timestamptz, interval)",
+    "instrument_for_order(uuid, timestamptz)",
+    "instrument_scale(uuid)",
+    "market_session_of(text, text, timestamptz)",
+    "work_failed(uuid, uuid, text, interval, boolean, boolean)",
+)
+"""SQL functions that take or answer something else before, or are not there; those of the release are made afterwards."""
 _TIMES = postgresql.ARRAY(sa.DateTime(timezone=True))
 
 
@@ -28,7 +37,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("DROP FUNCTION IF EXISTS work_failed(uuid, uuid, text, interval, boolean, boolean)")
-    op.execute("DROP FUNCTION IF EXISTS brokers_take_turn(uuid, uuid, boolean, int, int, interval)")
-    op.execute("DROP FUNCTION IF EXISTS brokers_wait(timestamptz[], int, timestamptz, interval)")
+    for function in _OTHERWISE:
+        op.execute(f"DROP FUNCTION IF EXISTS {function}")
     op.drop_table("broker_calls")

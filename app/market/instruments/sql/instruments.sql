@@ -18,26 +18,34 @@ RETURNS TABLE (lower bigint, upper bigint, halted boolean) LANGUAGE sql STABLE A
     ORDER BY b.valid_from DESC LIMIT 1
 $$;
 
--- The continuous session of an instrument that is open at p_at, else its next one; no row past the calendar's end.
+-- The continuous session of a venue's segment that is open at p_at, else its next one; no row past the calendar's end.
 -- day_closes_at is when the orders of that day expire: later than closes_at on a day of two sessions.
-CREATE OR REPLACE FUNCTION market_session_at(p_instrument uuid, p_at timestamptz)
-RETURNS TABLE (venue text, segment text, day date, kind text, opens_at timestamptz, closes_at timestamptz,
-               day_closes_at timestamptz, is_open boolean) LANGUAGE sql STABLE AS $$
-    SELECT s.venue, s.segment, s.day, s.kind, s.opens_at, s.closes_at,
+CREATE OR REPLACE FUNCTION market_session_of(p_venue text, p_segment text, p_at timestamptz)
+RETURNS TABLE (day date, kind text, opens_at timestamptz, closes_at timestamptz, day_closes_at timestamptz,
+               is_open boolean) LANGUAGE sql STABLE AS $$
+    SELECT s.day, s.kind, s.opens_at, s.closes_at,
            (SELECT max(d.closes_at) FROM trading_sessions d
             WHERE d.venue = s.venue AND d.segment = s.segment AND d.day = s.day
               AND d.closes_at BETWEEN s.closes_at AND s.closes_at + interval '1 day'
               AND d.kind IN ('regular', 'early_close', 'special', 'muhurat')),
            s.opens_at <= p_at
-    FROM instruments i
-    CROSS JOIN LATERAL (SELECT coalesce((SELECT r.session_segment FROM instrument_rules_at(i.id, p_at) r),
-                                        i.segment) AS segment) rule
-    CROSS JOIN LATERAL (
+    FROM (
         SELECT t.* FROM trading_sessions t
-        WHERE t.venue = i.venue AND t.segment = rule.segment AND t.closes_at > p_at
+        WHERE t.venue = p_venue AND t.segment = p_segment AND t.closes_at > p_at
           AND t.kind IN ('regular', 'early_close', 'special', 'muhurat')
         ORDER BY t.closes_at LIMIT 1
     ) s
+$$;
+
+-- The same of an instrument.
+CREATE OR REPLACE FUNCTION market_session_at(p_instrument uuid, p_at timestamptz)
+RETURNS TABLE (venue text, segment text, day date, kind text, opens_at timestamptz, closes_at timestamptz,
+               day_closes_at timestamptz, is_open boolean) LANGUAGE sql STABLE AS $$
+    SELECT i.venue, rule.segment, s.day, s.kind, s.opens_at, s.closes_at, s.day_closes_at, s.is_open
+    FROM instruments i
+    CROSS JOIN LATERAL (SELECT coalesce((SELECT r.session_segment FROM instrument_rules_at(i.id, p_at) r),
+                                        i.segment) AS segment) rule
+    CROSS JOIN LATERAL market_session_of(i.venue, rule.segment, p_at) s
     WHERE i.id = p_instrument
 $$;
 

@@ -159,13 +159,13 @@ BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true);
     RETURN QUERY
     SELECT o.id, o.broker_tag, o.venue_order_id, o.status, o.filled_quantity, i.qty_exp, o.updated_at
-    FROM orders o CROSS JOIN LATERAL instrument_for_order(o.instrument_id, NULL) i
+    FROM orders o CROSS JOIN LATERAL instrument_scale(o.instrument_id) i
     WHERE o.tenant_id = p_tenant AND o.account_id = p_account AND o.leg IS DISTINCT FROM 'whole'
       AND o.status IN ('submitting', 'unknown', 'open', 'partially_filled');
     IF cardinality(p_tags) > 0 THEN
         RETURN QUERY
         SELECT o.id, o.broker_tag, o.venue_order_id, o.status, o.filled_quantity, i.qty_exp, o.updated_at
-        FROM orders o CROSS JOIN LATERAL instrument_for_order(o.instrument_id, NULL) i
+        FROM orders o CROSS JOIN LATERAL instrument_scale(o.instrument_id) i
         WHERE o.tenant_id = p_tenant AND o.account_id = p_account AND o.broker_tag = ANY (p_tags)
           AND o.status NOT IN ('denied', 'accepted', 'submitting', 'unknown', 'open', 'partially_filled');
     END IF;

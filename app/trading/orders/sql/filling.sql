@@ -14,7 +14,7 @@ BEGIN
     FROM orders o
     CROSS JOIN LATERAL (SELECT coalesce(o.deployment_id, o.account_id) AS id) b
     CROSS JOIN LATERAL accounts_for_order(o.account_id) a
-    CROSS JOIN LATERAL instrument_for_order(o.instrument_id, NULL) i
+    CROSS JOIN LATERAL instrument_scale(o.instrument_id) i
     LEFT JOIN LATERAL portfolio_position(o.account_id, b.id, o.instrument_id, o.product) p ON true
     WHERE o.tenant_id = p_tenant AND o.id = ANY (p_orders);
 END $$;

@@ -286,7 +286,7 @@ BEGIN
         IF v_left < 0 THEN
             PERFORM events_append('order.group_overfilled', coalesce(o.parent_id, o.id), o.account_id, jsonb_build_object(
                 'exit_id', orders_public_id(o.id), 'quantity', (SELECT round(-v_left / 10::numeric ^ i.qty_exp, i.qty_exp)
-                FROM instrument_for_order(o.instrument_id, NULL) i)::text), NULL, NULL, NULL);
+                FROM instrument_scale(o.instrument_id) i)::text), NULL, NULL, NULL);
         END IF;
         PERFORM orders_pair_settle(o.pair_id);
     END IF;

@@ -35,10 +35,11 @@ BEGIN
     END IF;
     SELECT * INTO l FROM market_last_price(a.feed, p_instrument);
     IF p_product = 'intraday' THEN
-        SELECT t.day, t.is_open, t.segment, t.day_closes_at INTO s FROM market_session_at(p_instrument, v_at) t;
+        SELECT t.day, t.is_open, i.session_segment AS segment, t.day_closes_at INTO s
+        FROM market_session_of(i.venue, i.session_segment, v_at) t;
     ELSE  -- nobody asks when its day ends, which is the dearest part of it
         SELECT t.day, t.is_open, NULL::text AS segment, NULL::timestamptz AS day_closes_at INTO s
-        FROM market_session_at(p_instrument, v_at) t;
+        FROM market_session_of(i.venue, i.session_segment, v_at) t;
     END IF;
     SELECT * INTO z FROM instrument_band_at(p_instrument, v_at);
     SELECT count(*) AS orders,
@@ -85,7 +86,7 @@ CREATE OR REPLACE FUNCTION orders_on_margin(p_account uuid) RETURNS bigint LANGU
                                     * coalesce(o.limit_price, o.trigger_price, l.price, 0)
                                     / 10::numeric ^ (i.price_exp + i.qty_exp - 2))
                                  - orders_hold_left(o.hold_minor, o.quantity, o.filled_quantity))), 0)::bigint
-    FROM orders o CROSS JOIN LATERAL instrument_for_order(o.instrument_id, NULL) i
+    FROM orders o CROSS JOIN LATERAL instrument_scale(o.instrument_id) i
     LEFT JOIN LATERAL market_last_price(o.feed, o.instrument_id) l ON true
     WHERE o.tenant_id = current_setting('app.tenant_id')::uuid AND o.account_id = p_account AND o.counted
       AND o.product = 'intraday' AND o.hold_minor > 0

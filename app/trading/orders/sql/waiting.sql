@@ -66,7 +66,7 @@ LANGUAGE sql AS $$
     SELECT events_append('order.triggered', o.id, o.account_id, orders_told(jsonb_build_object(
         'price', orders_price_text(p_price, i.price_exp),
         'market_at', p_at), o.parent_id), NULL, NULL, NULL)
-    FROM o CROSS JOIN LATERAL instrument_for_order(o.instrument_id, NULL) i
+    FROM o CROSS JOIN LATERAL instrument_scale(o.instrument_id) i
 $$;
 
 -- A broker tells that a stop which rests there was set off.

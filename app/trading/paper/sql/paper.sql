@@ -141,7 +141,7 @@ BEGIN
         FROM paper_ended e
         WHERE e.tenant_id = p_tenant AND e.account_id = p_account
           AND CASE WHEN p_order IS NULL THEN e.ended_at > clock_timestamp() - interval '1 day' ELSE e.id = p_order END
-    ) h CROSS JOIN LATERAL instrument_for_order(h.instrument_id, NULL) i
+    ) h CROSS JOIN LATERAL instrument_scale(h.instrument_id) i
     ORDER BY h.id;
 END $$;
 

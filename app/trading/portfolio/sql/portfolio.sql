@@ -51,7 +51,7 @@ LANGUAGE sql STABLE AS $$
         FROM accounts_for_order(p_account) a
         JOIN positions p ON p.tenant_id = current_setting('app.tenant_id')::uuid AND p.account_id = a.id
                         AND p.quantity <> 0
-        LEFT JOIN LATERAL instrument_for_order(p.instrument_id, NULL) i ON true
+        LEFT JOIN LATERAL instrument_scale(p.instrument_id) i ON true
         LEFT JOIN LATERAL market_last_price(a.feed, p.instrument_id) l ON true
         CROSS JOIN LATERAL (
             SELECT coalesce(round(p.quantity::numeric * l.price / 10::numeric ^ (i.price_exp + i.qty_exp - 2)),
