@@ -7,8 +7,8 @@ $$;
 -- Whether the transaction's tenant may enter positions: 'active', or 'suspended', also for one that is past due beyond
 -- its grace. A suspended one may exit, not enter.
 CREATE OR REPLACE FUNCTION tenancy_status() RETURNS text LANGUAGE sql STABLE AS $$
-    SELECT CASE WHEN plans_read_only(t.id) THEN 'suspended' ELSE tenancy_status_of(t.id) END
-    FROM (SELECT nullif(current_setting('app.tenant_id', true), '')::uuid AS id) t
+    SELECT CASE WHEN plans_read_only(t.tenant_id) THEN 'suspended' ELSE t.status END
+    FROM tenants t WHERE t.tenant_id = nullif(current_setting('app.tenant_id', true), '')::uuid
 $$;
 
 -- The one way to an invitation before its tenant is known: takes the hash of an exact token of 256 random bits.
