@@ -1,5 +1,7 @@
 """Decides how a call's turn is asked for, of all processes' calls together."""
 
+import asyncio
+
 import asyncpg
 
 from app.trading.brokers.domain import WINDOW, Pace
@@ -12,5 +14,6 @@ async def take_turn(pool: asyncpg.Pool, account: BrokerAccount, pace: Pace, *, e
     """0.0 when the call may be made now, and it is counted; else the seconds until it may ask again. Raises what
     asyncpg raises, TimeoutError after `within` seconds."""
     asked = account.tenant_id, account.account_id, entry, pace.calls, pace.entries, WINDOW
-    wait = await pool.fetchval(_TAKE_TURN, *asked, timeout=within)
+    async with asyncio.timeout(within):  # of the wait for a connection, too
+        wait = await pool.fetchval(_TAKE_TURN, *asked)
     return float(wait.total_seconds())

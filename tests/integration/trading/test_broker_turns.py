@@ -96,3 +96,11 @@ async def test_an_account_that_is_not_there_has_no_turn(venue: Venue) -> None:
     nobody = BrokerAccount(venue.tenant_id, venue.tenant_id)
     with pytest.raises(asyncpg.ForeignKeyViolationError):
         await take_turn(venue.app.database.pool, nobody, Pace(10), entry=True, within=5.0)
+
+
+async def test_a_database_that_is_busy_is_not_waited_for(venue: Venue) -> None:
+    url = venue.app.settings.app_database_url.get_secret_value()
+    account = BrokerAccount(venue.tenant_id, venue.account_id)
+    async with asyncpg.create_pool(url, min_size=1, max_size=1) as pool, pool.acquire():
+        with pytest.raises(TimeoutError):
+            await take_turn(pool, account, Pace(10), entry=True, within=0.05)
