@@ -14,7 +14,7 @@ from app.bootstrap import open_brokers
 from app.infra.work.runner import ITEM_TIMEOUT, Retry
 from app.kernel.orders import Side
 from app.trading.brokers.domain import FAILURES, TRIAL_SECONDS, WINDOW, Call, State
-from app.trading.brokers.ports import Accepted, Broker, BrokerOrder, Outcome, Report, Throttled, Unknown
+from app.trading.brokers.ports import Accepted, Broker, BrokerOrder, Change, Outcome, Report, Throttled, Unknown
 from app.trading.brokers.service import AT_ONCE, CALL_SECONDS, WAIT_SECONDS, GuardedBroker, guarded
 from app.trading.orders.service.executing import cancel, submit
 from app.trading.paper.service import PaperBroker
@@ -147,13 +147,16 @@ async def test_processes_share_an_accounts_pace(live_stage: LiveStage) -> None:
     assert len(live_stage.exchange.orders) == 8
 
 
-async def test_nothing_is_sent_while_nobody_can_tell_whose_turn_it_is(live_stage: LiveStage) -> None:
-    (order,) = await orders(live_stage, 1)
+async def test_only_cancels_are_sent_while_nobody_can_tell_whose_turn_it_is(live_stage: LiveStage) -> None:
+    (order,), resting = await orders(live_stage, 1), await send(live_stage.broker, await intend(live_stage.desk))
     pool = await asyncpg.create_pool(live_stage.desk.app.settings.app_database_url.get_secret_value(), min_size=1)
     broker = GuardedBroker("live", live_stage.broker, pool)
     await pool.close()
     assert await broker.submit(order) == Throttled(WAIT_SECONDS)
-    assert live_stage.exchange.orders == {}
+    assert await broker.modify(resting, Change(quantity=11)) == Throttled(WAIT_SECONDS)
+    assert isinstance(await broker.submit(await sell(live_stage)), Throttled)
+    assert isinstance(await broker.cancel(resting), Accepted)
+    assert len(live_stage.exchange.orders) == len(live_stage.exchange.tagged(resting.tag)) == 1
 
 
 async def test_a_process_that_stood_still_while_it_waited_sends_nothing(live_stage: LiveStage) -> None:

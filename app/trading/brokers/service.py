@@ -165,14 +165,18 @@ class GuardedBroker:
         return self._wait_seconds if late else 0.0
 
     async def _wait(self, call: Call, account: BrokerAccount) -> float:
-        """The seconds until it may be the call's turn. Nothing is sent while nobody can tell whose turn it is."""
+        """The seconds until it may be the call's turn.
+
+        While nobody can tell whose turn it is, no order and no change is sent; a cancel is, since one call too many
+        does less harm than an order that stays.
+        """
         try:
             entry = call is Call.ENTRY
             return await take_turn(self._pool, account, self._pace, entry=entry, within=TELL_SECONDS)
         except Exception as error:
             if not (is_outage(error) or isinstance(error, TimeoutError)):
                 raise
-            return self._wait_seconds
+            return 0.0 if call is Call.CANCEL else self._wait_seconds
 
     async def _made(
         self, call: Call, account: BrokerAccount, leave: Admitted, answering: Awaitable[Answer]
