@@ -42,6 +42,9 @@ _OWN_HANDLERS = (
     "celery.redirected",
     "sqlalchemy",
 )
+_SILENT = "uvicorn.access"
+"""The gateway writes one line a request itself, without the query string. uvicorn puts its own together for any logger
+that somebody hears, whatever its level."""
 _PINNED = {
     "authlib": logging.INFO,  # DEBUG prints tokens
     "celery.app.trace": logging.WARNING,  # INFO prints two lines for every wake-up
@@ -52,7 +55,7 @@ _PINNED = {
     "sqlalchemy": logging.WARNING,  # INFO prints statements with their values
     "stripe": logging.INFO,
     "urllib3": logging.INFO,
-    "uvicorn.access": logging.WARNING,  # the gateway writes one line a request itself, without the query string
+    _SILENT: logging.WARNING,
     "websockets": logging.INFO,
 }
 """The least severe level at which a library may speak, whatever LOG_LEVEL says."""
@@ -256,7 +259,7 @@ def _route_libraries(handler: logging.Handler, threshold: int) -> None:
     for name in _OWN_HANDLERS:
         logger = logging.getLogger(name)
         logger.handlers.clear()
-        logger.propagate = True
+        logger.propagate = name != _SILENT
     for name, least in _PINNED.items():
         logging.getLogger(name).setLevel(max(least, threshold))
     logging.captureWarnings(True)

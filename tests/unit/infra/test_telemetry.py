@@ -76,6 +76,13 @@ def test_libraries_that_print_secrets_at_debug_cannot(stream: io.StringIO, name:
     assert [line["event"] for line in lines(stream)] == ["spoke"]
 
 
+def test_uvicorn_makes_no_access_line_of_its_own(stream: io.StringIO) -> None:
+    """It makes one, for nobody, as soon as its logger has a handler anywhere above."""
+    logging.getLogger("uvicorn.access").propagate = True
+    configure_logging("gateway", level="DEBUG", stream=stream)
+    assert not logging.getLogger("uvicorn.access").hasHandlers()
+
+
 def test_sqlalchemy_never_prints_statements_with_their_values(stream: io.StringIO) -> None:
     logging.getLogger("sqlalchemy.engine.Engine").info("INSERT %s", CANARY)
     assert lines(stream) == []
