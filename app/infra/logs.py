@@ -55,7 +55,6 @@ _PINNED = {
     "sqlalchemy": logging.WARNING,  # INFO prints statements with their values
     "stripe": logging.INFO,
     "urllib3": logging.INFO,
-    _SILENT: logging.WARNING,
     "websockets": logging.INFO,
 }
 """The least severe level at which a library may speak, whatever LOG_LEVEL says."""

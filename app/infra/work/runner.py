@@ -254,6 +254,7 @@ async def _release(dispatch: asyncpg.Pool, queue: str, lane: _Lane, done: UUID |
 async def _run_item(dispatch: asyncpg.Pool, handlers: Mapping[str, Handler], queue: str, item: Item) -> Ran:
     """What became of it. That it is done is for the caller to write, with his next question."""
     handler = handlers.get(item.kind)
+    dies = handler is None or not handler.never_dies
     try:
         if handler is None:
             raise LookupError(f"no handler for work of kind {item.kind!r}")
@@ -269,11 +270,10 @@ async def _run_item(dispatch: asyncpg.Pool, handlers: Mapping[str, Handler], que
         if handler is not None and handler.lasting:
             await give_back(dispatch, item, seconds=wait.seconds)
         else:
-            counts = handler is not None and handler.never_dies
-            await _failed(dispatch, item, str(wait), seconds=wait.seconds, counts=counts)
+            await _failed(dispatch, item, str(wait), seconds=wait.seconds, counts=not dies)
         return Ran.WAITS
     except Exception as error:
-        dies, away = not (handler and handler.never_dies), is_outage(error)
+        away = is_outage(error)
         dead = dies and not away and (item.attempts >= MAX_ATTEMPTS or isinstance(error, DomainError))
         log.error(
             "work.failed",

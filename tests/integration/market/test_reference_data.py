@@ -104,6 +104,18 @@ async def test_the_application_role_writes_no_reference_data(reader: asyncpg.Poo
             await reader.execute(f"delete from {table}")
 
 
+@pytest.mark.parametrize(
+    "asked", ["instrument_for_order($1, now())", "instrument_scale($1)", "market_session_at($1, now())"]
+)
+async def test_what_orders_ask_is_a_part_of_the_statement_that_asks(reader: asyncpg.Pool, asked: str) -> None:
+    """A function that PostgreSQL runs by itself for each row costs as much as the statement around it."""
+    instrument = await aapl(reader)
+    async with reader.acquire() as connection:
+        plan = await connection.fetch(f"explain select * from {asked}", instrument)
+    assert not any("Function Scan" in row[0] for row in plan)
+    assert any("instruments" in row[0] for row in plan)
+
+
 async def session(reader: asyncpg.Pool, symbol: str, venue: str, at: datetime) -> asyncpg.Record | None:
     instrument = await find_instrument(reader, symbol, venue, now=NOW)
     return await reader.fetchrow("select * from market_session_at($1, $2)", instrument.id, at)

@@ -16,6 +16,7 @@ from tests.integration.trading.conftest import Venue
 pytestmark = pytest.mark.asyncio
 BEGAN = datetime(2026, 1, 5, 9, 15, tzinfo=UTC)
 GAPS = st.lists(st.integers(0, 400_000), min_size=1, max_size=60)
+CALLS = st.lists(st.tuples(st.integers(0, 400_000), st.booleans()), min_size=1, max_size=40)
 
 
 async def take(venue: Venue, pace: Pace, *, entry: bool = True) -> float:
@@ -29,6 +30,19 @@ async def take_in_an_hour(venue: Venue, pace: Pace, *, entry: bool = True) -> bo
     wait: timedelta = await venue.app.database.pool.fetchval("select brokers_take_turn($1, $2, $3, $4, $5, $6)", *asked)
     assert timedelta() <= wait <= timedelta(hours=1)
     return not wait
+
+
+async def let_pass(venue: Venue, time: timedelta) -> timedelta:
+    """As if `time` had gone by: what is on record is so much older."""
+    async with venue.app.database.pool.acquire() as connection, connection.transaction():
+        await connection.execute("select set_config('app.tenant_id', $1, true)", str(venue.tenant_id))
+        await connection.execute(
+            "update broker_calls set made = array(select at - $1::interval from unnest(made) at order by 1), "
+            "entries = array(select at - $1::interval from unnest(entries) at order by 1) where id = $2",
+            time,
+            venue.account_id,
+        )
+    return time
 
 
 async def counted(venue: Venue) -> tuple[list[datetime], list[datetime]]:
@@ -54,6 +68,37 @@ async def test_whoever_waits_as_told_calls_at_the_rate_and_never_above(
         made.append(now)
     for first, last in zip(made, made[most:], strict=False):
         assert last - first >= WINDOW
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rate=st.integers(1, 12), calls=CALLS)
+async def test_no_second_sees_more_calls_than_the_rate_whoever_makes_them(
+    venue: Venue, rate: int, calls: list[tuple[int, bool]]
+) -> None:
+    pace, passed, made = Pace(rate), timedelta(), []
+    await let_pass(venue, timedelta(hours=1))
+    for gap, entry in calls:
+        passed += await let_pass(venue, timedelta(microseconds=gap))
+        if wait := await take(venue, pace, entry=entry):
+            passed += await let_pass(venue, timedelta(seconds=wait))
+            assert await take(venue, pace, entry=entry) == 0.0, "whoever waited as long as he was told may call"
+        made.append((await counted(venue))[0][-1] + passed)
+    for first, last in zip(made, made[rate:], strict=False):
+        assert last - first >= WINDOW
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rate=st.integers(2, 12), calls=CALLS)
+async def test_entries_alone_never_use_up_what_a_cancel_needs(
+    venue: Venue, rate: int, calls: list[tuple[int, bool]]
+) -> None:
+    await let_pass(venue, timedelta(hours=1))
+    for gap, _ in calls:
+        await let_pass(venue, timedelta(microseconds=gap))
+        await take(venue, Pace(rate))
+        made, _ = await counted(venue)
+        free = "select brokers_wait($1, $2, clock_timestamp(), $3)"
+        assert not await venue.app.database.pool.fetchval(free, made, rate, WINDOW)
 
 
 async def test_racing_processes_get_the_full_rate_once(venue: Venue) -> None:

@@ -1,12 +1,12 @@
--- What an instrument is for life. Functions like this one are made a part of the statement that calls them, unless they
--- call what changes while it runs, such as `clock_timestamp`: then they are run anew for each row.
+-- What an instrument is for life.
 CREATE OR REPLACE FUNCTION instrument_scale(p_instrument uuid)
 RETURNS TABLE (symbol text, venue text, price_exp int, qty_exp int) LANGUAGE sql STABLE AS $$
     SELECT i.symbol, i.venue, i.price_exp, i.qty_exp FROM instruments i WHERE i.id = p_instrument
 $$;
 
 -- What the order path reads of an instrument: its scales for life and the rules in force at p_at (null: now), with the
--- venue's segment in whose sessions it trades.
+-- venue's segment in whose sessions it trades. `now()`, not `clock_timestamp()`: a function with a volatile argument is no
+-- part of the statement that calls it, but is run by itself for each row.
 DROP FUNCTION IF EXISTS instrument_for_order(uuid, timestamptz);
 CREATE OR REPLACE FUNCTION instrument_for_order(p_instrument uuid, p_at timestamptz)
 RETURNS TABLE (symbol text, venue text, currency text, price_exp int, qty_exp int, tick bigint, lot bigint,

@@ -30,6 +30,7 @@ BEGIN
             c.entries := (c.entries || v_at)[greatest(cardinality(c.entries) + 2 - p_entries, 1):];
         END IF;
     END IF;
-    UPDATE broker_calls SET made = c.made, entries = c.entries WHERE tenant_id = p_tenant AND id = p_account;
+    UPDATE broker_calls b SET made = c.made, entries = c.entries
+    WHERE b.tenant_id = p_tenant AND b.id = p_account AND b.made <> c.made;
     RETURN v_wait;
 END $$;
