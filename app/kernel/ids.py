@@ -18,9 +18,17 @@ _RANDOM = bytes(ord(_ALPHABET[byte % 32]) for byte in range(256))
 
 
 def uuid7(*, unix_ms: int | None = None) -> UUID:
-    """A UUID version 7 (RFC 9562 §5.7): 48 bits of Unix milliseconds, 74 random bits. Sorts by creation time."""
-    milliseconds = time.time_ns() // 1_000_000 if unix_ms is None else unix_ms
+    """A UUID version 7 (RFC 9562 §5.7): 48 bits of Unix milliseconds, 74 random bits. Sorts by creation time.
+
+    Of ids that are made now 12 of those bits are the fraction of the millisecond (§6.2, method 3), as in PostgreSQL's
+    `uuidv7()`: what one transaction tells is told in its order.
+    """
     random = int.from_bytes(os.urandom(10))
+    if unix_ms is None:
+        milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
+        random = random & (1 << 64) - 1 | (nanoseconds << 12) // 1_000_000 << 64
+    else:
+        milliseconds = unix_ms
     value = (milliseconds & (1 << 48) - 1) << 80 | random
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62

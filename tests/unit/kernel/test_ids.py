@@ -1,7 +1,8 @@
 """Ids round-trip, sort as they were made, refuse what is not one, and derive from the same parts for ever."""
 
 from collections.abc import Callable
-from uuid import UUID
+from unittest import mock
+from uuid import RFC_4122, UUID
 
 import pytest
 from hypothesis import assume, given
@@ -33,6 +34,18 @@ def test_a_later_id_sorts_after_an_earlier_one(early: int, late: int) -> None:
     assume(early < late)
     assert uuid7(unix_ms=early) < uuid7(unix_ms=late)
     assert encode_id("ord", uuid7(unix_ms=early)) < encode_id("ord", uuid7(unix_ms=late))
+
+
+@given(at=milliseconds, early=st.integers(0, 999_755), gap=st.integers(245, 999_999))
+def test_ids_of_one_millisecond_sort_as_they_were_made(at: int, early: int, gap: int) -> None:
+    """To a 4,096th of it."""
+    assume(early + gap < 1_000_000)
+    made = []
+    for nanoseconds in (early, early + gap):
+        with mock.patch("app.kernel.ids.time.time_ns", return_value=at * 1_000_000 + nanoseconds):
+            made.append(uuid7())
+    assert made[0] < made[1]
+    assert {(one.version, one.variant, one.int >> 80) for one in made} == {(7, RFC_4122, at)}
 
 
 @given(at=milliseconds)
