@@ -112,6 +112,16 @@ class Books:
         done: bool = await self.value(sql, settlement or uuid7(), account, max(net, 0), max(-net, 0), cash, NOW)
         return done
 
+    async def instrument(self) -> UUID:
+        """A share that nobody holds yet."""
+        made = uuid7()
+        sql = (
+            "insert into instruments (id, isin, symbol, venue, segment, name, currency, price_exp, qty_exp, source) "
+            "values ($1, $2, $2, 'XNAS', 'EQ', 'a', 'USD', 4, 0, 'test')"
+        )
+        await self.database.reference.execute(sql, made, made.hex[-12:])
+        return made
+
     async def available(self, account: UUID) -> int:
         return int(await self.value("select (select posted - held from ledger_cash($1))", account))
 

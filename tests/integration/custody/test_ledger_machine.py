@@ -198,19 +198,10 @@ class Machine:
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_whatever_happens_the_books_are_those_of_the_model(
-    database: Database, custody_urls: dict[str, str], seed: int
-) -> None:
-    reference = database.reference
-    instrument = uuid7()
-    await reference.execute(
-        "insert into instruments (id, isin, symbol, venue, segment, name, currency, price_exp, qty_exp, source) "
-        "values ($1, $2, $2, 'XNAS', 'EQ', 'a', 'USD', 4, 0, 'test')",
-        instrument,
-        instrument.hex[-12:],
-    )
+async def test_whatever_happens_the_books_are_those_of_the_model(database: Database, seed: int) -> None:
     books = await make_tenant(database)
-    machine = Machine(books, [await books.open(OPENING) for _ in range(ACCOUNTS)], instrument, seed)
+    accounts = [await books.open(OPENING) for _ in range(ACCOUNTS)]
+    machine = Machine(books, accounts, await books.instrument(), seed)
     for number in range(STEPS):
         await machine.step()
         if number % 10 == 9:

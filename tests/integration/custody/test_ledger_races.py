@@ -115,22 +115,47 @@ async def test_of_concurrent_voids_and_fills_exactly_one_releases_the_hold(books
     await books.check()
 
 
-async def test_transactions_that_settle_fills_of_many_accounts_do_not_deadlock(books: Books) -> None:
+@pytest.mark.parametrize("charged", [["brokerage"], [f"head-{number}" for number in range(12)]], ids=["one", "new"])
+async def test_transactions_that_settle_fills_of_many_accounts_do_not_deadlock(
+    books: Books, charged: list[str]
+) -> None:
+    """With heads of charges that nobody paid before, they open accounts of the chart that the others open, too."""
     accounts = [await books.open(100_000) for _ in range(6)]
     others = await books.value("select count(distinct shard) from ledger_accounts where kind = 'clearing'")
     assert others == 8
 
     async def batch(turn: int) -> None:
         order = accounts[turn % 6 :] + accounts[: turn % 6]
+        heads = {charged[turn // 4 % len(charged)]: 1}
         fills = [
-            {"fill": str(uuid7()), "account": str(account), "currency": "USD", "cash": -10, "heads": {"brokerage": 1}}
-            | {"hold": None, "release": None, "at": NOW.isoformat(), "details": {}}
+            {"fill": str(uuid7()), "account": str(account), "currency": "USD", "cash": -10, "heads": heads}
+            | {"hold": None, "release": None, "at": NOW.isoformat(), "details": {}, "margin": 1, "financed": 1}
             for account in order
         ]
         assert await books.value("select ledger_settle_fills($1::jsonb)", json.dumps(fills)) == []
 
     await asyncio.gather(*(batch(turn) for turn in range(48)))
     assert [await books.available(account) for account in accounts] == [100_000 - 48 * 11] * 6
+    await books.check()
+
+
+async def test_settlements_of_new_instruments_do_not_deadlock(books: Books) -> None:
+    """Each opens what the depository keeps of an instrument, while the others move the same bank."""
+    accounts = [await books.open(100_000) for _ in range(6)]
+    for account in accounts:
+        await books.settle(account, -10 * 6 * 4, 0)
+
+    async def settle(account: UUID, instruments: list[UUID]) -> None:
+        sql = "select ledger_settle_trades(uuidv7(), $1, 0, 10, -10, i, 1, $3, '{}') from unnest($2::uuid[]) as i"
+        await books.call(sql, account, instruments, NOW)
+
+    for _ in range(6):
+        bought = [await books.instrument() for _ in range(4)]
+        await asyncio.gather(
+            *(settle(account, bought[turn % 4 :] + bought[: turn % 4]) for turn, account in enumerate(accounts))
+        )
+    kept = "select sum(posted)::bigint from ledger_accounts where kind = 'depository'"
+    assert await books.value(kept) == -6 * 6 * 4
     await books.check()
 
 

@@ -1,5 +1,6 @@
 -- The only writer of the ledger. Amounts are signed minor units, positive is a credit (see ../domain.py); the tenant
--- comes from the setting `app.tenant_id`, never from an argument. Locks: holds, then ledger accounts in id order.
+-- comes from the setting `app.tenant_id`, never from an argument. Locks: holds, then what is opened in the chart's
+-- order, then ledger accounts in id order.
 -- Errors: MD001 insufficient funds, MD002 unbalanced, MD003 id or key reused, MD004 currency, MD005 no such account,
 -- MD006 malformed posting, MD007 no tenant.
 
@@ -134,24 +135,30 @@ CREATE OR REPLACE FUNCTION ledger_head_kind(p_head text) RETURNS text LANGUAGE s
     SELECT CASE WHEN p_head IN ('stt', 'ctt', 'stamp', 'gst') THEN 'taxes' ELSE 'charges' END
 $$;
 
--- Finds an account of the chart, or opens it. p_owner has a trading account's kinds; the others are the tenant's.
+-- An account of the chart; null when it is not open. p_owner has a trading account's kinds; the others are the tenant's.
+CREATE OR REPLACE FUNCTION ledger_found(p_tenant uuid, p_kind text, p_owner uuid, p_currency text, p_head text,
+                                        p_shard smallint, p_instrument uuid)
+RETURNS uuid LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF p_owner IS NULL THEN
+        RETURN (SELECT a.id FROM ledger_accounts a
+                WHERE a.tenant_id = p_tenant AND a.account_id IS NULL AND a.kind = p_kind AND a.currency = p_currency
+                  AND a.head = p_head AND a.shard = p_shard AND a.instrument_id IS NOT DISTINCT FROM p_instrument);
+    END IF;
+    RETURN (SELECT a.id FROM ledger_accounts a
+            WHERE a.tenant_id = p_tenant AND a.account_id = p_owner AND a.kind = p_kind
+              AND a.instrument_id IS NOT DISTINCT FROM p_instrument);
+END
+$$;
+
+-- Finds an account of the chart, or opens it; whoever opens the same waits until this transaction has ended.
 DROP FUNCTION IF EXISTS ledger_open_account(text, uuid, text, smallint, bigint);
 CREATE OR REPLACE FUNCTION ledger_account(p_tenant uuid, p_kind text, p_owner uuid, p_currency text, p_head text,
                                           p_shard smallint, p_instrument uuid)
 RETURNS uuid LANGUAGE plpgsql AS $$
-DECLARE v_id uuid;
+DECLARE v_id uuid := ledger_found(p_tenant, p_kind, p_owner, p_currency, p_head, p_shard, p_instrument);
 BEGIN
-    FOR attempt IN 1 .. 2 LOOP
-        IF p_owner IS NULL THEN
-            SELECT a.id INTO v_id FROM ledger_accounts a
-            WHERE a.tenant_id = p_tenant AND a.account_id IS NULL AND a.kind = p_kind AND a.currency = p_currency
-              AND a.head = p_head AND a.shard = p_shard AND a.instrument_id IS NOT DISTINCT FROM p_instrument;
-        ELSE
-            SELECT a.id INTO v_id FROM ledger_accounts a
-            WHERE a.tenant_id = p_tenant AND a.account_id = p_owner AND a.kind = p_kind
-              AND a.instrument_id IS NOT DISTINCT FROM p_instrument;
-        END IF;
-        EXIT WHEN v_id IS NOT NULL;
+    IF v_id IS NULL THEN
         INSERT INTO ledger_accounts (tenant_id, id, account_id, instrument_id, kind, book, currency, head, shard, posted,
                                      pending_out, receivable, payable, margin, financed, flows, overdrawn, floor_minor,
                                      version)
@@ -159,9 +166,8 @@ BEGIN
                 CASE WHEN starts_with(p_kind, 'firm_') THEN 'firm' ELSE 'client' END, p_currency, p_head, p_shard, 0,
                 0, 0, 0, 0, 0, 0, 0, CASE p_kind WHEN 'client_cash' THEN 0 END, 0)
         ON CONFLICT DO NOTHING RETURNING id INTO v_id;
-        EXIT WHEN v_id IS NOT NULL;
-    END LOOP;
-    RETURN v_id;
+    END IF;
+    RETURN coalesce(v_id, ledger_found(p_tenant, p_kind, p_owner, p_currency, p_head, p_shard, p_instrument));
 END
 $$;
 

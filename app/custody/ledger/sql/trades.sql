@@ -10,6 +10,33 @@ CREATE OR REPLACE FUNCTION ledger_fill_print(p_fill jsonb) RETURNS text LANGUAGE
                                               p_fill->'heads', p_fill->>'hold'), 'UTF8')), 'hex')
 $$;
 
+-- An account that fills post to and that is not open yet. All that these fills lack are opened at once, in one order:
+-- transactions that opened them as they came to them would wait for each other.
+CREATE OR REPLACE FUNCTION ledger_opened_for(p_tenant uuid, p_fills jsonb, p_kind text, p_owner uuid, p_currency text,
+                                             p_head text, p_shard smallint)
+RETURNS uuid LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM ledger_account(p_tenant, c.kind, c.owner, c.currency, c.head, c.shard, NULL)
+    FROM (
+        SELECT DISTINCT slot.kind, slot.owner, f.value->>'currency' AS currency, slot.head, slot.shard
+        FROM jsonb_array_elements(p_fills) f
+        CROSS JOIN LATERAL (
+            SELECT ledger_head_kind(h.key) AS kind, NULL::uuid AS owner, h.key AS head,
+                   ledger_shard((f.value->>'account')::uuid) AS shard
+            FROM jsonb_each_text(f.value->'heads') h WHERE h.value::bigint <> 0
+            UNION ALL
+            SELECT 'clearing', NULL, '', ledger_shard((f.value->>'account')::uuid)
+            UNION ALL
+            SELECT k.kind, (f.value->>'account')::uuid, '', 0::smallint
+            FROM unnest(ARRAY['client_payable', 'client_receivable', 'client_margin']) AS k (kind)
+            WHERE k.kind <> 'client_margin' OR (f.value->>'margin')::bigint <> 0
+        ) slot
+        ORDER BY 1, 2, 3, 4, 5
+    ) c;
+    RETURN ledger_found(p_tenant, p_kind, p_owner, p_currency, p_head, p_shard, NULL);
+END
+$$;
+
 SET LOCAL ROLE mandi_ledger;
 
 -- Posts fills, in their order; of each: `fill` its id, `account`, `currency`, `cash` what the trade brings the client before
@@ -94,8 +121,9 @@ BEGIN
             v_name := concat_ws('|', own.currency, r.kind, r.head, ledger_shard(v_account));
             IF v_name <> ALL (v_pool_names) THEN
                 v_pool_names := v_pool_names || v_name;
-                v_pools := v_pools || ledger_account(v_tenant, r.kind, NULL, own.currency, r.head,
-                                                     ledger_shard(v_account), NULL);
+                v_pools := v_pools || coalesce(
+                    ledger_found(v_tenant, r.kind, NULL, own.currency, r.head, ledger_shard(v_account), NULL),
+                    ledger_opened_for(v_tenant, p_fills, r.kind, NULL, own.currency, r.head, ledger_shard(v_account)));
             END IF;
             v_fills := v_fills || v_fill;
             v_legs := v_legs || v_pools[array_position(v_pool_names, v_name)];
@@ -109,14 +137,15 @@ BEGIN
             v_kind := CASE WHEN v_net > 0 THEN 'client_receivable' ELSE 'client_payable' END;
             v_legs := v_legs || coalesce(
                 CASE WHEN v_net > 0 THEN own.receivable ELSE own.payable END,
-                ledger_account(v_tenant, v_kind, v_account, own.currency, '', 0::smallint, NULL));
+                ledger_opened_for(v_tenant, p_fills, v_kind, v_account, own.currency, '', 0::smallint));
             v_amounts := v_amounts || v_net;
         END IF;
         v_margin := coalesce((f->>'margin')::bigint, 0);
         IF v_margin <> 0 THEN
             v_fills := v_fills || v_fill || v_fill;
             v_legs := v_legs || own.cash || coalesce(
-                own.margin, ledger_account(v_tenant, 'client_margin', v_account, own.currency, '', 0::smallint, NULL));
+                own.margin,
+                ledger_opened_for(v_tenant, p_fills, 'client_margin', v_account, own.currency, '', 0::smallint));
             v_amounts := v_amounts || -v_margin || v_margin;
         END IF;
         UPDATE ledger_holds h SET remaining = h.remaining - least(h.remaining, coalesce(v_release, h.remaining)),
@@ -199,6 +228,7 @@ RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_t
 DECLARE
     v_tenant uuid := ledger_tenant();
     v_cash uuid;
+    v_bank uuid;
     v_currency text;
     v_accounts uuid[];
     v_amounts bigint[];
@@ -212,6 +242,10 @@ BEGIN
                                      'UTF8')), 'hex'), p_effective_at, p_details) THEN
         RETURN false;
     END IF;
+    -- The bank's row first, which is the oldest: who settles several instruments in one transaction opens what the
+    -- depository keeps of one when the bank's row is locked already.
+    v_bank := ledger_account(v_tenant, 'omnibus_bank', NULL, v_currency, '', 0::smallint, NULL);
+    PERFORM FROM ledger_accounts a WHERE a.tenant_id = v_tenant AND a.id = v_bank FOR NO KEY UPDATE;
     v_accounts := ARRAY[v_cash];
     v_amounts := ARRAY[p_receivable - p_payable];
     IF p_receivable <> 0 THEN
@@ -226,8 +260,7 @@ BEGIN
     END IF;
     IF p_cash <> 0 THEN
         v_accounts := v_accounts
-            || ledger_account(v_tenant, 'clearing', NULL, v_currency, '', ledger_shard(p_account), NULL)
-            || ledger_account(v_tenant, 'omnibus_bank', NULL, v_currency, '', 0::smallint, NULL);
+            || ledger_account(v_tenant, 'clearing', NULL, v_currency, '', ledger_shard(p_account), NULL) || v_bank;
         v_amounts := v_amounts || p_cash || -p_cash;
     END IF;
     IF p_quantity <> 0 THEN
