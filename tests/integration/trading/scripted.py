@@ -29,8 +29,8 @@ from app.trading.brokers.ports import (
     VenueStatus,
 )
 from app.trading.orders.service import ChangeOrder, order_to_change, request_change
+from app.trading.orders.service.asking import modify
 from app.trading.orders.service.executing import resolve_unknown, submit
-from app.trading.orders.service.modifying import modify
 from app.trading.orders.service.reconciling import Book, read_book
 from tests.integration.trading.conftest import AT, PRICE, Venue
 

@@ -14,8 +14,8 @@ from app.kernel.ids import decode_id, encode_id
 from app.kernel.orders import OrderClass, OrderType, Side, Validity
 from app.trading.brokers.ports import Accepted, Rejected, Unknown, VenueStatus
 from app.trading.orders.service import ChangeOrder, order_to_change, request_cancel, request_change
+from app.trading.orders.service.asking import modify
 from app.trading.orders.service.executing import submit
-from app.trading.orders.service.modifying import modify
 from app.trading.risk.service import TENANT, set_limit
 from tests.factories.tenants import TenantWithKey
 from tests.integration.trading.conftest import AT, PRICE, Venue

@@ -9,8 +9,8 @@ import pytest
 from app.kernel.orders import OrderType, Product, Side
 from app.trading.brokers.ports import Accepted, Rejected, Report, VenueStatus
 from app.trading.orders.service import ChangeOrder, order_to_change, request_change
+from app.trading.orders.service.asking import modify
 from app.trading.orders.service.executing import cancel, submit
-from app.trading.orders.service.modifying import modify
 from tests.integration.trading.conftest import PRICE, Venue
 from tests.integration.trading.groups import fill
 from tests.integration.trading.groups import held as units_held

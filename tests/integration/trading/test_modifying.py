@@ -25,9 +25,9 @@ from app.trading.brokers.ports import (
 )
 from app.trading.orders.service import ChangeOrder, handlers, open_desk, order_to_change, request_change
 from app.trading.orders.service.adopting import adopt
+from app.trading.orders.service.asking import modify
 from app.trading.orders.service.executing import cancel, submit
 from app.trading.orders.service.matching import match_entries
-from app.trading.orders.service.modifying import modify
 from app.trading.orders.service.outcomes import broker_order, read_state
 from tests.factories.tenants import TenantWithKey
 from tests.integration.trading.conftest import AT, PRICE, Venue

@@ -30,11 +30,11 @@ from app.trading.brokers.ports import (
     Unknown,
 )
 from app.trading.orders.service.adopting import adopt
+from app.trading.orders.service.asking import modify
 from app.trading.orders.service.expiring import expire_order
 from app.trading.orders.service.grouping import cancel_family
 from app.trading.orders.service.kinds import kinds
 from app.trading.orders.service.leaving import exit_position
-from app.trading.orders.service.modifying import modify
 from app.trading.orders.service.outcomes import BUSY, ask, broker_order, move, read_state, record, refusal
 from app.trading.orders.service.reducing import reduce_exit
 from app.trading.orders.service.resolving import LOGIN_SECONDS, pause, resolve
