@@ -172,16 +172,18 @@ async def retrieve(id: str, tx: OpenTx) -> OrderOut:
 async def modify(id: str, body: ModifyOrder, tx: OpenTx, expected: Expected, response: Response) -> OrderOut:
     """Change an order that works: at once while it waits here or was not sent yet, else by asking its broker. What asks
     for more is decided like a new order and reserved first; what asks for less gives back once it is done. Until the
-    broker has answered, `pending_change` says what it was asked. What trades at the market cannot be changed there. An
-    order that is sent in slices takes other prices, not another quantity: its slices that work are changed with it, and
-    each says what its broker answered."""
+    broker has answered, `pending_change` says what it was asked. What trades at the market cannot be changed there. The
+    slices of an order that is sent in slices are changed with it, and each says what its broker answered; less quantity
+    is taken from the last of them, more is sent in new ones, and the order's own follows what they come to."""
     order = await service.order_to_change(tx, decode_id("ord", id))
     if expected.given:
         expected.check(await _shown(tx, order))
     scale = (await scales_of(tx, [order.instrument_id]))[order.instrument_id]
-    changed = await service.request_change(tx, order, service.ChangeOrder(**body.scaled(scale)))
+    change = service.ChangeOrder(**body.scaled(scale))
+    changed = await service.request_change(tx, order, change)
     shown = await _shown(tx, changed)
-    if all(one.pending_change is None for one in (shown, *(shown.children or ()))):
+    pending = any(one.pending_change is not None for one in (shown, *(shown.children or ())))
+    if not pending and change.quantity in (None, changed.quantity):
         response.status_code = 200
     return shown
 

@@ -29,23 +29,25 @@ LOW, UP = PRICE - 10_000, PRICE + 10_000
 LIMIT: dict[str, Any] = {"order_type": OrderType.LIMIT, "limit_price": LOW, "quantity": 40, "validity": Validity.GTC}
 ICEBERG: dict[str, Any] = LIMIT | {"order_class": OrderClass.ICEBERG, "slices": 3}
 TRAIL: dict[str, Any] = {"order_type": "trailing_stop", "validity": Validity.GTC, "quantity": 40}
+SMALLER = "the order was made smaller"
+REFUSALS = {"nothing_to_change", "change_pending", "order_not_changeable", "quantity_filled"}
 CAN_CHANGE = replace(Scripted([]).capabilities, modify=True)
 
 
-async def _change(venue: Venue, order_id: UUID, **changes: Any) -> None:
+async def change(venue: Venue, order_id: UUID, **changes: Any) -> None:
     async with venue.app.database.tx(venue.tenant_id) as tx:
         await request_change(tx, await order_to_change(tx, order_id), ChangeOrder(**changes))
 
 
-async def _refused(venue: Venue, order_id: UUID, **changes: Any) -> tuple[str, str | None]:
+async def refused(venue: Venue, order_id: UUID, **changes: Any) -> tuple[str, str | None]:
     before = (await whole(venue, order_id), await slices(venue, order_id), await held(venue))
     with pytest.raises(DomainError) as caught:
-        await _change(venue, order_id, **changes)
+        await change(venue, order_id, **changes)
     assert (await whole(venue, order_id), await slices(venue, order_id), await held(venue)) == before
     return caught.value.code, caught.value.param
 
 
-async def _reserved(venue: Venue) -> int:
+async def reserved(venue: Venue) -> int:
     """What the working orders are to hold by their own account."""
     sql = (
         "select coalesce(sum(orders_hold_left(o.hold_minor, o.quantity, o.filled_quantity)), 0)::bigint as held "
@@ -58,7 +60,7 @@ async def test_every_slice_at_the_venue_is_asked_for_and_fills_as_changed(frozen
     placed = await frozen.order(**LIMIT)
     await frozen.work()
     before = await held(frozen)
-    await _change(frozen, placed.id, limit_price=LOW + 5_000)
+    await change(frozen, placed.id, limit_price=LOW + 5_000)
     found = await whole(frozen, placed.id)
     assert (found["limit_price"], found["status"], found["pending_change"]) == (LOW + 5_000, "open", None)
     parts = await slices(frozen, placed.id)
@@ -79,7 +81,7 @@ async def test_every_slice_at_the_venue_is_asked_for_and_fills_as_changed(frozen
 async def test_slices_that_were_not_sent_are_changed_at_once(frozen: Venue) -> None:
     placed = await frozen.order(**LIMIT)
     before = await held(frozen)
-    await _change(frozen, placed.id, limit_price=LOW - 5_000, validity=Validity.DAY)
+    await change(frozen, placed.id, limit_price=LOW - 5_000, validity=Validity.DAY)
     found, parts = await whole(frozen, placed.id), await slices(frozen, placed.id)
     changed = {(one["limit_price"], one["validity"], one["pending_change"]) for one in (found, *parts)}
     assert changed == {(LOW - 5_000, "day", None)}
@@ -104,7 +106,7 @@ async def test_of_an_iceberg_the_slice_that_is_shown_and_those_that_are_not_are_
     await frozen.work()
     await frozen.show(PRICE, LOW - 100)
     await frozen.work()
-    await _change(frozen, placed.id, limit_price=LOW - 5_000)
+    await change(frozen, placed.id, limit_price=LOW - 5_000)
     await frozen.work()
     filled, shown, hidden = await slices(frozen, placed.id)
     assert (filled["status"], filled["limit_price"]) == ("filled", LOW)
@@ -125,7 +127,7 @@ async def test_any_number_of_slices_is_changed_however_it_was_asked_for(frozen: 
     placed = await frozen.order(**LIMIT | {"quantity": 200 if "slices" in shown else 100} | shown)
     parts = await slices(frozen, placed.id)
     assert len(parts) in (20, 7, 10), (placed.reasons, [part["quantity"] for part in parts])
-    await _change(frozen, placed.id, limit_price=LOW + 100)
+    await change(frozen, placed.id, limit_price=LOW + 100)
     found, parts = await whole(frozen, placed.id), await slices(frozen, placed.id)
     assert {one["limit_price"] for one in (found, *parts)} == {LOW + 100}
     assert found["parameters"] is None
@@ -141,7 +143,7 @@ async def test_of_a_trailing_iceberg_the_distance_is_changed_and_each_slice_is_s
     trail = TRAIL | {"order_class": OrderClass.ICEBERG, "slices": 3}
     placed = await frozen.order(**trail, parameters={"trail_by": "0.50"})
     wider = {"trail_by": "1.00"}
-    await _change(frozen, placed.id, parameters={"trail_by": "1.00"})
+    await change(frozen, placed.id, parameters={"trail_by": "1.00"})
     found, parts = await whole(frozen, placed.id), await slices(frozen, placed.id)
     assert [one["parameters"] for one in (found, *parts)] == [wider] * 4
     assert found["trigger_price"] == parts[0]["trigger_price"] == PRICE + 10_000
@@ -160,8 +162,8 @@ async def test_slices_that_wait_for_the_next_session_or_a_price_follow_what_they
     gtt = {"order_type": "sl", "trigger_price": UP, "limit_price": UP + 1_000, "validity": Validity.GTT}
     waiting = await frozen.order(**gtt, quantity=40)
     tomorrow = await frozen.order(**LIMIT | {"validity": Validity.DAY}, after_market=True)
-    await _change(frozen, waiting.id, trigger_price=UP + 2_000, limit_price=UP + 3_000)
-    await _change(frozen, tomorrow.id, limit_price=LOW - 100)
+    await change(frozen, waiting.id, trigger_price=UP + 2_000, limit_price=UP + 3_000)
+    await change(frozen, tomorrow.id, limit_price=LOW - 100)
     waits = await frozen.rows("select waits_for, trigger_price from waiting_orders order by id")
     assert [(row["waits_for"], row["trigger_price"]) for row in waits] == [("price", UP + 2_000)] * 3 + [
         ("open", None)
@@ -177,7 +179,9 @@ async def test_slices_that_wait_for_the_next_session_or_a_price_follow_what_they
 @pytest.mark.parametrize(
     ("changes", "refusal"),
     [
-        ({"quantity": 45}, ("order_not_changeable", "quantity")),
+        ({"quantity": 40}, ("nothing_to_change", None)),
+        ({"quantity": 42}, ("off_lot", "quantity")),
+        ({"quantity": 190}, ("above_freeze", "quantity")),
         ({"limit_price": LOW}, ("nothing_to_change", None)),
         ({"limit_price": LOW + 1}, ("off_tick", "limit_price")),
         ({"trigger_price": PRICE}, ("invalid_trigger_price", "trigger_price")),
@@ -192,9 +196,9 @@ async def test_what_cannot_be_leaves_every_slice_as_it_was(
     placed = await frozen.order(**LIMIT)
     if worked:
         await frozen.work()
-    assert await _refused(frozen, placed.id, **changes) == refusal
+    assert await refused(frozen, placed.id, **changes) == refusal
     first = (await slices(frozen, placed.id))[0]
-    assert (await _refused(frozen, first["id"], limit_price=LOW + 100))[0] == "order_not_changeable"
+    assert (await refused(frozen, first["id"], limit_price=LOW + 100))[0] == "order_not_changeable"
     await frozen.is_sound()
 
 
@@ -202,18 +206,18 @@ async def test_what_the_slices_hold_counts_for_the_change_and_together_they_must
     (cash,) = await frozen.rows("select posted - pending_out as free from ledger_accounts where kind = 'client_cash'")
     placed = await frozen.order(**LIMIT | {"quantity": 150})
     rest = int(cash["free"] - 3_100_00) // (LOW // 100)
-    other = await frozen.order(**LIMIT | {"quantity": rest, "instrument_id": await _liquid(frozen)})
+    other = await frozen.order(**LIMIT | {"quantity": rest, "instrument_id": await liquid(frozen)})
     assert (placed.status, other.status) == ("accepted", "accepted"), (placed.reasons, other.reasons)
     for worked in (False, True):
-        await _change(frozen, placed.id, limit_price=LOW + 5_000 * (1 + worked))
+        await change(frozen, placed.id, limit_price=LOW + 5_000 * (1 + worked))
         await frozen.work()
         with pytest.raises(DomainError, match="available_funds") as caught:
-            await _change(frozen, placed.id, limit_price=PRICE + 10_000)
+            await change(frozen, placed.id, limit_price=PRICE + 10_000)
         assert caught.value.code == "change_denied"
     await frozen.is_sound()
 
 
-async def _liquid(frozen: Venue) -> UUID:
+async def liquid(frozen: Venue) -> UUID:
     """An instrument of no freeze quantity."""
     return UUID(str((await frozen.rows("select id from instruments where symbol = 'AAPL'"))[0]["id"]))
 
@@ -222,7 +226,7 @@ async def test_an_order_is_not_changed_while_a_slice_is_on_its_way(frozen: Venue
     placed = await frozen.order(**LIMIT)
     first, *_ = await slices(frozen, placed.id)
     await submit(frozen.desk(Scripted([Unknown("?")])), item(frozen, first["id"]))
-    assert await _refused(frozen, placed.id, limit_price=LOW + 100) == ("order_not_changeable", None)
+    assert await refused(frozen, placed.id, limit_price=LOW + 100) == ("order_not_changeable", None)
 
 
 async def test_an_order_that_has_ended_is_not_changed(frozen: Venue) -> None:
@@ -232,16 +236,16 @@ async def test_an_order_that_has_ended_is_not_changed(frozen: Venue) -> None:
         await request_cancel(tx, ended.id, now=AT)
     await frozen.work()
     assert (await whole(frozen, ended.id))["status"] == "cancelled"
-    assert (await _refused(frozen, ended.id, limit_price=LOW + 100))[0] == "order_not_changeable"
+    assert (await refused(frozen, ended.id, limit_price=LOW + 100))[0] == "order_not_changeable"
 
 
 async def test_a_second_change_waits_until_every_broker_has_answered_the_first(frozen: Venue) -> None:
     placed = await frozen.order(**LIMIT)
     await frozen.work()
-    await _change(frozen, placed.id, limit_price=LOW + 100)
-    assert await _refused(frozen, placed.id, limit_price=LOW + 200) == ("change_pending", None)
+    await change(frozen, placed.id, limit_price=LOW + 100)
+    assert await refused(frozen, placed.id, limit_price=LOW + 200) == ("change_pending", None)
     await frozen.work()
-    await _change(frozen, placed.id, limit_price=LOW + 200)
+    await change(frozen, placed.id, limit_price=LOW + 200)
 
 
 async def test_a_slice_that_its_broker_leaves_as_it_was_says_so_and_holds_what_it_did(frozen: Venue) -> None:
@@ -249,7 +253,7 @@ async def test_a_slice_that_its_broker_leaves_as_it_was_says_so_and_holds_what_i
     parts = await slices(frozen, placed.id)
     for number, part in enumerate(parts):
         await submit(frozen.desk(Scripted([Accepted(f"V{number}")])), item(frozen, part["id"]))
-    await _change(frozen, placed.id, limit_price=LOW + 5_000)
+    await change(frozen, placed.id, limit_price=LOW + 5_000)
     for part in parts[:2]:
         changes = Scripted([Accepted("V")], capabilities=CAN_CHANGE)
         await modify(frozen.desk(changes), item(frozen, part["id"], "order.modify"))
@@ -260,21 +264,27 @@ async def test_a_slice_that_its_broker_leaves_as_it_was_says_so_and_holds_what_i
     assert [part["limit_price"] for part in parts] == [LOW + 5_000, LOW + 5_000, LOW]
     assert (await told(frozen, parts[2]["id"]))[-1] == "modify_rejected"
     assert await held(frozen) == sum(part["hold_minor"] for part in parts)
-    await _change(frozen, placed.id, limit_price=LOW + 6_000)  # it may be asked for again
+    await change(frozen, placed.id, limit_price=LOW + 6_000)  # it may be asked for again
     assert {one["pending_change"]["limit_price"] for one in await slices(frozen, placed.id)} == {LOW + 6_000}
 
 
 async def test_whatever_happens_between_the_holds_are_those_of_what_works(frozen: Venue) -> None:
-    for seed in range(6):
+    for seed in range(10):
         chance = Random(seed)
         placed = await frozen.order(**chance.choice([LIMIT, ICEBERG]))
         for _ in range(14):
             match chance.randrange(5):
                 case 0 | 1:
+                    asked = {
+                        "limit_price": LOW + chance.randrange(-40, 41) * 100,
+                        "quantity": chance.randrange(1, 19) * 5,
+                    }
+                    for name in chance.choice([("limit_price",), ("quantity",), ()]):
+                        del asked[name]
                     try:
-                        await _change(frozen, placed.id, limit_price=LOW + chance.randrange(-40, 41) * 100)
+                        await change(frozen, placed.id, **asked)
                     except DomainError as error:
-                        assert error.code in {"nothing_to_change", "change_pending", "order_not_changeable"}
+                        assert error.code in REFUSALS, error
                 case 2:
                     await frozen.work()
                 case 3:
@@ -286,9 +296,12 @@ async def test_whatever_happens_between_the_holds_are_those_of_what_works(frozen
                             await request_cancel(tx, one["id"], now=AT)
             await frozen.is_sound()
         await frozen.work()
-        assert await held(frozen) == await _reserved(frozen)
-        parts = await slices(frozen, placed.id)
-        assert (await whole(frozen, placed.id))["filled_quantity"] == sum(part["filled_quantity"] for part in parts)
+        assert await held(frozen) == await reserved(frozen)
+        parts, found = await slices(frozen, placed.id), await whole(frozen, placed.id)
+        assert found["filled_quantity"] == sum(part["filled_quantity"] for part in parts)
+        assert found["quantity"] == sum(
+            part["filled_quantity" if part["status_reason"] == SMALLER else "quantity"] for part in parts
+        )
 
 
 async def test_the_api_says_202_while_a_broker_is_asked_and_200_when_it_is_done(
@@ -311,8 +324,14 @@ async def test_the_api_says_202_while_a_broker_is_asked_and_200_when_it_is_done(
     changed = await api.patch(path, headers=tenant.headers, json={"limit_price": "18.00"})
     assert (changed.status_code, changed.json()["limit_price"]) == (202, "18.00")
     assert [one["pending_change"]["limit_price"] for one in changed.json()["children"]] == ["18.00"] * 3
-    refused = await api.patch(path, headers=tenant.headers, json={"quantity": "30"})
-    assert (refused.status_code, refused.json()["param"]) == (409, "quantity")
+    await venue.work()
+    changed = await api.patch(path, headers=tenant.headers, json={"quantity": "30"})
+    assert (changed.status_code, changed.json()["quantity"]) == (202, "40")  # a broker is asked to take the last back
+    await venue.work()
+    shown = (await api.get(path, headers=tenant.headers)).json()
+    assert (shown["quantity"], shown["status"]) == ("30", "open")
+    changed = await api.patch(path, headers=tenant.headers, json={"quantity": "40"})
+    assert (changed.status_code, changed.json()["quantity"]) == (200, "40")
 
 
 async def test_a_sell_in_slices_is_changed_and_holds_nothing(frozen: Venue) -> None:
@@ -321,7 +340,7 @@ async def test_a_sell_in_slices_is_changed_and_holds_nothing(frozen: Venue) -> N
     await frozen.show(PRICE)
     placed = await frozen.order(**LIMIT | {"side": Side.SELL, "limit_price": UP})
     await frozen.work()
-    await _change(frozen, placed.id, limit_price=UP - 5_000)
+    await change(frozen, placed.id, limit_price=UP - 5_000)
     assert await held(frozen) == 0
     await frozen.work()
     await frozen.show(UP - 5_000, UP - 4_000)
@@ -336,16 +355,16 @@ async def test_the_rules_see_what_is_left_of_it_and_not_its_slices_beside_it(fro
     placed = await frozen.order(**LIMIT)
     assert placed.status == "accepted", placed.reasons
     await frozen.work()
-    await _change(frozen, placed.id, limit_price=LOW + 100)
+    await change(frozen, placed.id, limit_price=LOW + 100)
     await frozen.work()
     assert (await frozen.order(**LIMIT | {"quantity": 5})).status == "denied"
-    assert (await _refused(frozen, placed.id, limit_price=PRICE))[0] == "change_denied"
+    assert (await refused(frozen, placed.id, limit_price=PRICE))[0] == "change_denied"
     first = (await slices(frozen, placed.id))[0]
     async with frozen.app.database.tx(frozen.tenant_id) as tx:
         await request_cancel(tx, first["id"], now=AT)
     await frozen.work()
-    await _change(frozen, placed.id, limit_price=PRICE)  # 25 of 40 are left
+    await change(frozen, placed.id, limit_price=PRICE)  # 25 of 40 are left
     await frozen.work()
     async with frozen.app.database.tx(frozen.tenant_id) as tx:
         await set_limit(tx, TENANT, "max_position", {"limit": "501.00"})
-    assert (await _refused(frozen, placed.id, limit_price=PRICE + 500))[0] == "change_denied"
+    assert (await refused(frozen, placed.id, limit_price=PRICE + 500))[0] == "change_denied"

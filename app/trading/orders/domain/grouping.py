@@ -1,5 +1,7 @@
 """Decides into which orders an order is cut that is not sent as one: slices, none above the freeze quantity."""
 
+from collections.abc import Sequence
+
 from app.kernel.errors import conflict, invalid
 from app.kernel.instrument import TradingRules
 from app.kernel.money import format_scaled
@@ -68,14 +70,30 @@ def check_change(leg: str | None, quantity: int | None, *, has_parent: bool = Fa
         )
 
 
-def check_change_of_whole(order_class: str, quantity: int | None) -> None:
-    """Raises `order_not_changeable` for what an order that is sent in slices cannot become."""
+def check_change_of_whole(order_class: str) -> None:
+    """Raises `order_not_changeable` for a group that is sent in parts."""
     if order_class not in (OrderClass.SLICED, OrderClass.ICEBERG):
         message = "A group that is sent in parts cannot be changed, but for its exits; cancel it, and place another."
         raise conflict("order_not_changeable", message)
-    if quantity is not None:
-        message = "Its slices have the quantities that they were cut into. Change its prices, or cancel it."
-        raise conflict("order_not_changeable", message, param="quantity")
+
+
+def cut_anew(
+    left: Sequence[int], wanted: int, order_class: OrderClass, rules: TradingRules, *, shown: int | None
+) -> tuple[list[int], tuple[int, ...]]:
+    """What is to be left of each working slice and the slices that come beside them, when `wanted` is to be left of an
+    order of which `left` is. The last slices give, since the first have waited longest at the exchange; what is more
+    comes in slices of its own, none above `shown`. Raises `above_freeze`.
+    """
+    kept, rest = [], wanted
+    for quantity in left:
+        kept.append(min(quantity, rest))
+        rest -= kept[-1]
+    more = slices_of(OrderClass.SLICED, rest, None, rules, shown=shown) if rest else ()
+    most = MAX_FREEZE_SLICES if order_class is OrderClass.SLICED else MAX_ICEBERG_SLICES
+    if sum(map(bool, kept)) + len(more) > most:
+        message = f"That takes more than {most} slices at once; place another order for what is more."
+        raise invalid("above_freeze", message, param="quantity")
+    return kept, more
 
 
 def slices_of(

@@ -43,7 +43,7 @@ async def adopt(
     """Record what `report` says. True when all of it is recorded: false while fills that it counts are still to come;
     until they are, the order does not end here.
 
-    `reason` says why it ended where the broker gives none; of a cancelled one, whoever has asked for that says it.
+    `reason` says why it ended, else whoever has asked for it to be cancelled, else the broker.
     `revive`: an order that ended here and lives there lives on, which only a report may say that was asked for after
     that end was seen.
     """
@@ -69,10 +69,9 @@ async def adopt(
     if report.status.ended and complete:
         end, why = ENDS[report.status]
         if status != end:
-            reason = reason or report.reason
             if reason is None and report.status is VenueStatus.CANCELLED:  # heard before who cancelled it could say so
                 reason = await pool.fetchval(_CANCEL_ASKED, order.tenant_id, order.order_id)
-            await move(pool, order, end, reason=reason or why, **heard)
+            await move(pool, order, end, reason=reason or report.reason or why, **heard)
         return True
     if status in ASKED_FOR or (revive and status in _ENDED):
         to = OrderStatus.PARTIALLY_FILLED if filled else OrderStatus.OPEN

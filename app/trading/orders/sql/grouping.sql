@@ -76,62 +76,6 @@ BEGIN
     RETURN v_at;
 END $$;
 
--- Makes a whole say what its slices sum to, and tells when its status changes.
-CREATE OR REPLACE FUNCTION orders_sum_up(p_whole uuid) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-    v_tenant uuid := current_setting('app.tenant_id')::uuid;
-    w orders;
-    s record;
-    v_status text;
-BEGIN
-    SELECT * INTO w FROM orders WHERE tenant_id = v_tenant AND id = p_whole FOR NO KEY UPDATE;
-    SELECT sum(o.filled_quantity)::bigint AS filled, sum(o.filled_notional)::bigint AS notional,
-           bool_or(NOT orders_is_over(o.status)) AS works, bool_or(o.status IN ('open', 'partially_filled')) AS open,
-           (array_agg(o.status ORDER BY o.venue_order_id IS NULL, o.updated_at DESC) FILTER (WHERE o.status <> 'filled'))[1] AS ending,
-           (array_agg(o.status_reason ORDER BY o.venue_order_id IS NULL, o.updated_at DESC)
-                FILTER (WHERE o.status <> 'filled'))[1] AS reason
-    INTO s FROM orders o WHERE o.tenant_id = v_tenant AND o.parent_id = p_whole;
-    s.filled := least(s.filled, w.quantity);  -- both exits of a pair may have traded
-    v_status := CASE WHEN s.filled = w.quantity THEN 'filled' WHEN NOT s.works THEN s.ending
-                     WHEN s.filled > 0 THEN 'partially_filled' WHEN s.open OR w.status = 'open' THEN 'open'
-                     ELSE 'accepted' END;
-    UPDATE orders SET filled_quantity = s.filled, filled_notional = s.notional, status = v_status,
-        status_reason = CASE WHEN s.works OR v_status = 'filled' THEN status_reason ELSE s.reason END,
-        updated_at = clock_timestamp()
-    WHERE tenant_id = v_tenant AND id = p_whole;
-    IF v_status <> w.status AND v_status IN ('open', 'cancelled', 'rejected', 'expired', 'lost') THEN
-        PERFORM events_append('order.' || v_status, w.id, w.account_id, CASE v_status WHEN 'open' THEN '{}'::jsonb
-            ELSE jsonb_build_object('reason', coalesce(s.reason, 'its slices ended')) END, NULL, NULL, NULL);
-    END IF;
-END $$;
-
--- The same of the whole that an order is a part of, if it is.
-CREATE OR REPLACE FUNCTION orders_sum_up_over(o orders) RETURNS boolean LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM 1 FROM orders w
-    WHERE w.tenant_id = current_setting('app.tenant_id')::uuid AND w.id = o.parent_id AND w.leg = 'whole';
-    IF FOUND THEN
-        PERFORM orders_sum_up(o.parent_id);
-        RETURN true;
-    END IF;
-    RETURN false;
-END $$;
-
--- An iceberg shows one slice at a time: the next goes when the one before is filled, and none after one that ended.
-CREATE OR REPLACE FUNCTION orders_show_next(p_whole uuid, p_status text) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE v_tenant uuid := current_setting('app.tenant_id')::uuid; v_next record;
-BEGIN
-    FOR v_next IN SELECT o.id, o.account_id FROM orders o
-                  WHERE o.tenant_id = v_tenant AND o.parent_id = p_whole AND o.status = 'accepted' ORDER BY o.id LOOP
-        IF p_status = 'filled' THEN
-            PERFORM work_append('execution', 'order.submit', v_next.account_id,
-                                jsonb_build_object('order_id', v_next.id), 1);
-            RETURN;
-        END IF;
-        PERFORM orders_end_unsent(v_next.id, 'the slice before it ended unfilled');
-    END LOOP;
-END $$;
-
 -- Ends an order that no broker has seen.
 CREATE OR REPLACE FUNCTION orders_end_unsent(p_order uuid, p_reason text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE o orders;
@@ -167,31 +111,37 @@ CREATE OR REPLACE FUNCTION orders_pair_count(p_pair uuid) RETURNS void LANGUAGE 
     WHERE o.tenant_id = r.tenant_id AND o.id = r.id AND o.counted <> r.first
 $$;
 
+-- An order as o was asked for, of which nothing has happened yet.
+CREATE OR REPLACE FUNCTION orders_anew(o orders) RETURNS orders LANGUAGE plpgsql AS $$
+BEGIN
+    o.id := uuidv7();
+    o.broker_tag := orders_broker_tag(o.id);
+    o.filled_quantity := 0;
+    o.filled_notional := 0;
+    o.status := 'accepted';
+    o.status_reason := NULL;
+    o.venue_order_id := NULL;
+    o.fence := NULL;
+    o.unknown_since := NULL;
+    o.triggered_at := NULL;
+    o.pending_change := NULL;
+    o.created_at := clock_timestamp();
+    o.updated_at := o.created_at;
+    RETURN o;
+END $$;
+
 -- An exit of a pair: as many units as were filled of the entry and are not covered by it yet.
 CREATE OR REPLACE FUNCTION orders_copy_exit(p_like orders, p_pair uuid, p_quantity bigint) RETURNS void
 LANGUAGE plpgsql AS $$
-DECLARE c orders := p_like;
+DECLARE c orders := orders_anew(p_like);
 BEGIN
-    c.id := uuidv7();
     c.client_order_id := orders_public_id(p_like.parent_id) || '.' || p_like.leg || '.' || (
         SELECT count(*) + 1 FROM orders o WHERE o.tenant_id = p_like.tenant_id AND o.parent_id = p_like.parent_id
                                             AND o.leg = p_like.leg);
-    c.broker_tag := orders_broker_tag(c.id);
     c.pair_id := p_pair;
     c.pair_quantity := coalesce((SELECT o.pair_quantity FROM orders o WHERE o.tenant_id = p_like.tenant_id
                                  AND o.pair_id = p_pair LIMIT 1), p_quantity);
     c.quantity := p_quantity;
-    c.filled_quantity := 0;
-    c.filled_notional := 0;
-    c.status := 'accepted';
-    c.status_reason := NULL;
-    c.venue_order_id := NULL;
-    c.fence := NULL;
-    c.unknown_since := NULL;
-    c.triggered_at := NULL;
-    c.pending_change := NULL;
-    c.created_at := clock_timestamp();
-    c.updated_at := c.created_at;
     PERFORM orders_add_child(c, true, NULL, 'order.protect', 0);
 END $$;
 

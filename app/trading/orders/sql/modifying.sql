@@ -81,6 +81,9 @@ BEGIN
         PERFORM ledger_void(o.id);
         PERFORM events_append('order.cancelled', o.id, o.account_id,
                               '{"reason": "changed to what was filled"}', NULL, NULL, NULL);
+        IF o.leg = 'slice' THEN
+            PERFORM orders_children_of_move(o.id, 'cancelled');
+        END IF;
         RETURN true;
     END IF;
     UPDATE orders SET pending_change = NULL, quantity = c.quantity, limit_price = c.limit_price,
@@ -96,6 +99,9 @@ BEGIN
         PERFORM ledger_void(o.id);
     END IF;
     PERFORM events_append('order.modified', o.id, o.account_id, p_event, NULL, NULL, NULL);
+    IF o.leg = 'slice' THEN
+        PERFORM orders_sum_up(o.parent_id);
+    END IF;
     RETURN true;
 END $$;
 

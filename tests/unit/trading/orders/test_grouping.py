@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from app.kernel.errors import DomainError
 from app.kernel.instrument import TradingRules
 from app.kernel.orders import Leg, OrderClass
-from app.trading.orders.domain.grouping import check_change, check_change_of_whole, slices_of
+from app.trading.orders.domain.grouping import check_change, check_change_of_whole, cut_anew, slices_of
 
 
 @given(lot=st.integers(1, 100), lots=st.integers(1, 5_000), freeze_lots=st.integers(1, 900), more=st.integers(0, 99))
@@ -52,16 +52,42 @@ def test_a_slice_cannot_be_changed_by_itself() -> None:
     assert caught.value.code == "order_not_changeable"
 
 
-def test_of_an_order_that_is_sent_in_slices_all_but_the_quantity_can_be_changed() -> None:
+def test_an_order_that_is_sent_in_slices_can_be_changed_and_a_group_that_is_cut_cannot() -> None:
     for order_class in (OrderClass.SLICED, OrderClass.ICEBERG):
-        check_change_of_whole(order_class, None)
-        with pytest.raises(DomainError) as caught:
-            check_change_of_whole(order_class, 5)
-        assert (caught.value.code, caught.value.param) == ("order_not_changeable", "quantity")
+        check_change_of_whole(order_class)
     for order_class in (OrderClass.BRACKET, OrderClass.OTO, OrderClass.OCO, OrderClass.COVER):
         with pytest.raises(DomainError) as caught:
-            check_change_of_whole(order_class, None)
+            check_change_of_whole(order_class)
         assert caught.value.code == "order_not_changeable"
+
+
+@given(
+    left=st.lists(st.integers(1, 9), min_size=1, max_size=8),
+    lot=st.integers(1, 5),
+    wanted=st.integers(1, 100),
+    freeze=st.integers(10, 20) | st.none(),
+    shown=st.integers(5, 9) | st.none(),
+)
+def test_another_quantity_is_taken_from_the_last_slices_or_sent_in_new_ones(
+    left: list[int], lot: int, wanted: int, freeze: int | None, shown: int | None
+) -> None:
+    works, rules = [one * lot for one in left], TradingRules(1, lot, freeze and freeze * lot)
+    bound = shown and shown * lot
+    kept, more = cut_anew(works, wanted * lot, OrderClass.ICEBERG, rules, shown=bound)
+    assert sum(kept) + sum(more) == wanted * lot
+    assert all(0 <= one <= was and one % lot == 0 for one, was in zip(kept, works, strict=True))
+    assert not more or kept == works
+    cut = [place for place, (one, was) in enumerate(zip(kept, works, strict=True)) if one < was]
+    assert cut == list(range(len(works)))[-len(cut) or len(works) :]
+    assert all(kept[place] == 0 for place in cut[1:])  # at most one of them goes on with less
+    assert all(0 < one <= min(bound or one, rules.freeze_quantity or one) and one % lot == 0 for one in more)
+
+
+def test_more_slices_at_once_than_an_order_is_cut_into_are_refused() -> None:
+    assert cut_anew([15] * 9, 150, OrderClass.SLICED, TradingRules(1, 5, 15), shown=None) == ([15] * 9, (15,))
+    with pytest.raises(DomainError) as caught:
+        cut_anew([15] * 9, 155, OrderClass.SLICED, TradingRules(1, 5, 15), shown=None)
+    assert (caught.value.code, caught.value.param) == ("above_freeze", "quantity")
 
 
 @pytest.mark.parametrize("leg", [Leg.TARGET, Leg.STOP])
