@@ -160,7 +160,8 @@ async def test_fifty_orders_of_two_accounts_at_once_never_exceed_the_clients_lim
             assert error.code == "account_busy"
             return None
 
-    placed = await asyncio.gather(*(order(two[turn % 2]) for turn in range(50)))
+    first = [await order(venue) for venue in two]  # in the race one of them may win every time
+    placed = first + await asyncio.gather(*(order(two[turn % 2]) for turn in range(48)))
     passed = [one for one in placed if one is not None and not one.reasons]
     assert len(passed) <= 10
     while len(passed) < 10:  # those that never had a quiet moment
