@@ -174,7 +174,8 @@ async def modify(id: str, body: ModifyOrder, tx: OpenTx, expected: Expected, res
     for more is decided like a new order and reserved first; what asks for less gives back once it is done. Until the
     broker has answered, `pending_change` says what it was asked. What trades at the market cannot be changed there. The
     slices of an order that is sent in slices are changed with it, and each says what its broker answered; less quantity
-    is taken from the last of them, more is sent in new ones, and the order's own follows what they come to."""
+    is taken from the last of them, more is sent in new ones (not of a group), and the order's own follows what they
+    come to."""
     order = await service.order_to_change(tx, decode_id("ord", id))
     if expected.given:
         expected.check(await _shown(tx, order))

@@ -156,21 +156,74 @@ async def test_a_pair_that_is_cut_may_leave_by_both_ways_and_is_taken_back_whole
     assert await frozen.rows("select 1 from paper_orders") == []
 
 
+async def _change(venue: Venue, order_id: UUID, **changes: Any) -> None:
+    async with venue.app.database.tx(venue.tenant_id) as tx:
+        await request_change(tx, await order_to_change(tx, order_id), ChangeOrder(**changes))
+
+
+async def _refused(venue: Venue, order_id: UUID, **changes: Any) -> tuple[str, str | None]:
+    with pytest.raises(DomainError) as caught:
+        await _change(venue, order_id, **changes)
+    return caught.value.code, caught.value.param
+
+
 async def test_a_part_is_no_order_to_change_but_its_exits_are(frozen: Venue) -> None:
     placed = await bracket(frozen, quantity=40)
     entry = (await family(frozen, placed.id))[0]
     target = (await family(frozen, entry["id"]))[0]
-
-    async def change(order_id: UUID, **changes: Any) -> None:
-        async with frozen.app.database.tx(frozen.tenant_id) as tx:
-            await request_change(tx, await order_to_change(tx, order_id), ChangeOrder(**changes))
-
-    for order_id in (placed.id, entry["id"]):
-        with pytest.raises(DomainError) as caught:
-            await change(order_id, limit_price=PRICE - 100)
-        assert caught.value.code == "order_not_changeable"
-    await change(target["id"], limit_price=PRICE + 2_000)
+    assert (await _refused(frozen, entry["id"], limit_price=PRICE - 100))[0] == "order_not_changeable"
+    await _change(frozen, target["id"], limit_price=PRICE + 2_000)
     assert (await _row(frozen, target["id"]))["limit_price"] == PRICE + 2_000
+    pair = await _pair(frozen)
+    assert await _refused(frozen, pair.id, limit_price=PRICE + 500) == ("order_not_changeable", None)
+
+
+@pytest.mark.parametrize("worked", [False, True])
+async def test_the_entries_of_a_group_that_is_cut_take_another_price_that_goes_with_their_exits(
+    frozen: Venue, worked: bool
+) -> None:
+    placed = await bracket(frozen, quantity=40)
+    if worked:
+        await frozen.work()
+    assert await _refused(frozen, placed.id, limit_price=PRICE + 1_000) == ("target_on_the_wrong_side", "limit_price")
+    assert await _refused(frozen, placed.id, limit_price=PRICE - 1_000) == ("stop_on_the_wrong_side", "limit_price")
+    assert await _refused(frozen, placed.id, quantity=45) == ("order_not_changeable", "quantity")
+    await _change(frozen, placed.id, limit_price=PRICE - 500)
+    await frozen.work()
+    entries = await family(frozen, placed.id)
+    assert {one["limit_price"] for one in (await _row(frozen, placed.id), *entries)} == {PRICE - 500}
+    await frozen.show(PRICE - 100)
+    assert await units(frozen) == 0
+    await frozen.show(PRICE - 600)
+    assert (await _row(frozen, placed.id))["status"] == "filled"
+    assert [await exits(frozen, one["id"]) for one in entries] == [
+        [("target", "accepted", quantity, 0), ("stop", "accepted", quantity, 0)] for quantity in (15, 15, 10)
+    ]
+    await frozen.is_sound()
+
+
+@pytest.mark.parametrize("worked", [False, True])
+async def test_less_of_a_group_that_is_cut_takes_entries_back_with_the_exits_that_wait_for_them(
+    frozen: Venue, worked: bool
+) -> None:
+    placed = await bracket(frozen, quantity=40)
+    if worked:
+        await frozen.work()
+    first, second, third = (one["id"] for one in await family(frozen, placed.id))
+    if worked:
+        await fill(frozen, first, 15)
+    await _change(frozen, placed.id, quantity=20)
+    await frozen.work()
+    assert await exits(frozen, second) == [(leg, "waiting", 5, 0) for leg in ("target", "stop")]
+    assert await exits(frozen, third) == [(leg, "cancelled", 10, 0) for leg in ("target", "stop")]
+    whole = await _row(frozen, placed.id)
+    assert (whole["quantity"], whole["filled_quantity"]) == (20, 15 if worked else 0)
+    await frozen.show(PRICE - 100)
+    await frozen.work()
+    assert ((await _row(frozen, placed.id))["status"], await units(frozen)) == ("filled", 20)
+    await frozen.show(PRICE - 1_100)
+    assert await units(frozen) == 0
+    await frozen.is_sound()
 
 
 async def test_more_than_ten_parts_and_a_change_above_the_freeze_quantity_are_refused(frozen: Venue) -> None:

@@ -17,6 +17,7 @@ from app.trading.orders.service.executing import cancel, submit
 from app.trading.orders.service.outcomes import broker_order, read_state
 from app.trading.risk.service import TENANT, set_limit
 from tests.integration.trading.conftest import AT, PRICE, Venue
+from tests.integration.trading.groups import STOP, TARGET
 from tests.integration.trading.scripted import Scripted, held, item, report, told
 from tests.integration.trading.test_changing_slices import (
     CAN_CHANGE,
@@ -34,6 +35,7 @@ from tests.integration.trading.test_slices import frozen as frozen
 from tests.integration.trading.test_slices import slices, whole
 
 pytestmark = pytest.mark.asyncio
+UNDER = replace(STOP, trigger_price=LOW - 1_000)
 
 
 @pytest_asyncio.fixture
@@ -42,9 +44,9 @@ async def there(frozen: Venue, live: Venue) -> Venue:
     return replace(frozen, account_id=live.account_id)
 
 
-async def _at_broker(venue: Venue) -> tuple[UUID, list[UUID]]:
+async def _at_broker(venue: Venue, **changes: Any) -> tuple[UUID, list[UUID]]:
     """An order whose three slices work at a broker."""
-    placed = await venue.order(**LIMIT)
+    placed = await venue.order(**LIMIT | changes)
     parts = [part["id"] for part in await slices(venue, placed.id)]
     for part in parts:
         await submit(venue.desk(Scripted([Accepted(str(part))])), item(venue, part))
@@ -196,8 +198,11 @@ async def test_a_broker_that_leaves_a_slice_as_it_was_leaves_the_order_as_it_was
 
 
 @pytest.mark.parametrize("last_of_all", [False, True])
-async def test_a_slice_that_filled_more_than_is_wanted_of_it_ends_with_that(there: Venue, last_of_all: bool) -> None:
-    order_id, parts = await _at_broker(there)
+@pytest.mark.parametrize("group", [{}, {"order_class": OrderClass.BRACKET, "exits": (TARGET, UNDER)}])
+async def test_a_slice_that_filled_more_than_is_wanted_of_it_ends_with_that(
+    there: Venue, last_of_all: bool, group: dict[str, Any]
+) -> None:
+    order_id, parts = await _at_broker(there, **group)
     await change(there, order_id, quantity=35)
     for part in parts[:2] if last_of_all else ():
         await _heard(there, part, _said(part, VenueStatus.FILLED, 15, quantity=15))

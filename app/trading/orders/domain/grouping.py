@@ -70,11 +70,14 @@ def check_change(leg: str | None, quantity: int | None, *, has_parent: bool = Fa
         )
 
 
-def check_change_of_whole(order_class: str) -> None:
-    """Raises `order_not_changeable` for a group that is sent in parts."""
-    if order_class not in (OrderClass.SLICED, OrderClass.ICEBERG):
-        message = "A group that is sent in parts cannot be changed, but for its exits; cancel it, and place another."
+def check_change_of_whole(order_class: str, *, grows: bool) -> None:
+    """Raises `order_not_changeable` for what an order that is sent in parts cannot become."""
+    if order_class == OrderClass.OCO:
+        message = "A pair that is sent in parts is changed by its parts: change the prices of its targets and stops."
         raise conflict("order_not_changeable", message)
+    if grows and order_class not in (OrderClass.SLICED, OrderClass.ICEBERG):
+        message = "The parts of a group have exits of their own; place another order for what is more."
+        raise conflict("order_not_changeable", message, param="quantity")
 
 
 def cut_anew(

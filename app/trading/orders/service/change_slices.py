@@ -37,6 +37,7 @@ from app.trading.orders.service.change_steps import (
     tell,
     waiting_row,
 )
+from app.trading.orders.service.grouping import check_group
 from app.trading.orders.service.kinds import kinds
 from app.trading.orders.service.placing import gathered
 from app.trading.orders.service.reading import children_of
@@ -68,7 +69,7 @@ class _Part:
 async def change_whole(tx: Tx, order: Order, change: ChangeOrder) -> Order:
     """What `request_change` says of an order that is sent in slices. Another quantity is met by the last slices that
     work and by new ones; the order's own follows once their brokers have answered."""
-    check_change_of_whole(order.order_class)
+    check_change_of_whole(order.order_class, grows=(change.quantity or 0) > order.quantity)
     slices = await children_of(tx, order.id)
     parts = await _working(tx, order, slices)
     before = command_of(order, after_market=any(it.row is not None and it.row.waits_for == "open" for it in parts))
@@ -83,6 +84,8 @@ async def change_whole(tx: Tx, order: Order, change: ChangeOrder) -> Order:
     context = _without(found, before, parts)
     moved = after.trigger_price != before.trigger_price
     check_form_of(tx, replace(after, quantity=parts[0].order.quantity, disclosed_quantity=None), context, moved=moved)
+    for it in parts:
+        await check_group(tx, it.order, replace(after, quantity=it.order.quantity), context)
     terms = replace(after, quantity=before.quantity) != before  # not the quantity alone
     holds = _holds(after, parts, more, context, terms=terms, dearer=wants_more(before, after))
     gained = sum(holds[len(parts) :])

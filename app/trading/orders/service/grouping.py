@@ -135,7 +135,7 @@ async def check_group(tx: Tx, order: Order, after: PlaceOrder, context: Context)
     what placing them so would raise, by the field that is changed."""
     if order.leg != Leg.ENTRY and order.status != OrderStatus.WAITING:
         return
-    entry = order if order.parent_id is None else await get_order(tx, order.parent_id)
+    entry = order if order.leg == Leg.ENTRY else await get_order(tx, order.parent_id or order.id)
     waiting = [child for child in await children_rows(tx, entry.id) if child.status == OrderStatus.WAITING]
     prices = {child.id: (child.limit_price, child.trigger_price) for child in (entry, *waiting)}
     prices[order.id] = after.limit_price, after.trigger_price

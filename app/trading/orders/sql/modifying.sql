@@ -81,7 +81,7 @@ BEGIN
         PERFORM ledger_void(o.id);
         PERFORM events_append('order.cancelled', o.id, o.account_id,
                               '{"reason": "changed to what was filled"}', NULL, NULL, NULL);
-        IF o.leg = 'slice' THEN
+        IF o.leg IN ('slice', 'entry') THEN
             PERFORM orders_children_of_move(o.id, 'cancelled');
         END IF;
         RETURN true;
@@ -99,8 +99,8 @@ BEGIN
         PERFORM ledger_void(o.id);
     END IF;
     PERFORM events_append('order.modified', o.id, o.account_id, p_event, NULL, NULL, NULL);
-    IF o.leg = 'slice' THEN
-        PERFORM orders_sum_up(o.parent_id);
+    IF o.leg IN ('slice', 'entry') THEN
+        PERFORM orders_sum_up_over(o);
     END IF;
     RETURN true;
 END $$;

@@ -18,7 +18,7 @@ BEGIN
     SELECT * INTO w FROM orders WHERE tenant_id = v_tenant AND id = p_whole FOR NO KEY UPDATE;
     SELECT sum(o.filled_quantity)::bigint AS filled, sum(o.filled_notional)::bigint AS notional,
            (sum(CASE WHEN o.status = 'cancelled' AND o.status_reason = orders_made_smaller() THEN o.filled_quantity
-                     ELSE o.quantity END) FILTER (WHERE o.leg = 'slice'))::bigint AS quantity,
+                     ELSE o.quantity END) FILTER (WHERE o.leg IN ('slice', 'entry')))::bigint AS quantity,
            bool_or(NOT orders_is_over(o.status)) AS works, bool_or(o.status IN ('open', 'partially_filled')) AS open,
            (array_agg(o.status ORDER BY o.venue_order_id IS NULL, o.updated_at DESC) FILTER (WHERE o.status <> 'filled'))[1] AS ending,
            (array_agg(o.status_reason ORDER BY o.venue_order_id IS NULL, o.updated_at DESC)
@@ -82,6 +82,9 @@ BEGIN
     SELECT * INTO o FROM orders WHERE tenant_id = current_setting('app.tenant_id')::uuid AND id = p_slice;
     IF o.status IN ('waiting', 'accepted') THEN
         PERFORM orders_end_unsent(o.id, orders_made_smaller());
+        IF o.leg = 'entry' THEN
+            PERFORM orders_children_of_move(o.id, 'cancelled');
+        END IF;
     ELSE
         PERFORM work_append('execution', 'order.cancel', o.account_id,
                             jsonb_build_object('order_id', o.id, 'reason', orders_made_smaller()), 0);

@@ -52,13 +52,17 @@ def test_a_slice_cannot_be_changed_by_itself() -> None:
     assert caught.value.code == "order_not_changeable"
 
 
-def test_an_order_that_is_sent_in_slices_can_be_changed_and_a_group_that_is_cut_cannot() -> None:
+def test_what_is_sent_in_parts_is_changed_but_for_pairs_and_a_group_does_not_grow() -> None:
     for order_class in (OrderClass.SLICED, OrderClass.ICEBERG):
-        check_change_of_whole(order_class)
-    for order_class in (OrderClass.BRACKET, OrderClass.OTO, OrderClass.OCO, OrderClass.COVER):
+        check_change_of_whole(order_class, grows=True)
+    for order_class in (OrderClass.BRACKET, OrderClass.OTO, OrderClass.COVER):
+        check_change_of_whole(order_class, grows=False)
         with pytest.raises(DomainError) as caught:
-            check_change_of_whole(order_class)
-        assert caught.value.code == "order_not_changeable"
+            check_change_of_whole(order_class, grows=True)
+        assert (caught.value.code, caught.value.param) == ("order_not_changeable", "quantity")
+    with pytest.raises(DomainError) as caught:
+        check_change_of_whole(OrderClass.OCO, grows=False)
+    assert (caught.value.code, caught.value.param) == ("order_not_changeable", None)
 
 
 @given(
