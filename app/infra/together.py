@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 import asyncpg
 
 from app.infra.outages import is_outage
+from app.infra.waiting import few_at_once
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -23,14 +24,21 @@ MOST = 16
 """Questions in one call of a SQL function: the rows that it locks stay locked until all are answered."""
 
 AT_ONCE = 3
-"""Calls of one SQL function that are out: one that waits for a lock keeps only a part of the others back."""
+"""Calls of one SQL function that are out."""
+
+LOCK_WAIT = "100ms"
+"""How long a call for many waits for a lock: after that its questions are asked one by one, and only those that need it
+wait on. The locks of fills and of other orders are held for a tenth of it."""
+
+LASTING_SECONDS = 0.2
+"""A call that is out for longer waits for a lock, or the database is slow: it takes no place of another."""
 
 
 class Batches(Generic[Q, A]):
     """Answers questions by calls of `ask`, which takes at most `most` of them and answers them in their order.
 
     A question is asked by a call that begins after it came. A call that fails, unless the database went away or did not
-    answer in time, has done nothing: its questions are asked one by one, so that each fails by itself.
+    answer in time, has done nothing: its questions are asked one by one, so that each fails, or waits, by itself.
     """
 
     def __init__(self, ask: Callable[[Sequence[Q]], Awaitable[Sequence[A]]], *, most: int, at_once: int = 1) -> None:
@@ -39,6 +47,7 @@ class Batches(Generic[Q, A]):
         self._at_once = at_once
         self._waiting: list[tuple[Q, asyncio.Future[A]]] = []
         self._calls: set[asyncio.Task[None]] = set()
+        self._lasting: set[asyncio.Task[None]] = set()
         self._begins = False
 
     async def ask(self, question: Q) -> A:
@@ -55,9 +64,17 @@ class Batches(Generic[Q, A]):
             call = asyncio.create_task(self._call())
             self._calls.add(call)
             call.add_done_callback(self._ended)
+            call.get_loop().call_later(LASTING_SECONDS, self._lasts, call)
+
+    def _lasts(self, call: asyncio.Task[None]) -> None:
+        if call in self._calls:
+            self._calls.discard(call)
+            self._lasting.add(call)
+            self._begin()
 
     def _ended(self, call: asyncio.Task[None]) -> None:
         self._calls.discard(call)
+        self._lasting.discard(call)
         self._begins = self._begins and not call.cancelled()  # it may not have come to take what waits
         self._begin()
 
@@ -79,8 +96,7 @@ class Batches(Generic[Q, A]):
             answers = await self._ask([question for question, _ in some])
         except Exception as error:
             if len(some) > 1 and not is_outage(error) and not isinstance(error, TimeoutError):
-                for one in some:
-                    await self._answer([one])
+                await few_at_once(self._at_once + 1, [partial(self._answer, [one]) for one in some])
                 return
             for _, answer in some:
                 if not answer.done():
@@ -107,8 +123,9 @@ class Function:
     def many(self) -> str:
         """The statement that asks for each of many, in their order: an array for each argument."""
         columns = ", ".join(f"a{place}" for place in range(1, len(self.types) + 1))
-        arrays = self._parameters("[]")
-        return f"select {self.name}({columns}) from unnest({arrays}) asked ({columns})"  # noqa: S608 - our own names
+        bound = f"(select set_config('lock_timeout', '{LOCK_WAIT}', true)) bound"
+        asked = f"unnest({self._parameters('[]')}) asked ({columns})"
+        return f"select {self.name}({columns}) from {bound}, {asked}"  # noqa: S608 - our own names
 
     def _parameters(self, of: str) -> str:
         return ", ".join(f"${place}::{name}{of}" for place, name in enumerate(self.types, start=1))

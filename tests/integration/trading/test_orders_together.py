@@ -7,6 +7,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from sqlalchemy import text
 
 from app.infra.together import Function, Together
 from app.kernel.orders import OrderStatus
@@ -90,3 +91,23 @@ async def test_one_account_that_sends_many_at_once_waits_for_itself_and_is_never
     assert orders["n"] == len(set(names))
     assert account["version"] >= orders["n"]
     await venue.is_sound()
+
+
+async def test_an_order_whose_account_is_locked_keeps_none_back_that_was_to_be_written_with_it(venue: Venue) -> None:
+    venues = [venue, *[await open_venue(venue.app) for _ in range(TENANTS - 1)]]
+    locked = min(venues, key=lambda one: (one.tenant_id, one.account_id))  # it is the first of those that are written
+    counted = Counted(venue.app.database.pool)
+    together = Together(counted)
+    async with locked.app.database.tx(locked.tenant_id) as tx:
+        await tx.execute(text("select accounts_lock(:account)"), {"account": locked.account_id})
+        asked = {one.tenant_id: asyncio.create_task(one.order(together=together)) for one in venues}
+        waits = asked.pop(locked.tenant_id)
+        async with asyncio.timeout(5):
+            placed = await asyncio.gather(*asked.values())
+        assert {order.status for order in placed} == {OrderStatus.ACCEPTED}
+        assert not waits.done()
+    assert (await waits).status is OrderStatus.ACCEPTED
+    assert counted.calls["many"] >= 2, "some were written together"
+    for one in venues:
+        assert len(await one.rows("select 1 from orders")) == 1
+        await one.is_sound()

@@ -17,10 +17,11 @@ class Asked:
         self.go = asyncio.Semaphore(0)
         self.bad = bad or {}
         self.held = held
+        self.slow: set[int] = set()
 
     async def __call__(self, questions: Sequence[int]) -> list[int]:
         self.calls.append(list(questions))
-        if self.held:
+        if self.held or self.slow.issuperset(questions):
             await self.go.acquire()
         for question in questions:
             if question in self.bad:
@@ -93,6 +94,38 @@ async def test_a_question_that_fails_fails_by_itself() -> None:
     assert asked.calls == [[0, 1, 2, 3, 4, 5], [0], [1], [2], [3], [4], [5]]
 
 
+async def test_of_a_call_that_failed_a_question_that_waits_keeps_no_other_back() -> None:
+    asked = Asked(held=False, bad={2: ValueError("two")})
+    asked.slow = {0}
+    batches = Batches(asked, most=10)
+    slow, *others = _asking(batches, *range(4))
+    assert [repr(await one) for one in others[::2]] == ["2", "6"]
+    with pytest.raises(ValueError, match="two"):
+        await others[1]
+    assert not slow.done()
+    asked.go.release()
+    assert await slow == 0
+
+
+async def test_calls_that_last_take_no_place_of_others() -> None:
+    asked = Asked()
+    batches = Batches(asked, most=10, at_once=2)
+    stuck = []
+    for number in range(2):
+        stuck += _asking(batches, number)
+        await _settle()
+    later = _asking(batches, 2, 3)
+    await _settle()
+    assert asked.calls == [[0], [1]]
+    async with asyncio.timeout(10):
+        while len(asked.calls) < 3:
+            await asyncio.sleep(0.01)
+    assert asked.calls == [[0], [1], [2, 3]]
+    for _ in range(3):
+        asked.go.release()
+    assert await asyncio.gather(*stuck, *later) == [0, 2, 4, 6]
+
+
 @pytest.mark.parametrize(
     "away",
     [
@@ -153,4 +186,7 @@ async def test_a_call_that_is_cancelled_before_it_begins_keeps_nobody_back() -> 
 def test_a_function_is_called_for_one_or_for_each_of_many() -> None:
     function = Function("placed", ("uuid", "jsonb"))
     assert function.alone == "select placed($1::uuid, $2::jsonb)"
-    assert function.many == "select placed(a1, a2) from unnest($1::uuid[], $2::jsonb[]) asked (a1, a2)"
+    assert function.many == (
+        "select placed(a1, a2) from (select set_config('lock_timeout', '100ms', true)) bound, "
+        "unnest($1::uuid[], $2::jsonb[]) asked (a1, a2)"
+    )
