@@ -164,6 +164,7 @@ async def test_fifty_orders_of_two_accounts_at_once_never_exceed_the_clients_lim
     placed = first + await asyncio.gather(*(order(two[turn % 2]) for turn in range(48)))
     passed = [one for one in placed if one is not None and not one.reasons]
     assert len(passed) <= 10
+    assert apart or None not in placed  # of one process they take turns
     while len(passed) < 10:  # those that never had a quiet moment
         again = await order(two[len(passed) % 2])
         assert again is not None and not again.reasons
@@ -194,3 +195,11 @@ async def test_a_fill_of_the_other_account_between_reading_and_writing_makes_the
         assert await connection.fetchval(take, read, one.account_id) is False
         again = await connection.fetchval(state, client_id, one.instrument_id)
         assert await connection.fetchval(take, again, one.account_id) is True
+
+
+async def test_orders_of_all_accounts_of_a_client_at_once_are_all_answered(venue: Venue, client_id: UUID) -> None:
+    """One account could win every time, and the others would be told that theirs is busy."""
+    accounts = [await _account(venue, client_id) for _ in range(8)]
+    await _limit(venue, client_id, "max_position", "100000.00")
+    placed = await asyncio.gather(*(accounts[turn % 8].order(**RESTING, quantity=1) for turn in range(64)))
+    assert [one.reasons for one in placed] == [[]] * 64
