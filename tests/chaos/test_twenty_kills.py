@@ -104,12 +104,13 @@ def _account(stack: RunningStack) -> str:
 
 def _kill_all(stack: RunningStack, random: Random) -> None:
     """Each once in a round, in any order, at any moment; the next one as soon as it runs again."""
+    over = 0.0
     for _ in range(TIMES):
+        time.sleep(max(over - time.monotonic(), 0.0))
         over = time.monotonic() + ROUND_SECONDS
         for name in random.sample(KILLED, len(KILLED)):
             time.sleep(random.uniform(0.1, 2.0))
             _kill(stack, name)
-        time.sleep(max(over - time.monotonic(), 0.0))
 
 
 def _kill(stack: RunningStack, name: str) -> None:
