@@ -1,6 +1,7 @@
 """Decides what the tape does to the paper venue's book: fills by the engine's rule, and how the rest of it ends."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -92,34 +93,37 @@ _SESSIONS = frozenset({Validity.DAY, Validity.IOC, Validity.TTL})
 """What does not outlive its session."""
 
 
-def execute(book: Iterable[Resting], tape: Iterable[Price | Close]) -> list[Execution]:
+def execute(book: Collection[Resting], tape: Iterable[Price | Close]) -> list[Execution]:
     """The executions of `tape` on `book`, in tape order, then arrival order. Pure: the same input, the same fills.
 
     An order meets only entries behind `arrived_after`. A DAY order expires at its venue's next session end, a TTL order
     at the first price from `expires_at` on; an IOC order lives for one price.
     """
-    resting = {order.order_id: order for order in sorted(book, key=lambda o: (stream_key(o.arrived_after), o.order_id))}
+    arrived = {order.order_id: stream_key(order.arrived_after) for order in book}
+    resting = {order.order_id: order for order in sorted(book, key=lambda o: (arrived[o.order_id], o.order_id))}
+    of_instrument: defaultdict[UUID, dict[UUID, None]] = defaultdict(dict)  # in the order of their arrival, too
+    for order in resting.values():
+        of_instrument[order.instrument_id][order.order_id] = None
     seen = {order_id for order_id, order in resting.items() if order.seen}
     done: list[Execution] = []
     for entry in tape:
         place = stream_key(entry.stream_id)
-        for order in list(resting.values()):
-            if stream_key(order.arrived_after) >= place:
-                continue
+        for order_id in list(resting if isinstance(entry, Close) else of_instrument[entry.instrument_id]):
+            if arrived[order_id] >= place:
+                break  # those behind it arrived no earlier
+            order = resting[order_id]
             if isinstance(entry, Close):
                 happened = _close(order, entry)
-            elif order.instrument_id == entry.instrument_id:
-                happened = _meet(order, entry, fresh=order.order_id not in seen)
-                seen.add(order.order_id)
             else:
-                continue
+                happened = _meet(order, entry, fresh=order_id not in seen)
+                seen.add(order_id)
             if happened is None:
                 continue
             done.append(happened)
             if happened.happening is Happening.TRIGGERED:
-                resting[order.order_id] = replace(order, triggered=True)
+                resting[order_id] = replace(order, triggered=True)
             else:
-                del resting[order.order_id]
+                del resting[order_id], of_instrument[order.instrument_id][order_id]
     return done
 
 

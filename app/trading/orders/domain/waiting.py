@@ -52,27 +52,43 @@ class Turned:
     price: int | None = None
 
 
+_Shown = list[tuple[tuple[int, int], Price | Close]]
+"""Entries with the places that they have in the stream, in its order."""
+
+
 def watch(waiting: Iterable[WaitsForPrice], tape: Iterable[Price | Close]) -> list[Turned]:
     """What `tape` does to each, at most one turn an order: the last. Pure: cut anywhere, it gives the same."""
-    entries = list(tape)
-    return [turned for order in waiting if (turned := _walk(order, entries)) is not None]
+    entries: _Shown = [(stream_key(entry.stream_id), entry) for entry in tape]
+    concern: dict[UUID, _Shown] = {}
+    found = []
+    for order in waiting:
+        if order.instrument_id not in concern:
+            concern[order.instrument_id] = [
+                (place, entry)
+                for place, entry in entries
+                if isinstance(entry, Close) or entry.instrument_id == order.instrument_id
+            ]
+        if turned := _walk(order, concern[order.instrument_id]):
+            found.append(turned)
+    return found
 
 
-def _walk(order: WaitsForPrice, tape: Iterable[Price | Close]) -> Turned | None:
-    was, last = order, None
-    for entry in tape:
-        if stream_key(entry.stream_id) <= stream_key(order.seen_to):
+def _walk(order: WaitsForPrice, shown: _Shown) -> Turned | None:
+    """`shown`: prices of its instrument, and ends of sessions."""
+    was, last, seen_to = order, None, stream_key(order.seen_to)
+    for place, entry in shown:
+        if place <= seen_to:
             continue
         if isinstance(entry, Close):
             if order.validity is Validity.DAY and order.venue == entry.venue:
                 return Turned(replace(order, seen_to=entry.stream_id), Turn.OVER, entry.at, was)
-        elif entry.instrument_id == order.instrument_id:
-            if triggered(side=order.side, trigger_price=order.trigger_price, price=entry.price, gap=False) is not None:
-                return Turned(replace(order, seen_to=entry.stream_id), Turn.SENT, entry.at, was, entry.price)
-            moved = followed(order, entry.price)
-            if moved != order.trigger_price:
-                order = replace(order, trigger_price=moved, seen_to=entry.stream_id)
-                last = Turned(order, Turn.MOVED, entry.at, was)
+            continue
+        if triggered(side=order.side, trigger_price=order.trigger_price, price=entry.price, gap=False) is not None:
+            return Turned(replace(order, seen_to=entry.stream_id), Turn.SENT, entry.at, was, entry.price)
+        moved = followed(order, entry.price)
+        if moved != order.trigger_price:
+            order = replace(order, trigger_price=moved, seen_to=entry.stream_id)
+            last = Turned(order, Turn.MOVED, entry.at, was)
     return last
 
 

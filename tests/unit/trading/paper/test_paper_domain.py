@@ -82,6 +82,49 @@ def test_an_order_fills_once_and_leaves_the_book() -> None:
     assert len(done) == 1
 
 
+_STOCKS = [uuid4() for _ in range(3)]
+_BOOKS = st.lists(
+    st.builds(
+        lambda arrived, stock, kind, level, validity, venue: resting(
+            arrived_after=f"{arrived}-0",
+            instrument_id=_STOCKS[stock],
+            order_type=OrderType.LIMIT if kind == "sl" else OrderType(kind),
+            limit_price=None if kind == "market" else level,
+            trigger_price=level - 100 if kind == "sl" else None,
+            validity=validity,
+            venue=venue,
+        ),
+        st.integers(0, 12),
+        st.integers(0, 2),
+        st.sampled_from(["market", "limit", "sl"]),
+        st.integers(90, 110).map(lambda cents: cents * 100),
+        st.sampled_from([Validity.DAY, Validity.GTC, Validity.IOC]),
+        st.sampled_from(["XNAS", "XNYS"]),
+    ),
+    max_size=12,
+)
+_TAPES = st.lists(
+    st.tuples(st.integers(0, 2), st.integers(88, 112).map(lambda cents: cents * 100))
+    | st.sampled_from(["XNAS", "XNYS"]),
+    max_size=12,
+)
+
+
+@given(_BOOKS, _TAPES)
+def test_every_order_of_a_book_trades_as_it_would_alone_in_the_order_of_the_tape_then_of_arrival(
+    book: list[Resting], shown: list[tuple[int, int] | str]
+) -> None:
+    tape = [
+        Close(f"{place}-1", one, AT)
+        if isinstance(one, str)
+        else price(f"{place}-1", one[1], instrument=_STOCKS[one[0]])
+        for place, one in enumerate(shown)
+    ]
+    alone = [happened for order in book for happened in execute([order], tape)]
+    alone.sort(key=lambda it: (stream_key(it.stream_id), stream_key(it.order.arrived_after), it.order.order_id))
+    assert execute(book, tape) == alone
+
+
 def test_stream_ids_compare_as_numbers() -> None:
     assert stream_key("9-10") > stream_key("9-9")
     assert stream_key("10-0") > stream_key("9-10")
