@@ -1,5 +1,6 @@
 """The order path: accepted orders at 1, 16 and 32 callers, accept → filled on paper at 20 and 200 orders per second,
-how fast a backlog is filled, and how fast a kill switch holds (`halt`).
+how fast a backlog is filled, how fast a kill switch holds (`halt`), a broker that is slow (`slow_broker`), and the
+postings of all that (`ledger`).
 
 The bare limit is `limit_app` (POST + one INSERT commit) on the same servers in the same run, rounds taken in turn: its
 median milliseconds at one caller, its requests per second at more. For the fill latencies the limit is that POST's
@@ -36,6 +37,7 @@ from app.platform.plans.service import assign_plan
 from app.platform.tenancy.domain import PERMISSIONS
 from app.platform.tenancy.service import create_tenant
 from app.trading.risk.service import TENANT, set_limit
+from tests.bench import ledger
 from tests.bench.halt import HALTS, Halting, halt_p99
 from tests.bench.limit_app import KEY as LIMIT_KEY
 from tests.bench.load import Answer, Connection, closed_loop
@@ -93,7 +95,8 @@ class Market:
 def run() -> list[Figure]:
     """The figures. Starts its own servers and processes and ends them."""
     with databases() as settings:
-        return asyncio.run(_measure(settings))
+        found = asyncio.run(_measure(settings))
+    return found + ledger.run()
 
 
 async def _measure(settings: dict[str, str]) -> list[Figure]:

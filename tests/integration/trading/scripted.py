@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from app.infra.work.runner import Item, Retry
+from app.kernel.errors import DomainError
 from app.kernel.ids import broker_tag
 from app.kernel.orders import OrderType, Side, Validity
 from app.trading.brokers.ports import (
@@ -132,12 +133,23 @@ async def lost(venue: Venue) -> tuple[UUID, Scripted]:
     return order_id, script
 
 
+async def change(venue: Venue, order_id: UUID, **changes: Any) -> None:
+    async with venue.app.database.tx(venue.tenant_id) as tx:
+        await request_change(tx, await order_to_change(tx, order_id), ChangeOrder(**changes))
+
+
+async def change_refused(venue: Venue, order_id: UUID, **changes: Any) -> tuple[str, str | None]:
+    """The code and the field that the refusal names."""
+    with pytest.raises(DomainError) as caught:
+        await change(venue, order_id, **changes)
+    return caught.value.code, caught.value.param
+
+
 async def changed_and_not(venue: Venue, order_id: UUID) -> None:
     """An order for 10 that works there is changed to 11; another change is refused."""
     outcomes: list[list[Answer]] = [[Accepted("V1")], [Rejected("not now"), report(order_id, VenueStatus.OPEN)]]
     for quantity, answers in zip((11, 12), outcomes, strict=True):
-        async with venue.app.database.tx(venue.tenant_id) as tx:
-            await request_change(tx, await order_to_change(tx, order_id), ChangeOrder(quantity=quantity))
+        await change(venue, order_id, quantity=quantity)
         script = Scripted(answers, capabilities=replace(_CAPABILITIES, modify=True))
         await modify(venue.desk(script), item(venue, order_id, "order.modify"))
 

@@ -13,13 +13,13 @@ from app.kernel.errors import DomainError
 from app.kernel.ids import decode_id, encode_id
 from app.kernel.orders import OrderClass, OrderType, Side, Validity
 from app.trading.brokers.ports import Accepted, Rejected, Unknown, VenueStatus
-from app.trading.orders.service import ChangeOrder, order_to_change, request_cancel, request_change
+from app.trading.orders.service import request_cancel
 from app.trading.orders.service.asking import modify
 from app.trading.orders.service.executing import submit
 from app.trading.risk.service import TENANT, set_limit
 from tests.factories.tenants import TenantWithKey
 from tests.integration.trading.conftest import AT, PRICE, Venue
-from tests.integration.trading.scripted import Scripted, held, item, report, told
+from tests.integration.trading.scripted import Scripted, change, held, item, report, told
 from tests.integration.trading.test_orders_api import _body
 from tests.integration.trading.test_slices import frozen as frozen
 from tests.integration.trading.test_slices import slices, whole
@@ -32,11 +32,6 @@ TRAIL: dict[str, Any] = {"order_type": "trailing_stop", "validity": Validity.GTC
 SMALLER = "the order was made smaller"
 REFUSALS = {"nothing_to_change", "change_pending", "order_not_changeable", "quantity_filled"}
 CAN_CHANGE = replace(Scripted([]).capabilities, modify=True)
-
-
-async def change(venue: Venue, order_id: UUID, **changes: Any) -> None:
-    async with venue.app.database.tx(venue.tenant_id) as tx:
-        await request_change(tx, await order_to_change(tx, order_id), ChangeOrder(**changes))
 
 
 async def refused(venue: Venue, order_id: UUID, **changes: Any) -> tuple[str, str | None]:

@@ -10,11 +10,11 @@ from app.kernel.errors import DomainError
 from app.kernel.ids import encode_id
 from app.kernel.orders import Leg, OrderClass, OrderType, Side
 from app.trading.orders.domain import Exit
-from app.trading.orders.service import ChangeOrder, PlacedOrder, order_to_change, request_cancel, request_change
+from app.trading.orders.service import PlacedOrder, request_cancel
 from tests.integration.trading.conftest import AT, PRICE, Venue
 from tests.integration.trading.groups import STOP, TARGET, bracket, exits, family, fill, work_of
 from tests.integration.trading.groups import held as units
-from tests.integration.trading.scripted import held, told
+from tests.integration.trading.scripted import change, change_refused, held, told
 from tests.integration.trading.test_slices import frozen as frozen
 
 
@@ -156,26 +156,15 @@ async def test_a_pair_that_is_cut_may_leave_by_both_ways_and_is_taken_back_whole
     assert await frozen.rows("select 1 from paper_orders") == []
 
 
-async def _change(venue: Venue, order_id: UUID, **changes: Any) -> None:
-    async with venue.app.database.tx(venue.tenant_id) as tx:
-        await request_change(tx, await order_to_change(tx, order_id), ChangeOrder(**changes))
-
-
-async def _refused(venue: Venue, order_id: UUID, **changes: Any) -> tuple[str, str | None]:
-    with pytest.raises(DomainError) as caught:
-        await _change(venue, order_id, **changes)
-    return caught.value.code, caught.value.param
-
-
 async def test_a_part_is_no_order_to_change_but_its_exits_are(frozen: Venue) -> None:
     placed = await bracket(frozen, quantity=40)
     entry = (await family(frozen, placed.id))[0]
     target = (await family(frozen, entry["id"]))[0]
-    assert (await _refused(frozen, entry["id"], limit_price=PRICE - 100))[0] == "order_not_changeable"
-    await _change(frozen, target["id"], limit_price=PRICE + 2_000)
+    assert (await change_refused(frozen, entry["id"], limit_price=PRICE - 100))[0] == "order_not_changeable"
+    await change(frozen, target["id"], limit_price=PRICE + 2_000)
     assert (await _row(frozen, target["id"]))["limit_price"] == PRICE + 2_000
     pair = await _pair(frozen)
-    assert await _refused(frozen, pair.id, limit_price=PRICE + 500) == ("order_not_changeable", None)
+    assert await change_refused(frozen, pair.id, limit_price=PRICE + 500) == ("order_not_changeable", None)
 
 
 @pytest.mark.parametrize("worked", [False, True])
@@ -185,10 +174,16 @@ async def test_the_entries_of_a_group_that_is_cut_take_another_price_that_goes_w
     placed = await bracket(frozen, quantity=40)
     if worked:
         await frozen.work()
-    assert await _refused(frozen, placed.id, limit_price=PRICE + 1_000) == ("target_on_the_wrong_side", "limit_price")
-    assert await _refused(frozen, placed.id, limit_price=PRICE - 1_000) == ("stop_on_the_wrong_side", "limit_price")
-    assert await _refused(frozen, placed.id, quantity=45) == ("order_not_changeable", "quantity")
-    await _change(frozen, placed.id, limit_price=PRICE - 500)
+    assert await change_refused(frozen, placed.id, limit_price=PRICE + 1_000) == (
+        "target_on_the_wrong_side",
+        "limit_price",
+    )
+    assert await change_refused(frozen, placed.id, limit_price=PRICE - 1_000) == (
+        "stop_on_the_wrong_side",
+        "limit_price",
+    )
+    assert await change_refused(frozen, placed.id, quantity=45) == ("order_not_changeable", "quantity")
+    await change(frozen, placed.id, limit_price=PRICE - 500)
     await frozen.work()
     entries = await family(frozen, placed.id)
     assert {one["limit_price"] for one in (await _row(frozen, placed.id), *entries)} == {PRICE - 500}
@@ -212,7 +207,7 @@ async def test_less_of_a_group_that_is_cut_takes_entries_back_with_the_exits_tha
     first, second, third = (one["id"] for one in await family(frozen, placed.id))
     if worked:
         await fill(frozen, first, 15)
-    await _change(frozen, placed.id, quantity=20)
+    await change(frozen, placed.id, quantity=20)
     await frozen.work()
     assert await exits(frozen, second) == [(leg, "waiting", 5, 0) for leg in ("target", "stop")]
     assert await exits(frozen, third) == [(leg, "cancelled", 10, 0) for leg in ("target", "stop")]
@@ -231,10 +226,7 @@ async def test_more_than_ten_parts_and_a_change_above_the_freeze_quantity_are_re
         await bracket(frozen, quantity=155)
     assert (caught.value.code, caught.value.param) == ("above_freeze", "quantity")
     single = await frozen.order(order_type=OrderType.LIMIT, limit_price=PRICE - 1_000, quantity=10)
-    with pytest.raises(DomainError) as caught:
-        async with frozen.app.database.tx(frozen.tenant_id) as tx:
-            await request_change(tx, await order_to_change(tx, single.id), ChangeOrder(quantity=20))
-    assert (caught.value.code, caught.value.param) == ("above_freeze", "quantity")
+    assert await change_refused(frozen, single.id, quantity=20) == ("above_freeze", "quantity")
     wrong = replace(STOP, trigger_price=PRICE + 500)
     with pytest.raises(DomainError) as caught:
         await bracket(frozen, quantity=40, exits=(TARGET, wrong))

@@ -13,16 +13,15 @@ import pytest
 from app.custody.ledger.service import Balance, balances
 from app.insight.analytics.repository import trades
 from app.kernel.orders import OrderStatus, OrderType, Product, Side, Validity
-from app.trading.orders.domain.changing import ChangeOrder
 from app.trading.orders.service import PlacedOrder, PlaceOrder, TenantOrders
 from app.trading.orders.service.leaving import Which, exit_all
-from app.trading.orders.service.modifying import order_to_change, request_change
 from app.trading.orders.service.supposing import suppose_orders
 from app.trading.portfolio.service import statement_of
 from app.trading.risk.domain import HaltMode, Target
 from app.trading.risk.service import halt, set_limit
 from app.trading.risk.service.limits import account_scope
 from tests.integration.trading.conftest import PRICE, Venue
+from tests.integration.trading.scripted import change
 
 SELL: dict[str, Any] = {"side": Side.SELL}
 AT_LIMIT: dict[str, Any] = {"order_type": OrderType.LIMIT, "limit_price": PRICE}
@@ -275,8 +274,7 @@ async def test_many_at_once_never_block_more_than_there_is(venue: Venue, apart: 
 
 
 async def _changed(venue: Venue, order_id: UUID, **asked: Any) -> None:
-    async with venue.app.database.tx(venue.tenant_id) as tx:
-        await request_change(tx, await order_to_change(tx, order_id), ChangeOrder(**asked))
+    await change(venue, order_id, **asked)
     await venue.work()
 
 

@@ -8,13 +8,12 @@ import pytest
 
 from app.kernel.orders import OrderType, Product, Side
 from app.trading.brokers.ports import Accepted, Rejected, Report, VenueStatus
-from app.trading.orders.service import ChangeOrder, order_to_change, request_change
 from app.trading.orders.service.asking import modify
 from app.trading.orders.service.executing import cancel, submit
 from tests.integration.trading.conftest import PRICE, Venue
 from tests.integration.trading.groups import fill
 from tests.integration.trading.groups import held as units_held
-from tests.integration.trading.scripted import Scripted, held, item, report
+from tests.integration.trading.scripted import Scripted, change, held, item, report
 
 CAN_CHANGE = replace(Scripted([]).capabilities, modify=True)
 AT_LIMIT: dict[str, Any] = {"order_type": OrderType.LIMIT, "product": Product.INTRADAY}
@@ -34,11 +33,6 @@ async def _exit(live: Venue) -> UUID:
     return closing
 
 
-async def _change(live: Venue, order_id: UUID, quantity: int) -> None:
-    async with live.app.database.tx(live.tenant_id) as tx:
-        await request_change(tx, await order_to_change(tx, order_id), ChangeOrder(quantity=quantity))
-
-
 async def _answered(live: Venue, order_id: UUID, *answers: Any) -> None:
     script = Scripted(list(answers), capabilities=CAN_CHANGE)
     await modify(live.desk(script), item(live, order_id, "order.modify"))
@@ -55,7 +49,7 @@ async def _terms(live: Venue, order_id: UUID) -> dict[str, Any]:
 
 async def test_what_is_granted_is_held_until_it_fills(live: Venue) -> None:
     closing = await _exit(live)
-    await _change(live, closing, 30)
+    await change(live, closing, quantity=30)
     asked_for = await held(live)
     assert asked_for >= 10 * 2_010 // 2
     await _answered(live, closing, Accepted("Vsell"))
@@ -71,7 +65,7 @@ async def test_what_is_granted_is_held_until_it_fills(live: Venue) -> None:
 async def test_what_is_refused_is_given_back_and_may_be_asked_for_again(live: Venue) -> None:
     closing = await _exit(live)
     for _ in range(2):
-        await _change(live, closing, 30)
+        await change(live, closing, quantity=30)
         assert await held(live) > 0
         await _answered(live, closing, Rejected("no"), _shown(closing, VenueStatus.OPEN))
         assert await held(live) == 0
@@ -81,7 +75,7 @@ async def test_what_is_refused_is_given_back_and_may_be_asked_for_again(live: Ve
 
 async def test_one_that_is_taken_back_meanwhile_gives_it_back(live: Venue) -> None:
     closing = await _exit(live)
-    await _change(live, closing, 30)
+    await change(live, closing, quantity=30)
     script = Scripted([Accepted("Vsell"), _shown(closing, VenueStatus.CANCELLED)])
     await cancel(live.desk(script), item(live, closing, "order.cancel"))
     assert (await live.status(closing), await held(live)) == ("cancelled", 0)
@@ -91,7 +85,7 @@ async def test_one_that_is_taken_back_meanwhile_gives_it_back(live: Venue) -> No
 @pytest.mark.parametrize("fills", [(20,), (5, 15)])
 async def test_one_that_fills_meanwhile_gives_it_back(live: Venue, fills: tuple[int, ...]) -> None:
     closing = await _exit(live)
-    await _change(live, closing, 30)
+    await change(live, closing, quantity=30)
     for quantity in fills:
         assert await held(live) > 0
         await fill(live, closing, quantity)
@@ -103,11 +97,11 @@ async def test_an_order_that_comes_to_close_all_gives_back_what_it_held(live: Ve
     selling = await _placed(live, Side.SELL, PRICE + 1_000)  # short of 20
     before = await held(live)
     await fill(live, await _placed(live, Side.BUY, PRICE), 20)  # now it would close
-    await _change(live, selling, 15)
+    await change(live, selling, quantity=15)
     assert await held(live) == before
     await _answered(live, selling, Accepted("Vsell"))
     assert await held(live) == 0
-    await _change(live, selling, 40)
+    await change(live, selling, quantity=40)
     assert await held(live) >= 20 * 2_010 // 2
     await _answered(live, selling, Accepted("Vsell"))
     await fill(live, selling, 40, price=PRICE + 1_000)

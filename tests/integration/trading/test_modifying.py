@@ -23,7 +23,7 @@ from app.trading.brokers.ports import (
     Unknown,
     VenueStatus,
 )
-from app.trading.orders.service import ChangeOrder, handlers, open_desk, order_to_change, request_change
+from app.trading.orders.service import handlers, open_desk
 from app.trading.orders.service.adopting import adopt
 from app.trading.orders.service.asking import modify
 from app.trading.orders.service.executing import cancel, submit
@@ -31,17 +31,12 @@ from app.trading.orders.service.matching import match_entries
 from app.trading.orders.service.outcomes import broker_order, read_state
 from tests.factories.tenants import TenantWithKey
 from tests.integration.trading.conftest import AT, PRICE, Venue
-from tests.integration.trading.scripted import Scripted, held, item, report, told
+from tests.integration.trading.scripted import Scripted, change, held, item, report, told
 from tests.integration.trading.test_orders_api import _body
 
 LOW = PRICE - 10_000
 LIMIT: dict[str, Any] = {"order_type": OrderType.LIMIT, "limit_price": LOW}
 CAN_CHANGE = replace(Scripted([]).capabilities, modify=True)
-
-
-async def _change(venue: Venue, order_id: UUID, **changes: Any) -> None:
-    async with venue.app.database.tx(venue.tenant_id) as tx:
-        await request_change(tx, await order_to_change(tx, order_id), ChangeOrder(**changes))
 
 
 async def _row(venue: Venue, order_id: UUID) -> dict[str, Any]:
@@ -75,7 +70,7 @@ def _shown(order_id: UUID, status: VenueStatus, quantity: int, price: str, *fill
 async def test_more_is_held_before_it_is_asked_for_and_the_order_fills_as_changed(venue: Venue) -> None:
     order_id = await _resting(venue)
     before = await held(venue)
-    await _change(venue, order_id, quantity=20, limit_price=LOW + 5_000)
+    await change(venue, order_id, quantity=20, limit_price=LOW + 5_000)
     assert await held(venue) > 2 * before
     assert (await _row(venue, order_id))["quantity"] == 10
     await venue.work()
@@ -91,7 +86,7 @@ async def test_more_is_held_before_it_is_asked_for_and_the_order_fills_as_change
 async def test_less_is_given_back_only_when_it_is_done(venue: Venue) -> None:
     order_id = await _resting(venue)
     before = await held(venue)
-    await _change(venue, order_id, quantity=4)
+    await change(venue, order_id, quantity=4)
     assert await held(venue) == before
     await venue.work()
     assert 0 < await held(venue) < before // 2
@@ -106,7 +101,7 @@ async def test_a_change_that_the_rules_or_the_cash_deny_leaves_everything_as_it_
     before = (await _row(venue, order_id), await held(venue))
     for changes in ({"quantity": 100_000}, {"limit_price": PRICE * 2}, {"quantity": 527}):
         with pytest.raises(DomainError) as caught:
-            await _change(venue, order_id, **changes)
+            await change(venue, order_id, **changes)
         assert caught.value.code == "change_denied"
     assert (await _row(venue, order_id), await held(venue), await venue.work()) == (*before, 0)
 
@@ -116,8 +111,8 @@ async def test_an_order_may_ask_for_less_while_trading_is_halted_and_for_no_more
     sql = "update accounts set status = 'reduce_only' where id = :id returning id"
     await venue.rows(sql, id=venue.account_id)
     with pytest.raises(DomainError):
-        await _change(venue, order_id, quantity=11)
-    await _change(venue, order_id, quantity=9)
+        await change(venue, order_id, quantity=11)
+    await change(venue, order_id, quantity=9)
     await venue.work()
     assert (await _row(venue, order_id))["quantity"] == 9
 
@@ -131,7 +126,7 @@ async def test_a_price_that_was_shown_before_the_change_does_not_fill_what_was_c
     }  # fmt: skip
     stale = [(str(await venue.app.stream.xadd(f"feed:{venue.feed}", entry)), entry)]  # type: ignore[arg-type]
     await asyncio.sleep(0.01)
-    await _change(venue, order_id, quantity=20)
+    await change(venue, order_id, quantity=20)
     await venue.work()
     await match_entries(venue.app, venue.feed, stale, after="0-0")
     assert (await _row(venue, order_id))["filled_quantity"] == 0
@@ -146,7 +141,7 @@ async def test_fills_cancels_and_changes_that_race_leave_the_books_sound(venue: 
         order_id = await _resting(venue)
 
         async def ask(quantity: int, order_id: UUID = order_id) -> None:
-            await _change(venue, order_id, quantity=quantity)
+            await change(venue, order_id, quantity=quantity)
             await venue.work()
 
         async def stop(order_id: UUID = order_id) -> None:
@@ -166,7 +161,7 @@ async def test_fills_cancels_and_changes_that_race_leave_the_books_sound(venue: 
 async def test_a_broker_that_refuses_leaves_the_order_and_its_hold_as_they_were(live: Venue) -> None:
     order_id = await _live(live)
     before = (await _row(live, order_id), await held(live))
-    await _change(live, order_id, quantity=20)
+    await change(live, order_id, quantity=20)
     same = _shown(order_id, VenueStatus.OPEN, 10, "20.00")
     script = await _asked(live, order_id, Rejected("no"), same)
     assert script.asked == ["modify", "find"]
@@ -176,7 +171,7 @@ async def test_a_broker_that_refuses_leaves_the_order_and_its_hold_as_they_were(
 
 async def test_a_change_that_was_not_answered_is_looked_for_and_asked_for_again(live: Venue) -> None:
     order_id = await _live(live)
-    await _change(live, order_id, limit_price=LOW)
+    await change(live, order_id, limit_price=LOW)
     with pytest.raises(Retry):
         await _asked(live, order_id, Unknown("?"), NotFound())
     with pytest.raises(Retry):
@@ -189,7 +184,7 @@ async def test_a_change_that_was_not_answered_is_looked_for_and_asked_for_again(
 
 async def test_a_change_that_came_through_unheard_is_done_though_its_repetition_is_refused(live: Venue) -> None:
     order_id = await _live(live)
-    await _change(live, order_id, quantity=12)
+    await change(live, order_id, quantity=12)
     filled = _shown(order_id, VenueStatus.FILLED, 12, "20.00", 12)
     await _asked(live, order_id, Rejected("it is not open"), filled)
     row = await _row(live, order_id)
@@ -201,10 +196,10 @@ async def test_another_validity_is_asked_of_a_broker_that_changes_it_and_refused
     live: Venue,
 ) -> None:
     order_id = await _live(live)
-    await _change(live, order_id, validity=Validity.GTC)
+    await change(live, order_id, validity=Validity.GTC)
     assert (await _asked(live, order_id)).asked == []
     assert (await told(live, order_id))[-1] == "modify_rejected"
-    await _change(live, order_id, validity=Validity.GTC)
+    await change(live, order_id, validity=Validity.GTC)
     able = replace(CAN_CHANGE, changes_validity=True)
     for shown, answer in ((Validity.DAY, Unknown("?")), (Validity.GTC, Unknown("?"))):
         report_ = replace(_shown(order_id, VenueStatus.OPEN, 10, "20.00"), validity=shown)
@@ -217,7 +212,7 @@ async def test_another_validity_is_asked_of_a_broker_that_changes_it_and_refused
 
 async def test_a_resting_order_at_paper_takes_another_validity_with_its_book(venue: Venue) -> None:
     order_id = await _resting(venue)
-    await _change(venue, order_id, validity=Validity.IOC)
+    await change(venue, order_id, validity=Validity.IOC)
     await venue.work()
     await venue.show(PRICE)
     assert (await _row(venue, order_id))["status"] == "cancelled"
@@ -229,7 +224,7 @@ async def test_fills_of_the_changed_order_may_be_heard_before_the_answer(
     live: Venue, wanted: int, fills: tuple[int, ...]
 ) -> None:
     order_id = await _live(live)
-    await _change(live, order_id, quantity=wanted)
+    await change(live, order_id, quantity=wanted)
     state = await read_state(live.app.database.pool, live.tenant_id, order_id)
     assert state is not None
     news = _shown(order_id, VenueStatus.FILLED, wanted, "20.00", *fills)
@@ -243,7 +238,7 @@ async def test_fills_of_the_changed_order_may_be_heard_before_the_answer(
 
 async def test_an_order_that_ends_before_its_change_is_asked_for_is_not_changed(live: Venue) -> None:
     order_id = await _live(live)
-    await _change(live, order_id, quantity=12)
+    await change(live, order_id, quantity=12)
     script = Scripted([Accepted("V1"), _shown(order_id, VenueStatus.CANCELLED, 10, "20.00")], capabilities=CAN_CHANGE)
     await cancel(live.desk(script), item(live, order_id, "order.cancel"))
     assert (await _asked(live, order_id)).asked == []

@@ -18,7 +18,7 @@ from app.trading.orders.service.outcomes import broker_order, read_state
 from app.trading.risk.service import TENANT, set_limit
 from tests.integration.trading.conftest import AT, PRICE, Venue
 from tests.integration.trading.groups import STOP, TARGET
-from tests.integration.trading.scripted import Scripted, held, item, report, told
+from tests.integration.trading.scripted import Scripted, change, held, item, report, told
 from tests.integration.trading.test_changing_slices import (
     CAN_CHANGE,
     ICEBERG,
@@ -26,7 +26,6 @@ from tests.integration.trading.test_changing_slices import (
     LOW,
     SMALLER,
     UP,
-    change,
     liquid,
     refused,
     reserved,
@@ -261,7 +260,7 @@ async def test_an_iceberg_hides_more_or_less_behind_the_slice_that_is_shown(froz
     await frozen.is_sound()
 
 
-async def test_of_the_slice_that_is_shown_a_part_is_taken_when_nothing_else_is_left(frozen: Venue) -> None:
+async def test_what_is_disclosed_bounds_the_quantity_from_below_and_new_slices_from_above(frozen: Venue) -> None:
     placed = await frozen.order(**LIMIT | {"order_class": OrderClass.SINGLE, "disclosed_quantity": 15})
     await frozen.work()
     assert (await refused(frozen, placed.id, quantity=15)) == ("invalid_quantity", "quantity")
@@ -271,6 +270,20 @@ async def test_of_the_slice_that_is_shown_a_part_is_taken_when_nothing_else_is_l
     assert [size for size, status in await _sizes(frozen, placed.id) if status != "cancelled"] == [15, 5] + [15] * 5 + [
         5
     ]
+    await frozen.is_sound()
+
+
+async def test_of_the_slice_that_is_shown_a_part_is_taken_when_nothing_else_is_left(frozen: Venue) -> None:
+    placed = await frozen.order(**ICEBERG)
+    await frozen.work()
+    await change(frozen, placed.id, quantity=10)
+    assert await _sizes(frozen, placed.id) == [(15, "open"), (15, "cancelled"), (10, "cancelled")]
+    assert (await slices(frozen, placed.id))[0]["pending_change"]["quantity"] == 10
+    await frozen.work()
+    assert (await whole(frozen, placed.id))["quantity"] == 10
+    await frozen.show(PRICE, LOW - 100)
+    found = await whole(frozen, placed.id)
+    assert (found["status"], found["filled_quantity"], await held(frozen)) == ("filled", 10, 0)
     await frozen.is_sound()
 
 

@@ -84,8 +84,8 @@ def cut_anew(
     left: Sequence[int], wanted: int, order_class: OrderClass, rules: TradingRules, *, shown: int | None
 ) -> tuple[list[int], tuple[int, ...]]:
     """What is to be left of each working slice and the slices that come beside them, when `wanted` is to be left of an
-    order of which `left` is. The last slices give, since the first have waited longest at the exchange; what is more
-    comes in slices of its own, none above `shown`. Raises `above_freeze`.
+    order of which `left` is, in units at the instrument's `qty_exp`. The last slices give, since the first have waited
+    longest at the exchange; what is more comes in slices of its own, none above `shown`. Raises `above_freeze`.
     """
     kept, rest = [], wanted
     for quantity in left:
