@@ -1,6 +1,6 @@
 """Decides how API keys are found: by their public id before the tenant is known, by row id after."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
@@ -48,9 +48,10 @@ async def keys_in_force(tx: Tx) -> Sequence[ApiKey]:
     return (await tx.scalars(statement.where(cast(Any, ApiKey.revoked_at).is_(None)))).all()
 
 
-async def keys_used(pool: asyncpg.Pool, tenant_id: UUID, ids: Sequence[UUID], at: datetime) -> None:
-    """Note that the tenant's keys were used at `at`."""
-    await pool.fetchval(_USED, tenant_id, list(ids), at)
+async def keys_used(pool: asyncpg.Pool, used: Mapping[tuple[UUID, UUID], datetime]) -> None:
+    """Note when keys, by tenant and id, were used."""
+    places = sorted(used)
+    await pool.fetchval(_USED, [it[0] for it in places], [it[1] for it in places], [used[it] for it in places])
 
 
 async def keys(tx: Tx, cursor: Cursor) -> Sequence[ApiKey]:

@@ -191,6 +191,26 @@ async def test_use_is_noted_in_batches(database: Database) -> None:
             assert row.last_used_at == NOW
 
 
+async def test_use_that_could_not_be_noted_is_noted_the_next_time(
+    database: Database, app_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from app.platform.identity.tables import ApiKey
+
+    tenant = await make_tenant(database)
+    away = await open_database(app_settings, on_commit=lambda queue, shard: None)
+    authenticator = KeyAuthenticator(away, cell="in1")
+    await authenticator.authenticate(tenant.secret, now=NOW)
+    await away.close()
+    with pytest.raises(Exception, match="closed"):
+        await authenticator.flush()
+    monkeypatch.setattr(authenticator, "_database", database)
+    await authenticator.flush()
+    async with database.tx(tenant.tenant_id) as tx:
+        row = await tx.get(ApiKey, tenant.key_row)
+    assert row is not None
+    assert row.last_used_at == NOW
+
+
 async def test_a_key_grants_only_what_it_holds(client: httpx.AsyncClient, database: Database) -> None:
     tenant = await make_tenant(database, scopes=["api_keys:write", "tenant:read"])
     beyond = await client.post(

@@ -23,8 +23,8 @@ FLUSH_SECONDS = 30.0
 REFRESH_SECONDS = 1.0
 """How often keys that are in use and soon too old are read anew: many in one question, for which no request waits."""
 
-REFRESHED = 500
-"""In one question."""
+REFRESHED = FLUSHED = 500
+"""Read, and written, in one question."""
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +55,7 @@ class KeyAuthenticator:
         self._cell = cell
         self._monotonic = monotonic
         self._verified: dict[bytes, _Verified] = {}
-        self._used: dict[UUID, dict[UUID, datetime]] = {}
+        self._used: dict[tuple[UUID, UUID], datetime] = {}
 
     async def authenticate(self, credential: str, *, now: datetime) -> Principal:
         """The caller. Raises `malformed_api_key`, `wrong_cell`, `invalid_api_key`, `api_key_revoked|expired`."""
@@ -67,7 +67,7 @@ class KeyAuthenticator:
         else:
             known.asked = True
         stored = check_key(known.stored, digest, now=now)
-        self._used.setdefault(stored.tenant_id, {})[stored.id] = now
+        self._used[stored.tenant_id, stored.id] = now
         return known.principal
 
     async def _verify(self, credential: str, digest: bytes, *, now: datetime) -> _Verified:
@@ -97,10 +97,14 @@ class KeyAuthenticator:
                     self._verified[digest] = _Verified.of(key.public_id, stored, read_at=read_at)
 
     async def flush(self) -> None:
-        """Write when keys were last used: once a tenant and period, not once a request."""
-        used, self._used = self._used, {}
-        for tenant_id, keys in used.items():
-            await repository.keys_used(self._database.pool, tenant_id, list(keys), max(keys.values()))
+        """Write when keys were last used: once a period, not once a request. What could not be written is kept."""
+        noted = list(self._used.items())
+        for start in range(0, len(noted), FLUSHED):
+            some = dict(noted[start : start + FLUSHED])
+            await repository.keys_used(self._database.pool, some)
+            for key, at in some.items():
+                if self._used.get(key) == at:  # it was not used meanwhile
+                    del self._used[key]
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`: refresh every `REFRESH_SECONDS`, flush every `FLUSH_SECONDS`, and once at the end."""

@@ -13,12 +13,16 @@ REVOKE ALL ON FUNCTION identity_api_key(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION identity_api_key(text) TO mandi_app;
 RESET ROLE;
 
--- Notes when keys were last used; a transaction by itself.
-CREATE OR REPLACE FUNCTION identity_keys_used(p_tenant uuid, p_ids uuid[], p_at timestamptz) RETURNS void
+-- Notes when each of these keys, of whatever tenants, was last used, each tenant set in turn; a transaction by itself.
+-- Whoever notes comes in the order of tenants and keys.
+DROP FUNCTION IF EXISTS identity_keys_used(uuid, uuid[], timestamptz);
+CREATE OR REPLACE FUNCTION identity_keys_used(p_tenants uuid[], p_ids uuid[], p_at timestamptz[]) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM set_config('app.tenant_id', p_tenant::text, true);
-    UPDATE api_keys SET last_used_at = p_at
-    WHERE tenant_id = p_tenant AND id = ANY (p_ids) AND (last_used_at IS NULL OR last_used_at < p_at);
+    FOR n IN 1 .. coalesce(cardinality(p_tenants), 0) LOOP
+        PERFORM set_config('app.tenant_id', p_tenants[n]::text, true);
+        UPDATE api_keys SET last_used_at = p_at[n]
+        WHERE tenant_id = p_tenants[n] AND id = p_ids[n] AND (last_used_at IS NULL OR last_used_at < p_at[n]);
+    END LOOP;
 END
 $$;

@@ -70,7 +70,7 @@ def read_snapshot(document: str) -> Snapshot:
     """The snapshot that `plans_entitlements` describes. Raises ValueError for a plan that is none."""
     found: dict[str, Any] = json.loads(document)
     own, plan, at = found["own"] or {}, found["plan"], _TIME.validate_python(found["at"])
-    terms = _terms(json.dumps(plan["terms"]))
+    terms = _terms(plan["terms"])
     add_ons = _ADD_ONS.validate_python(own.get("add_ons", {}))
     overrides = _OVERRIDES.validate_json(json.dumps(own.get("overrides", {})))
     since, read_only = (_time(own.get(name)) for name in ("past_due_since", "read_only_at"))
@@ -87,7 +87,7 @@ def read_snapshot(document: str) -> Snapshot:
         past_due_since=since,
         read_only_at=read_only,
         used={QuotaName(name): used for name, used in found["used"].items() if name in set(QuotaName)},
-        offered={code: _terms(json.dumps(one)) for code, one in found["offered"].items()},
+        offered={code: _terms(one) for code, one in found["offered"].items()},
     )
 
 

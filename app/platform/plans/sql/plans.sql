@@ -4,7 +4,8 @@ CREATE OR REPLACE FUNCTION plans_read_only(p_tenant uuid) RETURNS boolean LANGUA
 $$;
 
 -- Everything that decides what a tenant may do at p_at (null: now), as JSON: its own row, its plan, the plans on offer,
--- what it has used. Without a row of its own it has the newest 'free'.
+-- what it has used. Without a row of its own it has the newest 'free'. A plan's terms are text: whoever has read a text
+-- before knows it again without reading it.
 CREATE OR REPLACE FUNCTION plans_entitlements(p_tenant uuid, p_at timestamptz) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     v_at timestamptz := coalesce(p_at, now());
@@ -15,12 +16,12 @@ BEGIN
     RETURN jsonb_build_object(
         'at', v_at,
         'own', v_own,
-        'plan', (SELECT to_jsonb(p) FROM plans p
+        'plan', (SELECT jsonb_build_object('code', p.code, 'version', p.version, 'terms', p.terms::text) FROM plans p
                  WHERE p.code = coalesce(v_own ->> 'plan_code', 'free')
                    AND CASE WHEN v_own IS NULL THEN p.valid_from <= v_at
                             ELSE p.version = (v_own ->> 'plan_version')::bigint END
                  ORDER BY p.version DESC LIMIT 1),
-        'offered', (SELECT coalesce(jsonb_object_agg(o.code, o.terms), '{}')
+        'offered', (SELECT coalesce(jsonb_object_agg(o.code, o.terms::text), '{}')
                     FROM (SELECT DISTINCT ON (code) code, terms FROM plans WHERE valid_from <= v_at
                           ORDER BY code, version DESC) o),
         'used', (SELECT coalesce(jsonb_object_agg(c.name, c.used), '{}') FROM usage_counters c
