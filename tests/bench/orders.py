@@ -127,7 +127,7 @@ async def _measure(settings: dict[str, str]) -> list[Figure]:
             beside = Market(
                 [it for it in market.traders if shard_of(it.tenant_id) == shard_of(one)], market.instruments
             )
-            found.append(await slow_broker(app, environ, one, lambda: _fills(app, url, beside, 100)))
+            found.append(await slow_broker(app, environ, one, lambda: _fills(app, url, beside, 100, 5.0)))
     return found
 
 
@@ -244,7 +244,7 @@ async def _of_all(app: App, market: Market, sql: str, **values: Any) -> list[Any
     return found
 
 
-async def _fills(app: App, url: str, market: Market, rate: int) -> list[float]:
+async def _fills(app: App, url: str, market: Market, rate: int, seconds: float = RATE_SECONDS) -> list[float]:
     """Milliseconds from the order's commit to its fill's, at `rate` orders a second (Poisson arrivals)."""
     stop = asyncio.Event()
     ticks = asyncio.create_task(_tick(app, market, stop))
@@ -255,7 +255,7 @@ async def _fills(app: App, url: str, market: Market, rate: int) -> list[float]:
         order = market.orders()
         connections = [await Connection(url, LIMIT_KEY).open() for _ in range(8)]
         pending = []
-        for number in range(int(rate * RATE_SECONDS)):
+        for number in range(int(rate * seconds)):
             await asyncio.sleep(randomness.expovariate(rate))
             pending.append(asyncio.create_task(_accepted(order(connections[number % 8]))))
         await asyncio.gather(*pending)
