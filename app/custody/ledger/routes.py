@@ -71,7 +71,10 @@ def _transactions() -> ApiRouter:
         dependencies=[Depends(requires("custody:write")), idempotent],
     )
     async def reverse(id: str, body: ReverseTransaction, tx: OpenTx, at: Now) -> TransactionOut:
-        """Undo it with another transaction, once. It takes two people: an approval of `ledger_transaction.reverse`."""
+        """Undo it with another transaction, once. It takes two people: an approval of `ledger_transaction.reverse`.
+
+        When it gave an account what waited in suspense for a break, that break opens again.
+        """
         approval = None if body.approval_id is None else decode_id("apr", body.approval_id, param="approval_id")
         transaction_id = decode_id(service.TRANSACTION, id)
         return TransactionOut.of(

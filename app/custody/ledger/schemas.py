@@ -186,10 +186,11 @@ class SegregationOut(ApiModel):
                     "currency": "INR",
                     "segregated": True,
                     "client_liabilities": "250000.00",
-                    "client_debits": "0.00",
+                    "client_debits": "8000.00",
                     "other_liabilities": "120.50",
-                    "omnibus_bank": "240120.50",
-                    "clearing": "10000.00",
+                    "omnibus_bank": "260120.50",
+                    "clearing": "-18000.00",
+                    "financed_debits": "8000.00",
                     "shortfall": "0.00",
                     "firm_money": "5000.00",
                 }
@@ -201,10 +202,16 @@ class SegregationOut(ApiModel):
     segregated: bool = Field(description="Nothing is missing, and no money of the firm was ever moved into the pool.")
     client_liabilities: str = Field(description="What is owed to clients, each by itself; debits of others not netted.")
     client_debits: str = Field(description="What clients owe.")
-    other_liabilities: str = Field(description="Charges and taxes not yet paid on, and suspense.")
+    other_liabilities: str = Field(description="Charges and taxes not yet paid on, and what waits in suspense.")
     omnibus_bank: str = Field(description="What lies at the bank for clients.")
     clearing: str = Field(description="What the clearing house owes (below zero: is owed).")
-    shortfall: str = Field(description="What bank and clearing house do not cover. Anything but zero is an alarm.")
+    financed_debits: str = Field(
+        description="What of `client_debits` open intraday positions cost that are not settled: their sale covers it."
+    )
+    shortfall: str = Field(
+        description="`client_liabilities` + `other_liabilities` - `omnibus_bank` - `clearing` - `financed_debits`, if "
+        "above zero: what nothing covers. Anything but zero is an alarm."
+    )
     firm_money: str = Field(description="The firm's own, at its own bank.")
 
     @classmethod
@@ -220,6 +227,7 @@ class SegregationOut(ApiModel):
             other_liabilities=shown(row.other_liabilities),
             omnibus_bank=shown(row.omnibus_bank),
             clearing=shown(row.clearing),
+            financed_debits=shown(row.financed_debits),
             shortfall=shown(row.shortfall),
             firm_money=shown(row.firm_money),
         )

@@ -1,5 +1,6 @@
 """A mistake is undone by another transaction, by two people, once; a difference ends with a reason; over HTTP."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -57,6 +58,38 @@ class Office:
         async with self.database.tx(self.books.tenant_id, self.checker.present) as tx:
             await approve(tx, row.id, now=now)
         return encode_id("apr", row.id)
+
+    async def reverse(self, transaction: UUID) -> dict[str, Any]:
+        """Undone by two people."""
+        body = {"reason": REASON, "approval_id": await self.approval(transaction)}
+        status, undone = await self.call("POST", f"/ledger_transactions/{encode_id('ltx', transaction)}/reverse", body)
+        assert status == 201, undone
+        return dict(undone)
+
+    async def stray(self) -> dict[str, Any]:
+        """The break of 77.00 that nobody asked for."""
+        async with self.books.tx() as tx:
+            news = News("stray", Money(77_00, "USD"), final=True, paid=True)
+            await hear(tx, "sandbox", None, news, now=NOW)
+        return await self.found()
+
+    async def found(self) -> dict[str, Any]:
+        """The one break."""
+        _, page = await self.call("GET", "/breaks")
+        (one,) = page["data"]
+        return dict(one)
+
+    async def allocate(self, account: UUID | None) -> Any:
+        """Status and body of the one break's resolution."""
+        body = {"reason": "by the bank's letter"} | ({"account_id": encode_id("acc", account)} if account else {})
+        return await self.call("POST", f"/breaks/{(await self.found())['id']}/resolve", body)
+
+    async def posted(self, key: str) -> UUID:
+        sql = "select id from ledger_transactions where idempotency_key = $1"
+        return UUID(str(await self.books.value(sql, key)))
+
+    async def suspense(self) -> int:
+        return (await self.books.check())["USD"].suspense
 
     async def credit(self, minor: int) -> UUID:
         async with self.books.tx() as tx:
@@ -148,6 +181,66 @@ async def test_a_break_is_taken_and_resolved_and_its_money_leaves_suspense(offic
     status, answer = await office.call("POST", f"/breaks/{found['id']}/resolve", body)
     assert (status, answer["code"]) == (409, "break_resolved")
     assert (await office.books.check())["USD"].suspense == 0
+
+
+async def test_what_was_taken_back_from_suspense_becomes_nobodys(office: Office) -> None:
+    await office.stray()
+    await office.reverse(await office.posted("suspense:sandbox:stray"))
+    status, answer = await office.allocate(office.account)
+    assert (status, answer["code"], answer["param"]) == (409, "suspense_reversed", "account_id")
+    assert "without account_id" in answer["detail"]
+    assert (await office.suspense(), await office.books.available(office.account)) == (0, 1_000_00)
+    assert (await office.found())["status"] == "open"
+    status, ended = await office.allocate(None)
+    assert (status, ended["status"]) == (200, "resolved")
+
+
+async def test_an_allocation_that_is_undone_opens_its_break_for_another(office: Office) -> None:
+    other = await office.books.open(5_00)
+    found = await office.stray()
+    await office.call("POST", f"/breaks/{found['id']}/take")
+    key = f"break:{decode_id('brk', found['id'])}"
+    for turn, account in enumerate((other, other, office.account), start=1):
+        status, ended = await office.allocate(account)
+        assert (status, ended["status"], await office.suspense()) == (200, "resolved", 0)
+        if account == office.account:
+            break
+        await office.reverse(await office.posted(key if turn == 1 else f"{key}:{turn}"))
+        again = await office.found()
+        assert (again["status"], again["owner_id"], again["reason"], again["resolved_at"]) == ("open", None, None, None)
+        assert again["opened_at"] > found["opened_at"]
+        assert (again["in_suspense"], await office.suspense()) == ("77.00", 77_00)
+    assert [await office.books.available(one) for one in (other, office.account)] == [5_00, 1_077_00]
+    told = await office.books.call("select type, data from events where type like 'break.%' order by xid, id")
+    assert [row["type"] for row in told] == ["break.opened", "break.resolved"] * 3
+    assert told[0]["data"] == told[2]["data"]
+
+
+async def test_what_was_allocated_may_be_taken_back_from_suspense_and_is_missing(office: Office) -> None:
+    await office.stray()
+    await office.allocate(office.account)
+    await office.reverse(await office.posted("suspense:sandbox:stray"))
+    async with office.books.tx() as tx:
+        (row,) = await segregation(tx)
+    assert (row.shortfall, row.segregated, (await office.found())["status"]) == (77_00, False, "resolved")
+    await office.reverse(await office.posted(f"break:{decode_id('brk', (await office.found())['id'])}"))
+    assert ((await office.found())["status"], await office.suspense()) == ("open", 0)
+    status, answer = await office.allocate(office.account)
+    assert (status, answer["code"]) == (409, "suspense_reversed")
+
+
+async def test_of_an_allocation_and_its_reversal_at_once_no_money_is_made(office: Office) -> None:
+    await office.stray()
+    came = await office.posted("suspense:sandbox:stray")
+    async with office.books.tx() as tx:  # the reversal is under way, and holds what it moves
+        legs = (Leg(Slot(AccountKind.SUSPENSE, "USD"), -77_00), Leg(Slot(AccountKind.OMNIBUS_BANK, "USD"), 77_00))
+        await post(tx, TransactionKind.REVERSAL, legs, idempotency_key=f"reversal:{came}", effective_at=NOW)
+        allocating = asyncio.create_task(office.allocate(office.account))
+        await asyncio.sleep(0.5)
+        assert not allocating.done()
+    status, answer = await allocating
+    assert (status, answer["code"]) == (409, "suspense_reversed")
+    assert (await office.suspense(), await office.books.available(office.account)) == (0, 1_000_00)
 
 
 async def test_who_reads_only_resolves_nothing_and_sees_segregation(office: Office) -> None:

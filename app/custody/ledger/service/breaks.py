@@ -1,12 +1,15 @@
-"""Decides what happens to a difference: it is opened once, somebody takes it, and it ends with a reason."""
+"""Decides what happens to a difference: it is opened once, somebody takes it, and it ends with a reason.
 
-from collections.abc import Sequence
+What waits in suspense for it may become a client's; when that is undone, the break is open again.
+"""
+
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from app.custody.ledger import repository
-from app.custody.ledger.domain import Difference, TransactionKind, allocation_entries
+from app.custody.ledger.domain import BreakKind, Difference, TransactionKind, allocation_entries
 from app.custody.ledger.service.posting import post
 from app.custody.ledger.tables import LedgerBreak
 from app.infra.database import Tx
@@ -87,11 +90,19 @@ class Finding:
 
 
 async def reconcile_breaks(
-    tx: Tx, findings: Sequence[Finding], *, source: str, scope: str, reason: str, now: datetime
+    tx: Tx,
+    findings: Sequence[Finding],
+    *,
+    source: str,
+    scope: str,
+    compared: Collection[str] | None = None,
+    reason: str,
+    now: datetime,
 ) -> tuple[int, int]:
     """Make the breaks of `source` whose reference begins with `scope` what was found now: one that is new opens, one
     that was resolved and differs opens again, one that agrees is resolved for `reason`; one that is open stays as old
-    as it is. Returns how many opened and how many closed.
+    as it is. `compared`: the references that were looked at, when these are not all in scope; others stay as they are.
+    Returns how many opened and how many closed.
     """
     known = {row.reference: row for row in await repository.lock_breaks(tx, source, scope)}
     opened = closed = 0
@@ -111,17 +122,21 @@ async def reconcile_breaks(
             continue
         row.expected_minor, row.actual_minor = one.difference.expected, one.difference.actual
         if row.status != "open":
-            row.status, row.opened_at = "open", now
-            row.owner_id = row.reason = row.resolved_at = row.resolved_by = None
-            _tell(tx, row.id, one.difference, source=source, currency=row.currency, account_id=row.account_id)
+            _reopen(tx, row, one.difference, now)
             opened += 1
     for row in known.values():
-        if row.status == "open":
+        if row.status == "open" and (compared is None or row.reference in compared):
             row.status, row.reason, row.resolved_at = "resolved", reason, now
             tx.emit("break.resolved", row.id, {"reason": reason}, account_id=row.account_id)
             closed += 1
     await tx.flush()
     return opened, closed
+
+
+def _reopen(tx: Tx, row: LedgerBreak, difference: Difference, now: datetime) -> None:
+    row.status, row.opened_at = "open", now
+    row.owner_id = row.reason = row.resolved_at = row.resolved_by = None
+    _tell(tx, row.id, difference, source=row.source, currency=row.currency, account_id=row.account_id)
 
 
 async def list_breaks(tx: Tx, cursor: Cursor, *, status: str | None) -> Slice[LedgerBreak]:
@@ -140,7 +155,8 @@ async def take_break(tx: Tx, break_id: UUID) -> LedgerBreak:
 async def resolve_break(tx: Tx, break_id: UUID, *, reason: str, account_id: UUID | None, now: datetime) -> LedgerBreak:
     """End it with a reason. With `account_id`, what came and waits in suspense becomes that client's.
 
-    Raises as `take_break`, `nothing_in_suspense`, and what posting raises.
+    Raises as `take_break`, `nothing_in_suspense`, and `suspense_reversed` and what posting raises; after these two the
+    transaction must be left.
     """
     row = await _open(tx, break_id)
     who = _person(tx)
@@ -151,15 +167,41 @@ async def resolve_break(tx: Tx, break_id: UUID, *, reason: str, account_id: UUID
                 "Nothing waits in suspense for this break: leave account_id out.",
                 param="account_id",
             )
-        legs = allocation_entries(account_id, Money(row.suspense_minor, row.currency))
-        key = f"break:{row.id}"
-        await post(
-            tx, TransactionKind.TRANSFER, legs, idempotency_key=key, effective_at=now, details={"reason": reason}
-        )
+        await _allocate(tx, row, account_id, reason=reason, now=now)
     row.status, row.reason, row.resolved_at, row.resolved_by = "resolved", reason, now, who
     tx.emit("break.resolved", row.id, {"reason": reason}, account_id=row.account_id)
     await tx.flush()
     return row
+
+
+async def _allocate(tx: Tx, row: LedgerBreak, account_id: UUID, *, reason: str, now: datetime) -> None:
+    key, turn = f"break:{row.id}", 1
+    while await repository.by_key(tx, key) is not None:  # an allocation that was undone
+        turn += 1
+        key = f"break:{row.id}:{turn}"
+    legs = allocation_entries(account_id, Money(row.suspense_minor, row.currency))
+    await post(tx, TransactionKind.TRANSFER, legs, idempotency_key=key, effective_at=now, details={"reason": reason})
+    # Looked at only now: whoever reverses what came holds suspense until he has committed.
+    came = await repository.by_key(tx, f"suspense:{row.source}:{row.reference}")
+    if came is not None and await repository.by_key(tx, f"reversal:{came.id}") is not None:
+        raise conflict(
+            "suspense_reversed",
+            "What came for this break was reversed, so nothing of it waits in suspense: resolve without account_id.",
+            param="account_id",
+        )
+
+
+async def lock_allocated(tx: Tx, idempotency_key: str) -> LedgerBreak | None:
+    """The break whose money the transaction with this key gave to a client, locked; None when it allocated nothing."""
+    prefix, _, rest = idempotency_key.partition(":")
+    return await repository.lock_break(tx, UUID(rest.partition(":")[0])) if prefix == "break" else None
+
+
+async def reopen_allocated(tx: Tx, row: LedgerBreak, now: datetime) -> None:
+    """Its allocation was undone: what came waits in suspense, and for somebody to say whose it is."""
+    if row.status != "open":
+        _reopen(tx, row, Difference(BreakKind(row.kind), row.expected_minor, row.actual_minor), now)
+        await tx.flush()
 
 
 def _person(tx: Tx) -> UUID:

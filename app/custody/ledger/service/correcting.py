@@ -9,6 +9,7 @@ from uuid import UUID
 from app.custody.accounts.service import get_account
 from app.custody.ledger import repository
 from app.custody.ledger.domain import TransactionKind, check_reversible
+from app.custody.ledger.service.breaks import lock_allocated, reopen_allocated
 from app.custody.ledger.tables import LedgerTransaction
 from app.infra.database import Database, Tx
 from app.kernel.errors import not_found
@@ -39,6 +40,7 @@ class Segregation:
     other_liabilities: int
     omnibus_bank: int
     clearing: int
+    financed_debits: int
     shortfall: int
     firm_money: int
     mixed: int
@@ -66,12 +68,13 @@ async def get_transaction(tx: Tx, transaction_id: UUID) -> Journal:
 
 
 async def reverse(tx: Tx, transaction_id: UUID, *, reason: str, approval_id: UUID | None, now: datetime) -> Journal:
-    """Undo a transaction with another one.
+    """Undo a transaction with another one. When it gave what waited in suspense to a client, its break opens again.
 
     Raises `ledger_transaction_not_found`, `not_reversible`, `already_reversed`, what approvals raise, and
     `insufficient_funds` when a client has spent what would be taken back; the transaction must then be left.
     """
     undone = await get_transaction(tx, transaction_id)
+    allocated = await lock_allocated(tx, undone.row.idempotency_key)
     key = f"reversal:{transaction_id}"
     before = await repository.by_key(tx, key)
     known = None if before is None else encode_id(TRANSACTION, before.id)
@@ -91,6 +94,8 @@ async def reverse(tx: Tx, transaction_id: UUID, *, reason: str, approval_id: UUI
     )
     event = {"reversal_id": encode_id(TRANSACTION, posted), "reason": reason}
     tx.emit("ledger_transaction.reversed", transaction_id, event)
+    if allocated is not None:
+        await reopen_allocated(tx, allocated, now)
     return await get_transaction(tx, posted)
 
 

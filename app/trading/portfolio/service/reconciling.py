@@ -1,7 +1,9 @@
 """Decides what becomes of a file from outside: the books as they stood when its day ended, compared with it at once.
 
-Of each figure that differs there is one break, as old as the difference; what agrees now is closed. The same file again
-changes nothing. A balance of an earlier day than the last one compared says nothing about today, and is refused.
+Of each figure that differs there is one break, as old as the difference; what agrees now is closed. Files of a broker
+and of the depository are whole; a bank's is compared, and closes breaks, in the currencies that it mentions. The same
+file again changes nothing. A balance of an earlier day than the last one compared says nothing about today, and is
+refused.
 """
 
 import hashlib
@@ -85,6 +87,7 @@ async def reconcile(tx: Tx, source: Source, csv: str, *, as_of: date, mode: Mode
         [Finding(at.reference, what, at.currency, at.account_id, at.instrument_id) for at, what in found.items()],
         source=f"{source}_file",
         scope=file.scope,
+        compared={place.reference for place in {*books, *told}} if source is Source.BANK else None,
         reason=f"It agrees in {encode_id(RECONCILIATION, made)}.",
         now=now,
     )
