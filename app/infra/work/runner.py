@@ -287,12 +287,17 @@ async def _run_item(dispatch: asyncpg.Pool, handlers: Mapping[str, Handler], que
             dispatch,
             item,
             repr(error),
-            seconds=min(0.2 * 2**item.attempts, 30.0),
+            seconds=pause(item.attempts),
             dead=dead,
             counts=not (dies and away),
         )
         return Ran.DEAD if dead else Ran.WAITS
     return Ran.DONE
+
+
+def pause(attempts: int) -> float:
+    """Seconds after so many failures: twice as many each time, 30 at last."""
+    return float(min(0.2 * 2 ** min(attempts, 8), 30.0))
 
 
 async def _failed(

@@ -171,6 +171,19 @@ async def test_a_cancel_is_tried_for_ever(database: Database, tenant_id: UUID, q
     assert (await rows(database, queue))[0]["state"] == "ready"
 
 
+async def test_what_is_tried_for_months_is_tried_on(database: Database, tenant_id: UUID, queue: str) -> None:
+    ran = Ran(lambda item: RuntimeError("no answer"))
+    await put(database, tenant_id, queue, uuid7(), "cancel", priority=0)
+    for attempts in (1_023, 31_999, 32_000):
+        await database.dispatch.execute("update work_items set attempts = $1 where queue = $2", attempts, queue)
+        await run(database, queue, tenant_id, ran, never_dies=True)
+        (row,) = await rows(database, queue)
+        assert (row["state"], row["attempts"]) == ("ready", min(attempts + 1, 32_000))
+        assert row["available_at"] > datetime.now(UTC) + timedelta(seconds=20)
+        await make_due(database, queue)
+    assert len(ran.names) == 3
+
+
 async def test_an_outage_is_no_fault_of_the_item(database: Database, tenant_id: UUID, queue: str) -> None:
     away = [
         ConnectionRefusedError("refused"),

@@ -149,7 +149,7 @@ RETURNS TABLE (tenant_id uuid, lane uuid, id uuid, kind text, payload jsonb, att
             ORDER BY w.priority, w.sequence LIMIT 1
         ) n
     )
-    UPDATE work_items w SET attempts = w.attempts + 1 FROM next
+    UPDATE work_items w SET attempts = least(w.attempts + 1, 32000) FROM next  -- what never dies may be tried for months
     WHERE w.tenant_id = next.tenant_id AND w.id = next.id AND w.state = 'ready'
     RETURNING w.tenant_id, w.lane, w.id, w.kind, w.payload, w.attempts
 $$;
