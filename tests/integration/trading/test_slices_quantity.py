@@ -358,17 +358,19 @@ async def test_new_slices_of_an_iceberg_are_no_larger_than_those_that_it_was_cut
     assert await _sizes(frozen, placed.id) == [(5, "accepted")] * 9
 
 
-async def test_new_slices_that_open_a_position_are_no_exits(frozen: Venue) -> None:
+async def test_slices_that_close_a_position_turn_it_by_no_change(frozen: Venue) -> None:
+    """The slice that opens could fill before those that close and hold nothing."""
     await frozen.order(quantity=40, product=Product.INTRADAY, validity=Validity.DAY)
     await frozen.work()
     await frozen.show(PRICE)
     sale = LIMIT | {"side": Side.SELL, "limit_price": UP, "product": Product.INTRADAY, "validity": Validity.DAY}
     placed = await frozen.order(**sale)
     assert placed.status == "accepted", placed.reasons
-    await change(frozen, placed.id, quantity=60)
-    parts = await slices(frozen, placed.id)
-    assert [part["reduces"] for part in parts] == [True, True, True, False, False]
-    assert await held(frozen) == await reserved(frozen) > 0
+    with pytest.raises(DomainError, match="position allows 40, not 60") as refused:
+        await change(frozen, placed.id, quantity=60)
+    assert refused.value.code == "change_denied"
+    assert [part["reduces"] for part in await slices(frozen, placed.id)] == [True, True, True]
+    assert await held(frozen) == await reserved(frozen) == 0
 
 
 @pytest.mark.parametrize(("quantity", "worked"), [(75, True), (80, True), (75, False)])

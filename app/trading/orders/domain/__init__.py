@@ -164,7 +164,7 @@ def decide(command: PlaceOrder, context: Context, kinds: Kinds, rules: Mapping[s
     findings += said if context.client is None else counted_together(said, exposure, context.client, rules)
     money = currency_exponent(context.account["currency"])
     available = context.available or 0
-    if hold > available:
+    if hold > max(available, 0):  # who owes may give up what is held: it needs nothing
         findings.append(
             _deny(
                 "available_funds",
@@ -187,7 +187,7 @@ def _state_findings(command: PlaceOrder, context: Context, *, reduces: bool) -> 
         )
     if command.product is Product.INTRADAY and not reduces:
         findings += _too_late(context)
-        findings += _opens_by_oco(command, context)
+        findings += _opens_by_oco(command, context) or _turns_beside_exits(command, context)
     if account["status"] == "closed":
         findings.append(_deny("account_status", "active", "closed", "The account is closed."))
     elif account["status"] == "reduce_only" and not reduces:
@@ -219,6 +219,23 @@ def _opens_by_oco(command: PlaceOrder, context: Context) -> list[Finding]:
         for quantity in (closes(command, context), command.quantity)
     )
     return [_deny("position", free, asked, "An oco order closes what is held and not being closed; order less.")]
+
+
+def _turns_beside_exits(command: PlaceOrder, context: Context) -> list[Finding]:
+    """What closes holds nothing. Once another order has closed the position it would open one that nobody paid for, and
+    that halts let pass as an exit: so none may open beside it, nor a later slice of the same order."""
+    sells, free = command.side is Side.SELL, closes(command, context)
+    held = context.book_quantity if sells else -context.book_quantity
+    closing = context.book_open_sell if sells else context.book_open_buy
+    if held <= 0 or not (closing > 0 or (free > 0 and len(parts(command, context)) > 1)):
+        return []
+    scale = context.instrument["qty_exp"]
+    message = (
+        "What is held is being closed: order no more than is free of it, or cancel the orders that close it first."
+    )
+    if closing <= 0:
+        message = "An order that is sent in slices closes a position or opens one: order what is held first."
+    return [_deny("position", format_scaled(free, scale), format_scaled(command.quantity, scale), message)]
 
 
 def _deny(rule: str, limit: str, value: str, message: str) -> Finding:

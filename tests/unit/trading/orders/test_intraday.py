@@ -27,7 +27,7 @@ books = st.fixed_dictionaries(
         "book_quantity": st.integers(-500, 500),
         "book_open_buy": st.integers(0, 300),
         "book_open_sell": st.integers(0, 300),
-        "available": st.integers(0, 2_000_000),
+        "available": st.integers(-1_000_000, 2_000_000),
     }
 )
 
@@ -52,7 +52,29 @@ def test_what_it_does_not_close_is_on_margin(quantity: int, side: Side, book: di
     assert hold_of(command, seen, kinds()) == hold
     if decision.status is OrderStatus.ACCEPTED:
         assert (decision.hold_minor, decision.reduces) == (hold, opened == 0)
-    assert ("available_funds" in {one.rule for one in decision.reasons}) is (hold > book["available"])
+    assert ("available_funds" in {one.rule for one in decision.reasons}) is (hold > max(0, book["available"]))
+
+
+@given(quantities, st.sampled_from(Side), books)
+def test_nothing_opens_beside_orders_that_close_the_same(quantity: int, side: Side, book: dict[str, Any]) -> None:
+    seen = context(**book)
+    command = replace(INTRADAY, side=side, quantity=quantity)
+    held = book["book_quantity"] * -side.sign
+    closing = book["book_open_buy" if side is Side.BUY else "book_open_sell"]
+    turns = held > 0 and closing > 0 and quantity > max(0, held - closing)
+    assert ("position" in {one.rule for one in decide(command, seen, kinds(), rules()).reasons}) is turns
+
+
+def test_an_order_in_slices_turns_no_position() -> None:
+    def refused(quantity: int, freeze: int | None, held: int) -> bool:
+        seen = context(instrument={"freeze_quantity": freeze}, book_quantity=held, available=10**9)
+        command = replace(INTRADAY, side=Side.SELL, quantity=quantity)
+        return "position" in {one.rule for one in decide(command, seen, kinds(), rules()).reasons}
+
+    assert refused(90, 45, held=50)
+    assert not refused(50, 45, held=50)
+    assert not refused(90, 45, held=0)
+    assert not refused(90, None, held=50)
 
 
 @given(st.integers(2, 90), st.integers(1, 10), st.sampled_from(Side), books)
