@@ -12,7 +12,6 @@ down_revision = "0024"
 _OTHERWISE = (
     "brokers_take_turn(uuid, uuid, boolean, int, int, interval)",
     "brokers_wait(timestamptz[], int, timestamptz, interval)",
-    "identity_keys_used(uuid[], uuid[], timestamptz[])",
     "instrument_for_order(uuid, timestamptz)",
     "instrument_scale(uuid)",
     "market_session_of(text, text, timestamptz)",

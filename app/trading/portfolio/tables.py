@@ -62,6 +62,18 @@ class PositionAction(TenantRow, table=True):
     recorded_at: datetime = utc_now_column()
 
 
+class AppliedAction(TenantRow, table=True):
+    """A corporate action that a feed has brought to the tenant, once: append-only. A feed that comes back tells it
+    again, and what was bought meanwhile was bought at the price after it."""
+
+    __tablename__ = "applied_actions"
+    __table_args__ = (UniqueConstraint("tenant_id", "feed", "action_id"), {"info": {"app": "SELECT, INSERT"}})
+
+    feed: str
+    action_id: UUID
+    applied_at: datetime = utc_now_column()
+
+
 class Settlement(TenantRow, table=True):
     """What an account's trades of one day in one instrument settle to: a row of calendar work, and once it is settled
     the ledger transaction of the same id. `due_at` is read from the calendar anew when it has come."""

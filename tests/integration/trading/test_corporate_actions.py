@@ -100,6 +100,42 @@ async def test_a_dividend_counts_what_is_not_yet_settled(venue: Venue) -> None:
     assert await _cash(venue) == cash + 15 * 25
 
 
+async def test_an_action_that_is_told_again_leaves_what_was_bought_since(venue: Venue) -> None:
+    split = action(venue, "split", numerator=2, denominator=1)
+    dividend = action(venue, "dividend", amount=2_500)
+    await venue.show(PRICE)
+    for entry in (split, dividend):
+        await happens(venue, entry)
+    await _buy(venue, 10)
+    resting = await venue.order(
+        quantity=1, order_type=OrderType.LIMIT, limit_price=PRICE - 1_000, validity=Validity.GTC
+    )
+    await venue.work()
+    cash = await _cash(venue)
+    for entry in (split, dividend):
+        await happens(venue, entry)
+    assert ((await _held(venue))["quantity"], await _cash(venue)) == (10, cash)
+    assert await venue.status(resting.id) == "open"
+
+
+async def test_a_dividend_comes_to_the_bank_when_the_days_trades_settle(venue: Venue) -> None:
+    async def pool() -> dict[str, int]:
+        kinds = "kind in ('omnibus_bank', 'clearing')"
+        rows = await venue.rows(
+            f"select kind, sum(posted)::bigint as posted from ledger_accounts where {kinds} group by 1"
+        )
+        return {row["kind"]: row["posted"] for row in rows}
+
+    await _buy(venue, 15)
+    await venue.settle(days=6)
+    bank = (await pool())["omnibus_bank"]
+    await happens(venue, action(venue, "dividend", amount=2_500), times=2)
+    assert await pool() == {"clearing": -15 * 25, "omnibus_bank": bank}
+    await venue.settle(days=12)
+    assert await pool() == {"clearing": 0, "omnibus_bank": bank - 15 * 25}
+    await venue.is_sound()
+
+
 async def test_a_split_that_leaves_nothing_of_an_intraday_position_frees_its_margin(venue: Venue) -> None:
     await venue.order(quantity=3, product=Product.INTRADAY)
     await venue.work()

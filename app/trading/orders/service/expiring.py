@@ -34,8 +34,7 @@ async def expire_order(
     if await move(pool, order, OrderStatus.EXPIRED, frm=["accepted"], reason=UNSENT, received_at=now):
         return
     if state["order"]["broker"] == "paper":  # our own book: nobody needs to be asked
-        if await pool.fetchval("select paper_withdraw($1, $2)", item.tenant_id, order_id):
-            await expire(pool, item.tenant_id, order_id, ENDED, venue_at=now)
+        await expire(pool, item.tenant_id, order_id, ENDED, venue_at=now)
         return
     status = state["order"]["status"]
     if status in ("open", "partially_filled") or (status == "unknown" and order.venue_order_id is not None):

@@ -25,7 +25,7 @@ from app.trading.orders.service.outcomes import expire, let_go
 from app.trading.orders.service.waiting import lapse_waiting, show_waiting
 from app.trading.paper.domain import Close, Execution, Price
 from app.trading.paper.service import Entry, advance, checkpoint, executions, parse, resting_in
-from app.trading.portfolio.service import pay_dividends, split_positions
+from app.trading.portfolio.service import pay_dividends, split_positions, was_applied
 
 BATCH = 500
 BLOCK_MS = 200
@@ -151,23 +151,29 @@ def _fill(done: Execution, price: int) -> Fill:
 
 
 async def _action(app: App, feed: str, fields: Mapping[str, str]) -> None:
-    """A corporate action, at the ex-date's open. A split also lets resting orders of the instrument lapse: their price
-    and quantity mean something else now."""
+    """A corporate action, at the ex-date's open, for each tenant once. A split also lets the instrument's orders lapse:
+    their price and quantity mean something else now."""
     what: dict[str, Any] = {
         "feed": feed,
         "instrument_id": UUID(fields["instrument_id"]),
         "action_id": UUID(fields["action_id"]),
         "at": datetime.fromisoformat(fields["at"]),
     }
+    tenants = [it for it in await tenant_ids(app.database) if not await _was_applied(app, it, what)]
     if fields["kind"] == "split":
         for tenant_id, order_id in await resting_in(app.database.dispatch, feed, what["instrument_id"]):
-            if await app.database.pool.fetchval("select paper_withdraw($1, $2)", tenant_id, order_id):
+            if tenant_id in tenants:
                 await expire(app.database.pool, tenant_id, order_id, "corporate action", venue_at=what["at"])
-        await lapse_waiting(app, feed, what["instrument_id"], at=what["at"])
-    for tenant_id in await tenant_ids(app.database):
+        await lapse_waiting(app, feed, what["instrument_id"], of=tenants, at=what["at"])
+    for tenant_id in tenants:
         async with app.database.tx(tenant_id) as tx:
             if fields["kind"] == "dividend":
                 await pay_dividends(tx, **what, amount=int(fields["amount"]))
             else:
                 numerator, denominator = int(fields["numerator"]), int(fields["denominator"])
                 await split_positions(tx, **what, numerator=numerator, denominator=denominator)
+
+
+async def _was_applied(app: App, tenant_id: UUID, action: Mapping[str, Any]) -> bool:
+    async with app.database.tx(tenant_id) as tx:
+        return await was_applied(tx, action["feed"], action["action_id"])

@@ -26,6 +26,7 @@ from app.trading.orders.service.kinds import kinds
 from app.trading.paper.domain import Execution, Happening
 
 log = structlog.get_logger(__name__)
+_LET_GO = "select orders_let_go($1, $2, $3, $4, $5, $6::jsonb, $7, $8)"
 _TRANSITION = "select orders_transition($1, $2, $3, $4, $5, $6, $7::jsonb)"
 NO_SESSION = "the broker's session has ended; log in to the broker, then place the order again"
 BUSY = "the broker takes no more orders just now"
@@ -75,10 +76,10 @@ async def record(pool: asyncpg.Pool, order: BrokerOrder, outcome: Outcome, *, re
 
 
 async def expire(pool: asyncpg.Pool, tenant_id: UUID, order_id: UUID, reason: str, *, venue_at: datetime) -> None:
-    """The paper venue let the order lapse."""
+    """The paper venue lets a resting order lapse: at once there and here, or, where it does not rest, neither."""
     event = json.dumps({"reason": reason, "venue_at": format_time(venue_at)})
-    allowed = ["submitting", "unknown", "open", "partially_filled"]
-    await pool.fetchval(_TRANSITION, tenant_id, order_id, allowed, OrderStatus.EXPIRED, None, reason, event)
+    what = (tenant_id, order_id, None, OrderStatus.EXPIRED, reason, event, None, None)
+    await pool.execute(_LET_GO, *what)
 
 
 async def let_go(pool: asyncpg.Pool, done: Execution) -> None:
@@ -91,7 +92,7 @@ async def let_go(pool: asyncpg.Pool, done: Execution) -> None:
         return
     event = json.dumps({"reason": done.reason, "venue_at": at})
     what = (order.tenant_id, order.order_id, done.stream_id, done.happening, done.reason, event, done.set_off_by, at)
-    await pool.execute("select orders_let_go($1, $2, $3, $4, $5, $6::jsonb, $7, $8)", *what)
+    await pool.execute(_LET_GO, *what)
 
 
 async def move(

@@ -1,7 +1,7 @@
 """Orders that wait with us: the matcher shows them the tape, and the calendar opens their session."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -29,10 +29,11 @@ async def show_waiting(app: App, waiting: Sequence[Mapping[str, Any]], tape: Seq
             app.poker.poke("execution", shard_of(turned.order.tenant_id))
 
 
-async def lapse_waiting(app: App, feed: str, instrument_id: UUID, *, at: datetime) -> None:
-    """A split: the prices and quantities of what waits in the instrument mean something else now."""
+async def lapse_waiting(app: App, feed: str, instrument_id: UUID, *, of: Collection[UUID], at: datetime) -> None:
+    """A split: the prices and quantities of what waits in the instrument, of these tenants, mean something else now."""
     for row in await app.database.dispatch.fetch(_IN_INSTRUMENT, feed, instrument_id):
-        await _lapse(app.database.pool, row["tenant_id"], row["id"], "corporate action", at)
+        if row["tenant_id"] in of:
+            await _lapse(app.database.pool, row["tenant_id"], row["id"], "corporate action", at)
 
 
 def _waits(row: Mapping[str, Any]) -> WaitsForPrice:

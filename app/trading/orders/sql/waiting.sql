@@ -123,8 +123,9 @@ BEGIN
     END IF;
 END $$;
 
--- The paper venue lets an order go without a fill, by the entry p_entry: it ends there and here, unless it was changed
--- after that. p_set_off: the price that set it off before.
+-- The paper venue lets an order go without a fill, by the entry p_entry (null: by none, its session is over or its price
+-- means something else after a split): it ends there and here, unless it was changed after that. p_set_off: the price that
+-- set it off before.
 CREATE OR REPLACE FUNCTION orders_let_go(p_tenant uuid, p_order uuid, p_entry text, p_status text, p_reason text,
                                          p_event jsonb, p_set_off bigint, p_at text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN

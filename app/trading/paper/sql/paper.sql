@@ -48,10 +48,7 @@ BEGIN
     RETURN paper_end(p_order, p_status, NULL);
 END $$;
 
--- An order lapses: its session is over, or its price means something else after a split.
-CREATE OR REPLACE FUNCTION paper_withdraw(p_tenant uuid, p_order uuid) RETURNS boolean LANGUAGE sql AS $$
-    SELECT paper_let_go(p_tenant, p_order, 'expired')
-$$;
+DROP FUNCTION IF EXISTS paper_withdraw(uuid, uuid);
 
 -- A stop was set off by the entry p_entry and rests by its limit now; what was shown up to there is behind it.
 -- False: it was before, or must not meet the entry.

@@ -1,6 +1,13 @@
 """What is held, what a corporate action makes of it, how trades settle, and whether others say the same."""
 
-from app.trading.portfolio.service.holding import Holding, count_open, list_positions, pay_dividends, split_positions
+from app.trading.portfolio.service.holding import (
+    Holding,
+    count_open,
+    list_positions,
+    pay_dividends,
+    split_positions,
+    was_applied,
+)
 from app.trading.portfolio.service.reconciling import (
     RECONCILIATION,
     get_reconciliation,
@@ -27,4 +34,5 @@ __all__ = [
     "statement_csv",
     "statement_of",
     "statement_pdf",
+    "was_applied",
 ]

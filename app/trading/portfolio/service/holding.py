@@ -1,5 +1,6 @@
 """What is held, and what a corporate action makes of it: on all that was traded before, settled or not."""
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,15 +14,21 @@ from app.custody.accounts.service import get_account
 from app.custody.ledger.service import pay_cash_in_lieu, pay_dividend, release_margin
 from app.engine.apply import Applied, Position, Scale, apply_dividend, apply_split
 from app.infra.database import Tx
+from app.kernel.ids import uuid7
 from app.kernel.instrument import InstrumentScale
 from app.kernel.money import Money, currency_exponent, format_scaled, notional_minor
 from app.market.instruments.service import scales_of
-from app.trading.portfolio.tables import PositionAction, PositionRow
+from app.trading.portfolio.tables import AppliedAction, PositionAction, PositionRow
 from app.web.cursors import Cursor, Slice
 
 _Position = cast(Any, PositionRow)
 _LAST = "select price from market_last_price($1, $2)"
 _LOCK = text("SELECT accounts_lock(cast(:account AS uuid))")
+_APPLY = text(
+    "INSERT INTO applied_actions (tenant_id, id, feed, action_id) VALUES (:tenant, :id, :feed, :action) "
+    "ON CONFLICT DO NOTHING RETURNING 1"
+)
+_OWED = text("SELECT portfolio_owe(cast(:fills AS jsonb))")
 _RESTATE = text(
     "SELECT portfolio_restate(cast(:action AS uuid), cast(:account AS uuid), cast(:instrument AS uuid), :numerator, "
     ":denominator, cast(:at AS timestamptz))"
@@ -84,10 +91,12 @@ async def split_positions(
     denominator: int,
     at: datetime,
 ) -> int:
-    """Restate the tenant's positions on `feed` in a split instrument, each once; a fraction is paid in cash.
+    """Restate the tenant's positions on `feed` in a split instrument, once; a fraction is paid in cash.
 
     The feed has already restated its last price, so that is the price a fraction is worth. Returns how many changed.
     """
+    if not await _applies(tx, feed, action_id):
+        return 0
     changed = 0
     accounts: set[UUID] = set()
     async for row, currency, scale in _untouched(tx, feed, instrument_id, action_id):
@@ -108,6 +117,7 @@ async def split_positions(
             effective_at=at,
             details={"action_id": str(action_id)},
         )
+        await _owed(tx, row, applied.cash, at)
         if row.margin_minor and applied.position.is_flat:
             blocked, gone = Money(row.margin_minor, currency), {"action_id": str(action_id)}
             await release_margin(tx, row.account_id, blocked, cost=row.cost_minor, effective_at=at, details=gone)
@@ -124,10 +134,12 @@ async def split_positions(
 
 
 async def pay_dividends(tx: Tx, *, feed: str, instrument_id: UUID, action_id: UUID, amount: int, at: datetime) -> int:
-    """Pay a cash dividend of `amount` per unit (at `price_exp`) on the tenant's positions on `feed`, each once.
+    """Pay a cash dividend of `amount` per unit (at `price_exp`) on the tenant's positions on `feed`, once.
 
     Returns how many were paid.
     """
+    if not await _applies(tx, feed, action_id):
+        return 0
     paid = 0
     async for row, currency, scale in _untouched(tx, feed, instrument_id, action_id):
         held = Position(row.quantity, row.cost_minor, row.realised_minor)
@@ -141,10 +153,41 @@ async def pay_dividends(tx: Tx, *, feed: str, instrument_id: UUID, action_id: UU
             effective_at=at,
             details={"action_id": str(action_id)},
         )
+        await _owed(tx, row, applied.cash, at)
         cash = format_scaled(applied.cash, currency_exponent(currency))
         tx.emit("position.dividend", row.id, {"cash": cash}, account_id=row.account_id)
         paid += 1
     return paid
+
+
+async def was_applied(tx: Tx, feed: str, action_id: UUID) -> bool:
+    """Whether the feed has brought the action to the tenant before."""
+    statement = select(AppliedAction).where(
+        col(AppliedAction.tenant_id) == tx.tenant_id,
+        col(AppliedAction.feed) == feed,
+        col(AppliedAction.action_id) == action_id,
+    )
+    return (await tx.scalars(statement)).first() is not None
+
+
+async def _applies(tx: Tx, feed: str, action_id: UUID) -> bool:
+    """Whether this is the first time. Another transaction that applies the action is waited for."""
+    what = {"tenant": tx.tenant_id, "id": uuid7(), "feed": feed, "action": action_id}
+    return (await tx.execute(_APPLY, what)).first() is not None
+
+
+async def _owed(tx: Tx, row: PositionRow, cash: int, at: datetime) -> None:
+    """The client has the cash at once; it comes to the bank when the day's trades settle."""
+    owed = {
+        "account": str(row.account_id),
+        "instrument": str(row.instrument_id),
+        "cash": cash,
+        "charges": cash,  # nothing of it is left that the client would wait for
+        "signed": 0,
+        "at": at.isoformat(),
+    }
+    if cash:
+        await tx.execute(_OWED, {"fills": json.dumps([owed])})
 
 
 async def _untouched(

@@ -63,7 +63,7 @@ BEGIN
             UPDATE settlements SET due_at = v_due WHERE tenant_id = p_tenant AND id = s.id;
             CONTINUE;
         END IF;
-        IF s.receivable_minor > 0 OR s.payable_minor > 0 OR s.quantity <> 0 THEN
+        IF s.receivable_minor > 0 OR s.payable_minor > 0 OR s.cash_minor <> 0 OR s.quantity <> 0 THEN
             PERFORM ledger_settle_trades(s.id, p_account, s.receivable_minor, s.payable_minor, s.cash_minor,
                 s.instrument_id, s.quantity, v_due, jsonb_build_object('trade_day', s.trade_day));
         END IF;

@@ -1,0 +1,34 @@
+"""A corporate action is applied to a tenant once, whatever it holds when its feed tells it again."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from app.infra.rls import enable_tenant_rls
+
+revision = "0026"
+down_revision = "0025"
+
+_OTHERWISE = ("identity_keys_used(uuid[], uuid[], timestamptz[])", "ledger_segregation()")
+"""SQL functions that take or answer something else before; those of the release are made afterwards."""
+
+
+def upgrade() -> None:
+    op.create_table(
+        "applied_actions",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("feed", sa.String(), nullable=False),
+        sa.Column("action_id", sa.Uuid(), nullable=False),
+        sa.Column("applied_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("applied_actions_pkey")),
+        sa.UniqueConstraint(
+            "tenant_id", "feed", "action_id", name=op.f("applied_actions_tenant_id_feed_action_id_key")
+        ),
+    )
+    enable_tenant_rls(op, "applied_actions", app="SELECT, INSERT")
+
+
+def downgrade() -> None:
+    for function in _OTHERWISE:
+        op.execute(f"DROP FUNCTION IF EXISTS {function}")
+    op.drop_table("applied_actions")
