@@ -216,6 +216,40 @@ async def test_a_cancel_reaches_a_broker_that_failed_a_moment_ago(live_stage: Li
     assert isinstance(await broker.cancel(resting), Accepted)
 
 
+async def test_half_open_an_order_is_taken_back_in_one_go(live_stage: LiveStage) -> None:
+    desk, broker = live_stage.desk, guard(live_stage)
+    placed = await desk.order()
+    await submit(desk.desk(broker), item(desk, placed.id))
+    await fail(live_stage, broker)
+    await cancel(desk.desk(broker), item(desk, placed.id, "order.cancel"))
+    assert await desk.status(placed.id) == "cancelled"
+    assert broker.state.value == State.HALF_OPEN.value
+
+
+async def test_a_cancel_that_is_not_answered_opens_no_way_and_the_question_after_it_tells(
+    live_stage: LiveStage,
+) -> None:
+    resting = await send(live_stage.broker, await intend(live_stage.desk))
+    broker = guard(live_stage)
+    await fail(live_stage, broker)
+    live_stage.exchange.fail("cancel", Fault.DROP_AFTER)
+    assert isinstance(await broker.cancel(resting), Unknown)
+    assert broker.state.value == State.OPEN.value
+    assert isinstance(await broker.find(resting), Report)
+    assert broker.state.value == State.HALF_OPEN.value
+
+
+async def test_whoever_asks_is_answered_once_one_was_and_a_question_that_fails_ends_it(live_stage: LiveStage) -> None:
+    broker, asked = guard(live_stage), await orders(live_stage, 1)
+    await fail(live_stage, broker)
+    for _ in range(10):
+        assert not isinstance(await broker.orders(asked[0].account), Throttled)
+    live_stage.exchange.fail("read", Fault.DROP_BEFORE)
+    assert isinstance(await broker.orders(asked[0].account), Unknown)
+    assert broker.state.value == State.OPEN.value
+    assert isinstance(await broker.orders(asked[0].account), Throttled)
+
+
 async def test_refusals_and_hidden_orders_are_no_failures(live_stage: LiveStage) -> None:
     broker = guard(live_stage, wait_seconds=2.0)
     hidden = await intend(live_stage.desk)

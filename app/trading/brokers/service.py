@@ -193,11 +193,13 @@ class GuardedBroker:
         except BaseException:  # whoever asked is gone, and the broker said nothing
             self._breaker.left(leave)
             raise
-        # of a cancel it may only say that the broker hides the order
-        self._heard(call, account, leave, failed=isinstance(answer, Unknown) and call is not Call.CANCEL)
+        failed: bool | None = isinstance(answer, Unknown)
+        if failed and call is Call.CANCEL:  # it may only say that the broker hides the order
+            failed = None
+        self._heard(call, account, leave, failed=failed)
         return answer
 
-    def _heard(self, call: Call, account: BrokerAccount, leave: Admitted, *, failed: bool) -> None:
+    def _heard(self, call: Call, account: BrokerAccount, leave: Admitted, *, failed: bool | None) -> None:
         before = self._breaker.state
         self._breaker.heard(call, leave, account, self._clock(), failed=failed)
         count_broker_call(self._name, call, "failed" if failed else "answered")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -26,8 +27,8 @@ class Caller:
     breaker: Breaker = field(default_factory=Breaker)
     now: float = 100.0
 
-    def call(self, call: Call = Call.ENTRY, who: str = "a", *, fails: bool) -> bool:
-        """Whether it was made."""
+    def call(self, call: Call = Call.ENTRY, who: str = "a", *, fails: bool | None) -> bool:
+        """Whether it was made. None: what was answered tells nothing."""
         leave = self.breaker.admit(call, self.now)
         if not isinstance(leave, Admitted):
             return False
@@ -95,7 +96,9 @@ def test_an_answered_question_lets_one_order_try_and_its_success_lets_all() -> N
     caller.now += TRIAL_SECONDS
     trial = caller.breaker.admit(Call.ENTRY, caller.now)
     assert isinstance(trial, Admitted)
-    assert [caller.breaker.admit(call, caller.now + 1) for call in Call] == [TRIAL_SECONDS] * 4
+    for call in Call:
+        free = Admitted(trial=False)
+        assert caller.breaker.admit(call, caller.now + 1) == (TRIAL_SECONDS if call.sends else free)
     caller.breaker.heard(Call.ENTRY, trial, "a", caller.now + 1, failed=False)
     assert caller.breaker.state.value == State.CLOSED.value
     assert all(caller.call(call, fails=False) for call in Call)
@@ -123,6 +126,105 @@ def test_what_was_under_way_when_it_opened_says_nothing_new() -> None:
     assert caller.breaker.admit(Call.ENTRY, caller.now) == FIRST_PAUSE_SECONDS
 
 
+def who(number: int) -> str:
+    return f"a{number or ''}"
+
+
+def half_open(accounts: int = 1) -> Caller:
+    """None of so many accounts was answered, then the first was."""
+    caller = Caller()
+    for number in range(max(accounts, FAILURES)):
+        caller.call(Call.QUESTION, who(number % accounts), fails=True)
+        caller.now += TRIAL_SECONDS
+    assert caller.breaker.state.value == State.OPEN.value
+    assert caller.call(Call.QUESTION, fails=False)
+    assert caller.breaker.state.value == State.HALF_OPEN.value
+    return caller
+
+
+def test_who_only_asks_is_let_through_whole_once_one_was_answered() -> None:
+    caller = half_open(accounts=200)
+    for _ in range(60):
+        assert all(caller.call(Call.QUESTION, who(number), fails=False) for number in range(200))
+        caller.now += 1.0
+    assert caller.breaker.state.value == State.HALF_OPEN.value
+
+
+def test_half_open_a_cancel_is_followed_at_once_by_its_question() -> None:
+    caller = half_open()
+    assert caller.call(Call.CANCEL, fails=False)
+    assert caller.call(Call.QUESTION, fails=False)
+
+
+def test_half_open_orders_come_one_at_a_time_and_stay_so_however_much_is_answered() -> None:
+    caller = half_open()
+    caller.now += TRIAL_SECONDS
+    trial = caller.breaker.admit(Call.EXIT, caller.now)
+    assert trial == Admitted(trial=True)
+    for _ in range(10 * FAILURES):
+        assert caller.call(Call.QUESTION, fails=False)
+        assert [caller.breaker.admit(call, caller.now) for call in (Call.ENTRY, Call.EXIT)] == [TRIAL_SECONDS] * 2
+        caller.now += 1.0
+
+
+@pytest.mark.parametrize("call", [Call.QUESTION, Call.CANCEL])
+def test_a_question_or_a_cancel_that_fails_half_open_opens_it_again_with_a_longer_pause(call: Call) -> None:
+    caller = half_open()
+    longer = caller.breaker.admit(Call.ENTRY, caller.now)
+    assert longer == TRIAL_SECONDS
+    assert caller.call(call, fails=True)
+    assert caller.breaker.state.value == State.OPEN.value
+    assert caller.breaker.refuses(Call.ENTRY, caller.now) > FIRST_PAUSE_SECONDS
+
+
+def test_one_of_many_that_still_fails_half_open_takes_the_broker_from_no_other() -> None:
+    caller = half_open(accounts=9)
+    assert all(caller.call(Call.QUESTION, who(number), fails=False) for number in range(8))
+    for _ in range(60):
+        assert all(caller.call(Call.QUESTION, who(number), fails=number == 8) for number in range(9))
+        caller.now += 1.0
+    assert caller.breaker.state.value == State.HALF_OPEN.value
+
+
+def test_a_broker_that_fails_most_again_is_left_alone_again() -> None:
+    caller, made = half_open(accounts=200), 0
+    for number in range(200):
+        made += caller.call(Call.QUESTION, who(number), fails=True)
+    assert (made, caller.breaker.state.value) == (1, State.OPEN.value), "who was not heard since counts as failing"
+
+
+def test_a_question_from_before_it_opened_says_nothing_half_open() -> None:
+    caller = Caller()
+    early = caller.breaker.admit(Call.QUESTION, caller.now)
+    assert isinstance(early, Admitted)
+    caller.opened().call(Call.QUESTION, fails=False)
+    caller.breaker.heard(Call.QUESTION, early, "a", caller.now, failed=True)
+    assert caller.breaker.state.value == State.HALF_OPEN.value
+
+
+def test_an_order_that_was_trying_when_a_question_opened_it_again_says_nothing_either() -> None:
+    caller = half_open()
+    caller.now += TRIAL_SECONDS
+    trial = caller.breaker.admit(Call.ENTRY, caller.now)
+    assert isinstance(trial, Admitted)
+    caller.call(Call.QUESTION, fails=True)
+    caller.breaker.heard(Call.ENTRY, trial, "a", caller.now, failed=False)
+    assert caller.breaker.state.value == State.OPEN.value
+    assert caller.call(Call.QUESTION, fails=False) is False
+    caller.now += TRIAL_SECONDS
+    assert caller.call(Call.QUESTION, fails=False)
+
+
+def test_a_cancel_whose_answer_tells_nothing_leaves_it_open_and_the_question_that_follows_free() -> None:
+    caller = Caller().opened()
+    assert caller.call(Call.CANCEL, fails=None)
+    assert caller.breaker.state.value == State.OPEN.value
+    assert caller.call(Call.CANCEL, fails=None) is False
+    assert caller.call(Call.QUESTION, fails=True)
+    assert caller.call(Call.QUESTION, fails=True) is False
+    assert caller.breaker.state.value == State.OPEN.value
+
+
 @given(st.lists(st.booleans(), max_size=60))
 def test_a_broker_that_answers_again_is_soon_called_as_before(history: list[bool]) -> None:
     caller = Caller()
@@ -136,7 +238,8 @@ def test_a_broker_that_answers_again_is_soon_called_as_before(history: list[bool
 
 
 class Stampede(RuleBasedStateMachine):
-    """Whatever happens in whatever order, a broker that fails sees one call at a time."""
+    """Whatever happens in whatever order, a broker that fails sees one call at a time, and one that begins to answer
+    one order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -150,15 +253,17 @@ class Stampede(RuleBasedStateMachine):
         leave = self.breaker.admit(call, self.now)
         if isinstance(leave, Admitted):
             assert refused == 0.0
+            state = self.breaker.state.value
+            assert leave.trial == (state != State.CLOSED.value and (call.sends or state == State.OPEN.value))
             self.under_way.append((call, leave))
         else:
             assert leave == refused > 0.0
 
     @precondition(lambda self: self.under_way)
-    @rule(which=st.integers(0, 1_000), fails=st.sampled_from([True, True, False, None]))
-    def end(self, which: int, fails: bool | None) -> None:
+    @rule(which=st.integers(0, 1_000), fails=st.sampled_from([True, True, False, None]), leaves=st.booleans())
+    def end(self, which: int, fails: bool | None, leaves: bool) -> None:
         call, leave = self.under_way.pop(which % len(self.under_way))
-        if fails is None:
+        if leaves and fails is None:
             self.breaker.left(leave)
         else:
             self.breaker.heard(call, leave, "a", self.now, failed=fails)
