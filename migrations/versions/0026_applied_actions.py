@@ -8,7 +8,12 @@ from app.infra.rls import enable_tenant_rls
 revision = "0026"
 down_revision = "0025"
 
-_OTHERWISE = ("identity_keys_used(uuid[], uuid[], timestamptz[])", "ledger_segregation()")
+_OTHERWISE = (
+    "identity_keys_used(uuid[], uuid[], timestamptz[])",
+    "ledger_segregation()",
+    "orders_change_done(uuid, uuid, jsonb, jsonb)",
+    "orders_change_refused(uuid, uuid, jsonb, jsonb)",
+)
 """SQL functions that take or answer something else before; those of the release are made afterwards."""
 
 

@@ -38,13 +38,13 @@ async def modify(desk: "Desk", item: Item) -> None:
     if status is OrderStatus.UNKNOWN:
         raise Retry(pause(item.attempts), "the order's fate is unknown")
     if status not in (OrderStatus.OPEN, OrderStatus.PARTIALLY_FILLED):
-        await change_refused(desk.pool, order, f"the order is {status}")
+        await change_refused(desk.pool, order, pending, f"the order is {status}")
         return
     broker = desk.broker(state)
     if broker.capabilities.updates is Updates.NONE:
         await change_in_book(desk.pool, order, pending)
     elif refused := _refusal(broker.capabilities, pending):
-        await change_refused(desk.pool, order, refused)
+        await change_refused(desk.pool, order, pending, refused)
     else:
         await _ask(desk, broker, order, pending, item.attempts)
 
@@ -77,7 +77,7 @@ async def _ask(desk: "Desk", broker: Broker, order: BrokerOrder, pending: dict[s
     if known:
         return
     if isinstance(outcome, Rejected) or found.status.ended:
-        await change_refused(desk.pool, order, outcome.reason)
+        await change_refused(desk.pool, order, pending, outcome.reason)
         return
     raise Retry(pause(attempts), f"the broker did not answer the change: {outcome.reason}")
 

@@ -9,19 +9,23 @@ import asyncpg
 from app.kernel.money import format_scaled, format_trimmed, parse_scaled
 from app.trading.brokers.ports import BrokerOrder, Report
 
-_DONE = "select orders_change_done($1, $2, $3::jsonb)"
-_REFUSED = "select orders_change_refused($1, $2, $3::jsonb)"
+_DONE = "select orders_change_done($1, $2, $3::jsonb, $4::jsonb)"
+_REFUSED = "select orders_change_refused($1, $2, $3::jsonb, $4::jsonb)"
 _IN_BOOK = "select orders_change_in_book($1, $2, $3::jsonb)"
 
 
-async def change_done(pool: asyncpg.Pool, order: BrokerOrder, pending: Mapping[str, Any]) -> None:
-    """The order is so from now on."""
-    await pool.fetchval(_DONE, order.tenant_id, order.order_id, _event(order, pending))
+async def change_done(pool: asyncpg.Pool, order: BrokerOrder, sent: Mapping[str, Any]) -> bool:
+    """The order is so from now on. False: `sent`, the pending change that the broker was asked for, is settled already.
+    One that was asked for since has its own work, and its own answer to come."""
+    done: bool = await pool.fetchval(_DONE, order.tenant_id, order.order_id, json.dumps(sent), _event(order, sent))
+    return done
 
 
-async def change_refused(pool: asyncpg.Pool, order: BrokerOrder, reason: str) -> None:
-    """The order stays as it was."""
-    await pool.fetchval(_REFUSED, order.tenant_id, order.order_id, json.dumps({"reason": reason}))
+async def change_refused(pool: asyncpg.Pool, order: BrokerOrder, sent: Mapping[str, Any], reason: str) -> bool:
+    """The order stays as it was. False as for `change_done`."""
+    event = json.dumps({"reason": reason})
+    refused: bool = await pool.fetchval(_REFUSED, order.tenant_id, order.order_id, json.dumps(sent), event)
+    return refused
 
 
 async def change_in_book(pool: asyncpg.Pool, order: BrokerOrder, pending: Mapping[str, Any]) -> None:

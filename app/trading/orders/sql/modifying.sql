@@ -63,15 +63,18 @@ BEGIN
 END $$;
 
 -- The broker has changed the order: it is so here from now on, and what it costs less is given back. An order of which
--- no more is wanted than was filled meanwhile has ended. False: no change of it is being asked for.
-CREATE OR REPLACE FUNCTION orders_change_done(p_tenant uuid, p_order uuid, p_event jsonb) RETURNS boolean
+-- no more is wanted than was filled meanwhile has ended. p_sent: the change that the broker was asked for. False: it is
+-- not the one that is pending; another, asked for meanwhile, is none that this answer is about.
+DROP FUNCTION IF EXISTS orders_change_done(uuid, uuid, jsonb);
+CREATE OR REPLACE FUNCTION orders_change_done(p_tenant uuid, p_order uuid, p_sent jsonb, p_event jsonb) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE o orders; c orders;
 BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true);
     PERFORM accounts_advance((SELECT x.account_id FROM orders x WHERE x.tenant_id = p_tenant AND x.id = p_order), NULL);
     SELECT * INTO o FROM orders WHERE tenant_id = p_tenant AND id = p_order FOR NO KEY UPDATE;
-    IF o.pending_change IS NULL OR o.status NOT IN ('open', 'partially_filled', 'unknown') THEN
+    IF o.pending_change IS NULL OR o.pending_change IS DISTINCT FROM p_sent
+       OR o.status NOT IN ('open', 'partially_filled', 'unknown') THEN
         RETURN false;
     END IF;
     c := jsonb_populate_record(NULL::orders, o.pending_change);
@@ -105,15 +108,16 @@ BEGIN
     RETURN true;
 END $$;
 
--- The order stays as it was, and what had been reserved for the change is given back.
-CREATE OR REPLACE FUNCTION orders_change_refused(p_tenant uuid, p_order uuid, p_event jsonb) RETURNS boolean
-LANGUAGE plpgsql AS $$
+-- The order stays as it was, and what had been reserved for the change p_sent is given back. False: it is not pending.
+DROP FUNCTION IF EXISTS orders_change_refused(uuid, uuid, jsonb);
+CREATE OR REPLACE FUNCTION orders_change_refused(p_tenant uuid, p_order uuid, p_sent jsonb, p_event jsonb)
+RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE o orders;
 BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true);
     PERFORM accounts_advance((SELECT x.account_id FROM orders x WHERE x.tenant_id = p_tenant AND x.id = p_order), NULL);
     UPDATE orders SET pending_change = NULL, updated_at = clock_timestamp()
-    WHERE tenant_id = p_tenant AND id = p_order AND pending_change IS NOT NULL RETURNING * INTO o;
+    WHERE tenant_id = p_tenant AND id = p_order AND pending_change = p_sent RETURNING * INTO o;
     IF o.id IS NULL THEN
         RETURN false;
     END IF;
@@ -143,8 +147,8 @@ BEGIN
                               CASE WHEN c.trigger_price <> o.trigger_price THEN c.trigger_price END, c.protected_price,
                               c.validity, orders_present_entry());
     IF v_refused IS NULL THEN
-        PERFORM orders_change_done(p_tenant, p_order, p_event);
+        PERFORM orders_change_done(p_tenant, p_order, o.pending_change, p_event);
     ELSE
-        PERFORM orders_change_refused(p_tenant, p_order, jsonb_build_object('reason', v_refused));
+        PERFORM orders_change_refused(p_tenant, p_order, o.pending_change, jsonb_build_object('reason', v_refused));
     END IF;
 END $$;
