@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from app.infra.work.runner import Item
 from app.kernel.orders import OrderType
@@ -22,6 +24,23 @@ from app.trading.orders.service.reconciling import Book, read_book
 from tests.contract.conftest import LiveStage, until
 from tests.contract.fakelive.venue import Fault, VenueOrder
 from tests.integration.trading.conftest import PRICE, Venue
+
+
+class Troubled:
+    """The database, but for one order's fills."""
+
+    def __init__(self, pool: asyncpg.Pool, order_id: UUID, trouble: Exception) -> None:
+        self.pool = self
+        self._pool, self._order, self._trouble = pool, str(order_id), trouble
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    async def fetch(self, sql: str, *what: Any) -> list[asyncpg.Record]:
+        if "orders_record_fills" in sql and self._order in str(what):
+            raise self._trouble
+        rows: list[asyncpg.Record] = await self._pool.fetch(sql, *what)
+        return rows
 
 
 def _desk(stage: LiveStage, *, later: int = 0) -> Desk:
@@ -230,6 +249,42 @@ async def test_one_order_that_cannot_be_right_stops_no_other(live_stage: LiveSta
     await _read(live_stage)
     assert [await live_stage.desk.status(one) for one in (wrong, right)] == ["open", "filled"]
     await live_stage.desk.is_sound()
+
+
+async def test_a_report_that_cannot_be_read_stops_no_other_and_is_told_with_its_order(live_stage: LiveStage) -> None:
+    (wrong, first), (right, second) = [await _sent(live_stage) for _ in range(2)]
+    live_stage.exchange.fill(first.order_id, 10, "19.123456789")
+    live_stage.exchange.fill(second.order_id, 10, "19.95")
+    with capture_logs() as logs:
+        await _read(live_stage, differences=True)
+    assert [await live_stage.desk.status(one) for one in (wrong, right)] == ["open", "filled"]
+    (said,) = [entry for entry in logs if entry["event"] == "reconciling.failed"]
+    assert (said["order"], said["venue_order_id"]) == (str(wrong), first.order_id)
+    assert said["exc_info"].code == "too_precise"
+    await live_stage.desk.is_sound()
+
+
+async def test_an_order_that_never_holds_still_stops_no_other_and_is_read_again(live_stage: LiveStage) -> None:
+    (busy, first), (right, second) = [await _sent(live_stage) for _ in range(2)]
+    for there in (first, second):
+        live_stage.exchange.fill(there.order_id, 10, "19.95")
+    book = _book(live_stage)
+    contended: Any = Troubled(live_stage.desk.app.database.pool, busy, asyncpg.SerializationError())
+    assert await read_book(replace(_desk(live_stage), database=contended), book, differences=False) is None
+    assert [await live_stage.desk.status(one) for one in (busy, right)] == ["open", "filled"]
+    assert await read_book(_desk(live_stage), book, differences=False) is None
+    assert await live_stage.desk.status(busy) == "filled"
+    await live_stage.desk.is_sound()
+
+
+@pytest.mark.parametrize("away", [asyncpg.AdminShutdownError(), ConnectionResetError()])
+async def test_a_database_that_goes_away_is_no_orders_fault(live_stage: LiveStage, away: Exception) -> None:
+    order_id, there = await _sent(live_stage)
+    live_stage.exchange.fill(there.order_id, 10, "19.95")
+    gone: Any = Troubled(live_stage.desk.app.database.pool, order_id, away)
+    with pytest.raises(type(away)), capture_logs() as logs:
+        await read_book(replace(_desk(live_stage), database=gone), _book(live_stage), differences=False)
+    assert logs == []
 
 
 async def test_a_broker_that_does_not_answer_leaves_the_books_as_they_are(live_stage: LiveStage) -> None:

@@ -12,6 +12,8 @@ from uuid import UUID
 import asyncpg
 import structlog
 
+from app.infra.outages import is_outage
+from app.kernel.errors import DomainError
 from app.kernel.money import format_scaled, parse_scaled
 from app.kernel.orders import OrderStatus
 from app.kernel.times import format_time
@@ -24,6 +26,8 @@ from app.trading.orders.service.resolving import ENDED, session_over
 log = structlog.get_logger(__name__)
 _OURS = "select * from orders_at_broker($1, $2, $3)"
 MISSING = "the broker no longer shows the order"
+_WRONG = (asyncpg.PostgresError, DomainError, RuntimeError, ValueError)
+"""One order that cannot be right, cannot be read or never holds still stops no other: the next read has it again."""
 
 
 @dataclass(slots=True)
@@ -59,8 +63,11 @@ async def read_book(desk: Desk, book: Book, *, differences: bool) -> NoAnswer | 
         try:
             if await _take(desk, book, report, row, now, differences=differences):
                 book.known[report.venue_order_id] = report
-        except (asyncpg.PostgresError, ValueError) as error:  # one order that cannot be right stops no other
-            log.error("reconciling.failed", venue_order_id=report.venue_order_id, exc_info=error)
+        except _WRONG as error:
+            if is_outage(error):
+                raise
+            subject = {"account": str(account.account_id), "order": row and str(row["id"])}
+            log.error("reconciling.failed", **subject, venue_order_id=report.venue_order_id, exc_info=error)
     await _miss(desk, book, ours, {report.tag for report in told}, now)
     return None
 
