@@ -40,16 +40,21 @@ def check_slices(command: PlaceOrder, rules: TradingRules, *, qty_exp: int) -> N
         )
     if rules.freeze_quantity is None:
         return
-    parts = slices_of(order_class, quantity, slices, rules, shown=command.disclosed_quantity)
+    if slices is None:
+        largest = _largest(quantity, rules, command.disclosed_quantity)
+        count = -(-quantity // largest)
+    else:
+        parts = slices_of(order_class, quantity, slices, rules)
+        largest, count = max(parts), len(parts)
     freeze = format_scaled(rules.freeze_quantity, qty_exp)
-    if max(parts) > rules.freeze_quantity:
+    if largest > rules.freeze_quantity:
         raise invalid(
             "above_freeze",
             f"Each slice would be above the freeze quantity {freeze}; ask for more slices.",
             param="slices",
         )
     most = MAX_FREEZE_SLICES if slices is None and command.disclosed_quantity is None else MAX_ICEBERG_SLICES
-    if len(parts) > most:
+    if count > most:
         raise invalid(
             "above_freeze",
             f"quantity {format_scaled(quantity, qty_exp)} takes more than {most} orders of the freeze quantity "
@@ -91,28 +96,35 @@ def cut_anew(
     for quantity in left:
         kept.append(min(quantity, rest))
         rest -= kept[-1]
-    more = slices_of(OrderClass.SLICED, rest, None, rules, shown=shown) if rest else ()
+    count = -(-rest // _largest(rest, rules, shown)) if rest else 0
     most = MAX_FREEZE_SLICES if order_class is OrderClass.SLICED else MAX_ICEBERG_SLICES
-    if sum(map(bool, kept)) + len(more) > most:
+    if sum(map(bool, kept)) + count > most:
         message = f"That takes more than {most} slices at once; place another order for what is more."
         raise invalid("above_freeze", message, param="quantity")
-    return kept, more
+    return kept, slices_of(OrderClass.SLICED, rest, None, rules, shown=shown) if rest else ()
 
 
 def slices_of(
     order_class: OrderClass, quantity: int, slices: int | None, rules: TradingRules, *, shown: int | None = None
 ) -> tuple[int, ...]:
     """The quantities that an order is sent in: their sum is `quantity`, each is a multiple of the lot and at most
-    `shown`, if that is given."""
+    `shown`, if that is given. There are as many as the quantity asks for: who takes it of a caller counts first."""
     if order_class is OrderClass.ICEBERG and slices is not None:
         each, more = divmod(quantity // rules.lot, slices)
         return tuple((each + (place < more)) * rules.lot for place in range(slices))
-    bounds = [bound for bound in (rules.freeze_quantity, shown) if bound is not None]
-    if not bounds or quantity <= min(bounds):
+    most = _largest(quantity, rules, shown)
+    if quantity <= most:
         return (quantity,)
-    most = max(min(bounds) // rules.lot, 1) * rules.lot
     full, rest = divmod(quantity, most)
     return (most,) * full + ((rest,) if rest else ())
+
+
+def _largest(quantity: int, rules: TradingRules, shown: int | None) -> int:
+    """The largest of the parts that a quantity is cut into by itself."""
+    bounds = [bound for bound in (rules.freeze_quantity, shown) if bound is not None]
+    if not bounds or quantity <= min(bounds):
+        return quantity
+    return max(min(bounds) // rules.lot, 1) * rules.lot
 
 
 def hidden_by_broker(command: PlaceOrder, rules: TradingRules) -> int | None:

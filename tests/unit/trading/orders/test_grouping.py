@@ -1,13 +1,19 @@
 """Into which orders a quantity is cut: what sums to it, in lots, none above the freeze quantity."""
 
+import tracemalloc
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.kernel.errors import DomainError
 from app.kernel.instrument import TradingRules
-from app.kernel.orders import Leg, OrderClass
-from app.trading.orders.domain.grouping import check_change, check_change_of_whole, cut_anew, slices_of
+from app.kernel.orders import Leg, OrderClass, OrderType
+from app.trading.orders.domain import PlaceOrder
+from app.trading.orders.domain.grouping import check_change, check_change_of_whole, check_slices, cut_anew, slices_of
+from tests.unit.trading.orders.test_decide import BUY
 
 
 @given(lot=st.integers(1, 100), lots=st.integers(1, 5_000), freeze_lots=st.integers(1, 900), more=st.integers(0, 99))
@@ -92,6 +98,45 @@ def test_more_slices_at_once_than_an_order_is_cut_into_are_refused() -> None:
     with pytest.raises(DomainError) as caught:
         cut_anew([15] * 9, 155, OrderClass.SLICED, TradingRules(1, 5, 15), shown=None)
     assert (caught.value.code, caught.value.param) == ("above_freeze", "quantity")
+
+
+HUGE = 10**15
+
+
+def _refused(command: PlaceOrder) -> tuple[str, str | None]:
+    with pytest.raises(DomainError) as caught:
+        check_slices(command, TradingRules(1, 1, 1_800), qty_exp=0)
+    return caught.value.code, caught.value.param
+
+
+@pytest.mark.parametrize("shown", [None, 1])
+def test_a_quantity_of_too_many_slices_is_refused_before_any_is_made(shown: int | None) -> None:
+    tracemalloc.start()
+    try:
+        assert _refused(replace(BUY, quantity=HUGE, disclosed_quantity=shown)) == ("above_freeze", "quantity")
+        with pytest.raises(DomainError) as caught:
+            cut_anew([10, 10], HUGE, OrderClass.ICEBERG, TradingRules(1, 1, None if shown else 1_800), shown=shown)
+        assert (caught.value.code, caught.value.param) == ("above_freeze", "quantity")
+        assert tracemalloc.get_traced_memory()[1] < 10**6
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("changes", "most"), [({}, 10), ({"order_type": OrderType.LIMIT, "disclosed_quantity": 1_800}, 50)]
+)
+def test_as_many_slices_as_are_allowed_pass_and_one_more_does_not(changes: dict[str, Any], most: int) -> None:
+    order = replace(BUY, quantity=most * 1_800, **changes)
+    check_slices(order, TradingRules(1, 1, 1_800), qty_exp=0)
+    assert _refused(replace(order, quantity=most * 1_800 + 1)) == ("above_freeze", "quantity")
+
+
+def test_slices_of_an_iceberg_and_lots_that_are_above_the_freeze_quantity_are_told_apart_from_too_many() -> None:
+    iceberg = replace(BUY, quantity=HUGE, order_class=OrderClass.ICEBERG, slices=50)
+    assert _refused(iceberg) == ("above_freeze", "slices")
+    with pytest.raises(DomainError) as caught:
+        check_slices(replace(BUY, quantity=HUGE), TradingRules(1, 1_000, 999), qty_exp=0)
+    assert (caught.value.code, caught.value.param) == ("above_freeze", "slices")
 
 
 @pytest.mark.parametrize("leg", [Leg.TARGET, Leg.STOP])
