@@ -13,10 +13,12 @@ from app.custody.accounts.service import create_account, create_client
 from app.custody.ledger.service import Books
 from app.kernel.errors import DomainError
 from app.kernel.money import Money
-from app.kernel.orders import OrderType, Product, Side, Validity
+from app.kernel.orders import OrderClass, OrderType, Product, Side, Validity
 from app.trading.orders.service import PlacedOrder, PlaceOrder, preview_order, suppose_orders
 from app.trading.risk.service import client_scope, set_limit
 from tests.integration.trading.conftest import AT, PRICE, Venue
+from tests.integration.trading.groups import STOP, bracket
+from tests.integration.trading.test_slices import frozen as frozen
 
 RESTING: dict[str, Any] = {"order_type": OrderType.LIMIT, "limit_price": PRICE}
 
@@ -66,6 +68,30 @@ async def test_the_position_counts_what_every_account_holds_and_has_open(
     assert (reason.limit, reason.value) == ("400.00", "420.00")
     assert "all accounts of the client" in reason.message
     assert _denied_by(await other.order(**RESTING, quantity=5)) == []
+
+
+@pytest.mark.parametrize("order", [{"quantity": 40}, {"quantity": 40, "order_class": OrderClass.ICEBERG, "slices": 3}])
+async def test_an_order_in_slices_counts_once(
+    frozen: Venue, two: tuple[Venue, Venue], client_id: UUID, order: dict[str, Any]
+) -> None:
+    one, other = (replace(venue, instrument_id=frozen.instrument_id, feed=frozen.feed) for venue in two)
+    await _limit(one, client_id, "max_position", "1000.00")  # 50 at 20.00
+    assert _denied_by(await one.order(**RESTING, **order)) == []
+    assert _denied_by(await other.order(**RESTING, quantity=5)) == []
+    denied = await other.order(**RESTING, quantity=10)
+    assert [(reason.rule, reason.value) for reason in denied.reasons] == [("max_position", "1100.00")]
+
+
+async def test_of_two_exits_that_end_each_other_one_counts(two: tuple[Venue, Venue], client_id: UUID) -> None:
+    one, other = two
+    await one.order(quantity=20)
+    await one.work()
+    await one.show(PRICE)
+    await _limit(one, client_id, "max_open_orders", 2)
+    pair = await bracket(one, side=Side.SELL, order_class=OrderClass.OCO, limit_price=PRICE + 1_000, exits=(STOP,))
+    assert _denied_by(pair) == []
+    assert _denied_by(await other.order(**RESTING, quantity=1)) == []
+    assert _denied_by(await other.order(**RESTING, quantity=1)) == ["max_open_orders"]
 
 
 async def test_open_orders_count_together(two: tuple[Venue, Venue], client_id: UUID) -> None:

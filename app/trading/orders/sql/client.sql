@@ -12,7 +12,7 @@ BEGIN
            coalesce(sum(o.quantity - o.filled_quantity) FILTER (WHERE o.instrument_id = p_instrument AND o.side = 'sell'), 0) AS sell
     INTO w FROM orders o
     WHERE o.tenant_id = current_setting('app.tenant_id')::uuid AND o.account_id = ANY (v_accounts)
-      AND o.status IN ('accepted', 'submitting', 'unknown', 'open', 'partially_filled');
+      AND o.counted AND o.status IN ('accepted', 'submitting', 'unknown', 'open', 'partially_filled');
     SELECT sum(portfolio_quantity(x.id, p_instrument)) AS position, sum(v.equity) AS equity,
            sum(coalesce(d.opening, v.equity)) AS opening
     INTO e FROM unnest(v_accounts) AS x (id)
