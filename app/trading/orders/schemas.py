@@ -6,14 +6,16 @@ from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.config import JsonDict
+from pydantic_core import PydanticCustomError
 
 from app.kernel.ids import decode_id, encode_id
 from app.kernel.instrument import InstrumentScale
 from app.kernel.money import currency_exponent, format_scaled, format_trimmed
 from app.kernel.orders import OrderStatus, Side
 from app.trading.orders.domain import PlaceOrder
+from app.trading.orders.domain.asked import OUR_PREFIXES
 from app.trading.orders.service import MAX_ORDERS, Preview, Supposed, Which, kinds, own_parameters
 from app.trading.orders.service.group_terms import GroupTerms, GroupTermsOut
 from app.trading.orders.tables import Order
@@ -44,6 +46,18 @@ _Parameters = Annotated[
 ]
 
 
+def _not_ours(name: str) -> str:
+    if name.startswith(OUR_PREFIXES):
+        raise PydanticCustomError("client_order_id", f"must not begin with {_OURS}, as ids that we make; take another")
+    return name
+
+
+_OURS = " or ".join(OUR_PREFIXES)
+_ClientOrderId = Annotated[
+    str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:-]+$"), AfterValidator(_not_ours)
+]
+
+
 class CreateOrder(GroupTerms):
     """What `POST /v1/orders` takes."""
 
@@ -53,10 +67,11 @@ class CreateOrder(GroupTerms):
     instrument_id: _Id
     order_type: _Kind
     parameters: _Parameters = None
-    client_order_id: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:-]+$")] | None = Field(
+    client_order_id: _ClientOrderId | None = Field(
         default=None,
         description="Yours, unique per account for ever: the same id never trades twice. By default it is made of "
-        "the header `Idempotency-Key`, else new.",
+        f"the header `Idempotency-Key`, else new. Those that begin with {_OURS} are made by us alone: of slices, of "
+        "exits and of what closes positions.",
     )
 
     algo_id: Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9_.-]+$")] | None = Field(

@@ -24,6 +24,10 @@ _LATER = (
 )
 """Fields that count in a fingerprint only when they say something, or orders of an earlier release would be others."""
 
+OUR_PREFIXES = ("exit_", "ord_")
+"""Of client order ids that we make: of what closes positions, and of slices and exits. A caller who had one first would
+keep the order from being placed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Exit:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from app.engine.fills import SlippageModel, slipped
 from app.kernel.errors import DomainError, Kind, invalid
 from app.kernel.instrument import TradingRules
-from app.kernel.money import Rounding, divide, format_trimmed
+from app.kernel.money import INT64_MAX, Rounding, divide, format_trimmed
 from app.kernel.orders import OrderType, Side, Validity
 from app.market.instruments.domain import check_price
 from app.trading.orders.domain.asked import Context, PlaceOrder
@@ -250,7 +250,12 @@ def expected(price: int, command: PlaceOrder, context: Context) -> int:
 
 
 def protected(price: int, bps: int, command: PlaceOrder, context: Context) -> int:
-    """The worst price within `bps` of `price`, on the tick; at least one tick."""
+    """The worst price within `bps` of `price`, on the tick; at least one tick. Raises `out_of_range`."""
     tick: int = context.instrument["tick"]
     rounding = Rounding.FLOOR if command.side is Side.BUY else Rounding.CEILING
-    return max(divide(price * (BPS + command.side.sign * bps), BPS * tick, rounding), 1) * tick
+    worst = max(divide(price * (BPS + command.side.sign * bps), BPS * tick, rounding), 1) * tick
+    if worst > INT64_MAX:
+        param = "market_protection" if command.trigger_price is None else "trigger_price"
+        message = f"{param} is too large: so is the worst price that the order could fill at."
+        raise invalid("out_of_range", message, param=param)
+    return worst

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from app.kernel.errors import invalid
-from app.kernel.money import format_trimmed, parse_scaled
+from app.kernel.money import INT64_MAX, format_trimmed, parse_scaled
 from app.kernel.orders import OrderType, Validity
 from app.trading.orders.domain import (
     AtMarket,
@@ -65,9 +65,7 @@ class TrailingStop(AtMarket):
         if context.last_price is None:
             return None
         trail_by, trail_bps = _trail(command, context)
-        tick = context.instrument["tick"]
-        trigger = trailed(context.last_price, command.side, trail_by=trail_by, trail_bps=trail_bps, tick=tick)
-        return Waits(trigger, trail_by, trail_bps)
+        return Waits(_trigger(context.last_price, trail_by, trail_bps, command, context), trail_by, trail_bps)
 
     def waits_changed(self, now: Waits, command: PlaceOrder, context: Context) -> Waits | None:
         """Another distance counts from the best price that it has followed. Raises `stop_on_the_wrong_side` when the
@@ -76,8 +74,7 @@ class TrailingStop(AtMarket):
         if (trail_by, trail_bps) == (now.trail_by, now.trail_bps):
             return now
         best = trailed_price(now.trigger_price, command.side, trail_by=now.trail_by, trail_bps=now.trail_bps)
-        tick, last = context.instrument["tick"], context.last_price
-        trigger = trailed(best, command.side, trail_by=trail_by, trail_bps=trail_bps, tick=tick)
+        last, trigger = context.last_price, _trigger(best, trail_by, trail_bps, command, context)
         if last is not None and (trigger - last) * command.side.sign <= 0:
             price_exp = context.instrument["price_exp"]
             raise invalid(
@@ -105,6 +102,16 @@ def _trail(command: PlaceOrder, context: Context) -> tuple[int | None, int | Non
         message = "trail_percent must be below 100."
         raise invalid("invalid_parameters", message, param="parameters.trail_percent")
     return None, trail_bps
+
+
+def _trigger(price: int, trail_by: int | None, trail_bps: int | None, command: PlaceOrder, context: Context) -> int:
+    """Raises `out_of_range`. The matcher, which moves it towards the market only, needs no such bound."""
+    tick = context.instrument["tick"]
+    trigger = trailed(price, command.side, trail_by=trail_by, trail_bps=trail_bps, tick=tick)
+    if trigger > INT64_MAX:
+        param = "parameters.trail_percent" if trail_by is None else "parameters.trail_by"
+        raise invalid("out_of_range", f"{param} is too large: so is the trigger that far from the market.", param=param)
+    return trigger
 
 
 PLUGIN = TrailingStop()
