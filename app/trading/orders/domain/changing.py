@@ -1,6 +1,6 @@
 """Decides what a change of an order comes to: whether it can be made where the order is, whether it asks for more."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,6 +9,7 @@ from app.kernel.money import Rounding, divide
 from app.kernel.orders import OrderStatus, OrderType, Product, Side, Validity
 from app.trading.orders.domain.asked import Context, PlaceOrder
 from app.trading.orders.domain.kinds import AtVenue
+from app.trading.risk.domain import Finding
 
 CHANGEABLE = ("quantity", "limit_price", "trigger_price")
 """What a broker is always asked for in full; a validity only when it was named."""
@@ -18,6 +19,7 @@ UNSENT = frozenset({OrderStatus.WAITING, OrderStatus.ACCEPTED})
 
 AT_BROKER = frozenset({OrderStatus.OPEN, OrderStatus.PARTIALLY_FILLED})
 ON_ITS_WAY = frozenset({OrderStatus.SUBMITTING, OrderStatus.UNKNOWN})
+_BAND = "price_band"
 _VALIDITIES = frozenset({Validity.DAY, Validity.GTC, Validity.IOC})
 """Among these a change may choose: what ends by the clock, or waits here for a price, is another order."""
 
@@ -79,10 +81,23 @@ def _not_changeable(why: str) -> DomainError:
 
 
 def wants_more(before: PlaceOrder, after: PlaceOrder) -> bool:
-    """Whether it could trade more, or at a worse price, than before: then it is decided like a new order."""
-    dearer = ((after.limit_price or 0) - (before.limit_price or 0)) * before.side.sign > 0
+    """Whether it could trade more, at a worse price or for more cash than before: then it is decided like a new order.
+    What a short sale blocks grows with its price."""
+    raised = (after.limit_price or 0) - (before.limit_price or 0)
+    dearer = raised * before.side.sign > 0 or (raised > 0 and before.product is Product.INTRADAY)
     moved = after.trigger_price != before.trigger_price or after.parameters != before.parameters
     return after.quantity > before.quantity or dearer or moved
+
+
+def moves_price(before: PlaceOrder, after: PlaceOrder) -> bool:
+    """Whether it would stand at another price, better or worse."""
+    return (before.limit_price, before.trigger_price) != (after.limit_price, after.trigger_price)
+
+
+def against(reasons: Sequence[Finding], *, more: bool, moved: bool) -> list[Finding]:
+    """What of `reasons`, for which the order as it would be is denied, stands against the change: all of it where it
+    asks for `more`, else of a price that is `moved` that the venue would refuse it."""
+    return [reason for reason in reasons if more or (moved and reason.rule == _BAND)]
 
 
 def without(context: Context, order: PlaceOrder, *, filled: int, held: int, orders: int = 1) -> Context:

@@ -23,6 +23,7 @@ from app.trading.orders.domain.changing import (
     check_changeable,
     hold_left,
     hold_of_whole,
+    moves_price,
     wants_more,
     without,
 )
@@ -87,6 +88,7 @@ async def change_whole(tx: Tx, order: Order, change: ChangeOrder) -> Order:
     for it in parts:
         await check_group(tx, it.order, replace(after, quantity=it.order.quantity), context)
     terms = replace(after, quantity=before.quantity) != before  # not the quantity alone
+    decide_rest(_rest(after, parts, more), context, more=wants_more(before, after), moved=moves_price(before, after))
     holds = _holds(after, parts, more, context, terms=terms, dearer=wants_more(before, after))
     gained = sum(holds[len(parts) :])
     for it, hold in reversed(list(zip(parts, holds, strict=False))):  # what is given back first, in the last of them
@@ -167,7 +169,6 @@ def _holds(
     """What is left of each slice then holds, of the new ones, too. Without other `terms`, one that is not cut is left
     alone. Raises `change_denied`."""
     rest = _rest(after, parts, more)
-    decide_rest(rest, context, more=dearer)
     slices = [(it.wanted, it.held, terms or it.wanted != it.left) for it in parts]
     holds, most = [], 0
     for quantity, now, changes in [*slices, *((quantity, 0, True) for quantity in more)]:
@@ -175,7 +176,7 @@ def _holds(
         holds.append(needed(part, context, now, more=dearer) if changes and quantity else now)
         most += max(holds[-1], now) if quantity else 0  # a broker's slice holds what it did until it has answered
         context = beside(context, part)  # what it closes, the next does not
-    if dearer and most > (context.available or 0):  # each is rounded by itself
+    if dearer and most > max(context.available or 0, 0):  # each is rounded by itself
         raise denied("the account has less cash than its slices need")
     return holds
 

@@ -11,7 +11,7 @@ from app.infra.database import Tx
 from app.kernel.errors import DomainError, Kind, conflict
 from app.kernel.orders import OrderStatus, Product, Side, Validity
 from app.trading.orders.domain import Context, PlaceOrder, Waits, check_form, decide, hold_of, kind_of
-from app.trading.orders.domain.changing import CHANGEABLE, UNSENT
+from app.trading.orders.domain.changing import CHANGEABLE, UNSENT, against
 from app.trading.orders.service.changes import told
 from app.trading.orders.service.kinds import kinds
 from app.trading.orders.tables import Order
@@ -67,11 +67,12 @@ def check_form_of(tx: Tx, after: PlaceOrder, context: Context, *, moved: bool) -
     check_form(after, form, kinds(), mode=tx.principal.mode if tx.principal else None)
 
 
-def decide_rest(rest: PlaceOrder, context: Context, *, more: bool) -> None:
-    """What asks for more has to pass as a new order would. Raises `change_denied`."""
-    decision = decide(rest, context, kinds(), rules())
-    if decision.reasons and more:
-        raise denied("; ".join(f"{one.rule} allows {one.limit}, not {one.value}" for one in decision.reasons))
+def decide_rest(rest: PlaceOrder, context: Context, *, more: bool, moved: bool = False) -> None:
+    """What asks for more has to pass as a new order would, and a price that is `moved` the venue's band, whichever way
+    it goes. Raises `change_denied`."""
+    reasons = against(decide(rest, context, kinds(), rules()).reasons, more=more, moved=moved)
+    if reasons:
+        raise denied("; ".join(f"{one.rule} allows {one.limit}, not {one.value}" for one in reasons))
 
 
 def denied(said: str) -> DomainError:

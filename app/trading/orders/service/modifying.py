@@ -15,6 +15,7 @@ from app.trading.orders.domain.changing import (
     check_changeable,
     hold_left,
     hold_of_whole,
+    moves_price,
     wants_more,
     without,
 )
@@ -72,7 +73,7 @@ async def request_change(tx: Tx, order: Order, change: ChangeOrder) -> Order:
     await check_group(tx, order, after, context)
     rest = replace(after, quantity=after.quantity - order.filled_quantity)
     hold = hold_of_whole(
-        _hold_of_rest(order, rest, context, held, more=wants_more(before, after)),
+        _hold_of_rest(order, before, rest, context, held),
         quantity=after.quantity,
         filled=order.filled_quantity,
     )
@@ -84,10 +85,12 @@ async def request_change(tx: Tx, order: Order, change: ChangeOrder) -> Order:
     return await carry_out(tx, order, after, context, follows, row)
 
 
-def _hold_of_rest(order: Order, rest: PlaceOrder, context: Context, held: int, *, more: bool) -> int:
+def _hold_of_rest(order: Order, before: PlaceOrder, rest: PlaceOrder, context: Context, held: int) -> int:
     """What remains of a buy then holds; what asks for no more holds no more. An exit that waits for its entry holds
     nothing, and was decided with it. Raises `change_denied`."""
     if order.status == OrderStatus.WAITING:
         return 0
-    decide_rest(rest, context, more=more)
+    after = replace(rest, quantity=rest.quantity + order.filled_quantity)
+    more = wants_more(before, after)
+    decide_rest(rest, context, more=more, moved=moves_price(before, after))
     return needed(rest, context, held, more=more)

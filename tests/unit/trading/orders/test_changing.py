@@ -8,18 +8,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.kernel.errors import DomainError
-from app.kernel.orders import OrderStatus, Side, Validity
+from app.kernel.orders import OrderStatus, Product, Side, Validity
 from app.trading.orders.domain import PlaceOrder, Waits, trailed, trailed_price
 from app.trading.orders.domain.changing import (
     ChangeOrder,
+    against,
     check_changeable,
     hold_left,
     hold_of_whole,
+    moves_price,
     wants_more,
     without,
 )
 from app.trading.orders.service.kinds import kinds
+from app.trading.risk.domain import Finding
 from tests.unit.trading.orders.test_decide import BUY, CONTEXT, MARKET, SELL, STOP, TRAIL
+
+SHORT, INTRADAY = (replace(one, product=Product.INTRADAY) for one in (SELL, BUY))
 
 
 @pytest.mark.parametrize(
@@ -35,12 +40,46 @@ from tests.unit.trading.orders.test_decide import BUY, CONTEXT, MARKET, SELL, ST
         (STOP, {"trigger_price": 220_000}, True),
         (TRAIL, {"parameters": {"trail_by": "0.50"}}, True),
         (BUY, {"validity": Validity.GTC}, False),
+        (SHORT, {"limit_price": 200_100}, True),
+        (SHORT, {"limit_price": 199_900}, True),
+        (SHORT, {"quantity": 9}, False),
+        (INTRADAY, {"limit_price": 200_100}, True),
+        (INTRADAY, {"limit_price": 199_900}, False),
     ],
 )
 def test_more_is_a_larger_quantity_a_worse_price_or_another_trigger(
     order: PlaceOrder, changes: dict[str, Any], more: bool
 ) -> None:
     assert wants_more(order, ChangeOrder(**changes).applied(order)) is more
+
+
+@pytest.mark.parametrize(
+    ("changes", "moved"),
+    [({"limit_price": 1}, True), ({"trigger_price": 1}, True), ({"quantity": 9}, False), ({"validity": "gtc"}, False)],
+)
+def test_a_price_is_moved_whichever_way_it_goes(changes: dict[str, Any], moved: bool) -> None:
+    order = replace(STOP, limit_price=230_000)
+    assert moves_price(order, ChangeOrder(**changes).applied(order)) is moved
+
+
+def _finding(rule: str) -> Finding:
+    return Finding(rule=rule, verdict="deny", limit="", value="", message="")
+
+
+@pytest.mark.parametrize(
+    ("more", "moved", "stands"),
+    [
+        (True, False, ["max_position", "price_band"]),
+        (True, True, ["max_position", "price_band"]),
+        (False, True, ["price_band"]),
+        (False, False, []),
+    ],
+)
+def test_what_asks_for_no_more_obeys_the_band_alone_and_only_where_its_price_is_moved(
+    more: bool, moved: bool, stands: list[str]
+) -> None:
+    reasons = [_finding("max_position"), _finding("price_band")]
+    assert [one.rule for one in against(reasons, more=more, moved=moved)] == stands
 
 
 def test_a_change_that_changes_nothing_is_refused() -> None:
