@@ -43,6 +43,18 @@ def sqlalchemy_url(url: str) -> str:
     return "postgresql+asyncpg://" + url.split("://", 1)[1]
 
 
+NOTICED = {
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "3",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "15000",
+}
+"""Settings of every session: the server notices within 15 s that its other end is gone with its machine, not after the
+two hours of the kernel. Until then it keeps the locks, a leader's among them, for somebody who does not come back."""
+
+_IDLE = {"idle_in_transaction_session_timeout": "60000"}
+"""Nothing of ours waits so long within a transaction: who does stands still, and holds back all tenants' events."""
+
 _PLANS = {"plan_cache_mode": "force_generic_plan"}
 """Every statement of the hot paths finds its rows by keys, whatever the values are: to plan it anew for the first five
 values, on each connection, costs more than to run it a hundred times."""
@@ -55,7 +67,7 @@ async def _no_reset(_: asyncpg.Connection) -> None:
 async def open_pool(url: str, *, size: int) -> asyncpg.Pool:
     """A plain asyncpg pool for the SQL functions of the hot paths. Refuses a role that bypasses tenant isolation."""
     pool = await asyncpg.create_pool(
-        url, min_size=1, max_size=size, reset=_no_reset, command_timeout=30, server_settings=_PLANS
+        url, min_size=1, max_size=size, reset=_no_reset, command_timeout=30, server_settings=NOTICED | _IDLE | _PLANS
     )
     try:
         async with pool.acquire() as connection:
@@ -334,7 +346,12 @@ async def _open_pools(settings: Settings, on_commit: Callable[[str, int], None])
     size = settings.database_pool_size
     url = settings.app_database_url.get_secret_value()
     engine = create_async_engine(
-        sqlalchemy_url(url), pool_size=size, max_overflow=0, pool_pre_ping=False, hide_parameters=True
+        sqlalchemy_url(url),
+        pool_size=size,
+        max_overflow=0,
+        pool_pre_ping=False,
+        hide_parameters=True,
+        connect_args={"server_settings": NOTICED | _IDLE},
     )  # parameters in the text of an error would end in the log
     event.listen(engine.sync_engine, "checkout", _refuse_closed)
     async with AsyncExitStack() as opened:

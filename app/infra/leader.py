@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 import structlog
 
+from app.infra.database import NOTICED
 from app.infra.waiting import set_within
 
 log = structlog.get_logger(__name__)
@@ -48,7 +49,7 @@ async def _once(
     stop: asyncio.Event,
 ) -> bool:
     """One try: False when another process holds the lock."""
-    connection = await asyncpg.connect(url, timeout=5)
+    connection = await asyncpg.connect(url, timeout=5, server_settings=NOTICED)
     try:
         if not await connection.fetchval(
             "select pg_try_advisory_lock(hashtext('mandi-role'), hashtext($1))",

@@ -7,6 +7,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import select
 
@@ -133,3 +134,15 @@ async def test_pools_recover_when_the_server_cuts_every_connection(
         await tx.scalars(EVENTS)
     for pool in (database.pool, database.dispatch, database.reference):
         assert await pool.fetchval("select 1") == 1
+
+
+async def test_the_server_notices_soon_that_a_machine_is_gone(
+    database: Database, database_urls: dict[str, str], tenant_id: UUID
+) -> None:
+    shown = "select string_agg(name || '=' || setting, ' ' order by name) from pg_settings where name in ({})"
+    asked = shown.format("'tcp_keepalives_idle', 'tcp_user_timeout', 'idle_in_transaction_session_timeout'")
+    expected = "idle_in_transaction_session_timeout=60000 tcp_keepalives_idle=5 tcp_user_timeout=15000"
+    for pool in (database.pool, database.dispatch, database.reference):
+        assert await pool.fetchval(asked) == expected
+    async with database.tx(tenant_id) as tx:
+        assert (await tx.execute(text(asked))).scalar_one() == expected

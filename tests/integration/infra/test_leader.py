@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import asyncpg
+import pytest
 
 from app.infra.leader import lead
 
@@ -117,3 +119,23 @@ async def test_a_database_that_is_away_is_tried_again_until_stopped() -> None:
     assert not task.done() and player.began == 0
     player.stop.set()
     await task
+
+
+async def test_who_holds_a_role_is_missed_soon_when_its_machine_is_gone(
+    database_urls: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server keeps the lock for as long as it takes the session for one that lives."""
+    connect, told = asyncpg.connect, []
+
+    async def connected(*where: str, **how: Any) -> asyncpg.Connection:
+        connection = await connect(*where, **how)
+        told.append(await connection.fetchval("select current_setting('tcp_user_timeout')"))
+        return connection
+
+    monkeypatch.setattr(asyncpg, "connect", connected)
+    player = Player()
+    task = start(database_urls["mandi_dispatch"], "missed", player)
+    await soon(player.playing.is_set)
+    player.stop.set()
+    await task
+    assert told == ["15000"]
