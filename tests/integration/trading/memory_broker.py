@@ -66,12 +66,13 @@ class MemoryBroker:
     """Whole units only. `asked` names the calls that change something."""
 
     modify_works: bool = True
+    validities: frozenset[Validity] = frozenset(Validity)
     book: dict[str, There] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
     @property
     def capabilities(self) -> Capabilities:
-        return replace(ABLE, modify=self.modify_works)
+        return replace(ABLE, modify=self.modify_works, validities=self.validities)
 
     @property
     def resting(self) -> list[There]:

@@ -9,7 +9,8 @@ import pytest
 
 from app.infra.work.runner import drain
 from app.infra.work.tables import shard_of
-from app.trading.brokers.ports import Broker, BrokerAccount
+from app.kernel.orders import OrderType, Validity
+from app.trading.brokers.ports import Broker, BrokerAccount, BrokerOrder, Outcome
 from app.trading.orders.service import handlers
 from app.trading.orders.service.reconciling import Book, read_book
 from tests.factories.live_accounts import open_live_account
@@ -118,6 +119,36 @@ async def test_a_worker_that_dies_before_the_other_exit_is_stored_leaves_it_to_t
     scene.broker.book[stop["broker_tag"]].status = scene.broker.book[stop["broker_tag"]].status.CANCELLED
     await scene.work()
     assert (await exits(live, scene.parent))[-1] == ("stop", "open", 6, 0)
+
+
+async def test_another_exit_follows_though_the_listener_hears_of_the_cancel_first(
+    live: Venue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene(live, modify=False)
+    await scene.begin(filled=10)
+    await scene.trade((await scene.leg("target"))["broker_tag"], 4)
+    cancel = scene.broker.cancel
+
+    async def heard_first(order: BrokerOrder) -> Outcome:
+        answer = await cancel(order)
+        await scene.hear()
+        return answer
+
+    monkeypatch.setattr(scene.broker, "cancel", heard_first)
+    await scene.work()
+    assert (await exits(live, scene.parent))[1:] == [("stop", "cancelled", 10, 0), ("stop", "open", 6, 0)]
+
+
+async def test_an_entry_whose_exits_its_broker_would_refuse_is_refused(live: Venue) -> None:
+    """At the market and for ever it would trade at once, and leave what it bought without the exits it came with."""
+    scene = Scene(live)
+    scene.broker.validities = frozenset({Validity.DAY, Validity.IOC})
+    parent = await bracket(live, quantity=10, order_type=OrderType.MARKET, limit_price=None, validity=Validity.GTC)
+    alone = await live.order(quantity=1, validity=Validity.GTC)
+    await scene.work()
+    assert await live.status(parent.id) == "rejected"
+    assert await live.status(alone.id) == "open"
+    assert len(scene.broker.book) == 1
 
 
 async def test_a_filled_exit_takes_the_other_back_at_the_broker(live: Venue) -> None:

@@ -15,7 +15,7 @@ from app.infra.database import Database
 from app.infra.process import App
 from app.infra.waiting import few_at_once
 from app.infra.work.runner import Handler, Item, Retry
-from app.kernel.orders import OrderStatus
+from app.kernel.orders import Leg, OrderStatus
 from app.kernel.times import format_time
 from app.trading.brokers.ports import (
     Broker,
@@ -137,7 +137,7 @@ async def submit(desk: Desk, item: Item) -> None:
     state = json.loads(found)
     order, name = broker_order(item.tenant_id, state), state["order"]["broker"]
     if state["begun"]:
-        outcome = await _send(desk, name, order, began)
+        outcome = await _send(desk, name, order, began, leads=state["order"]["leg"] == Leg.ENTRY)
     elif state["order"]["status"] == OrderStatus.SUBMITTING:
         broker = desk.broker(state)
         interrupted = Unknown("it was interrupted on its way")
@@ -176,13 +176,13 @@ async def _rest(desk: Desk, book: KeepsItsBookHere, items: Sequence[Item]) -> se
     return {asked[row[0]].id for row in rows}
 
 
-async def _send(desk: Desk, name: str, order: BrokerOrder, began: datetime) -> Outcome:
+async def _send(desk: Desk, name: str, order: BrokerOrder, began: datetime, *, leads: bool) -> Outcome:
     broker = desk.brokers.get(name)
     if broker is None:
         return Rejected(f"the broker {name} is not connected here")
     if desk.clock() - began > desk.send_within:
         return Unknown("its turn was over before it was sent")
-    if refused := refusal(broker.capabilities, order):
+    if refused := refusal(broker.capabilities, order, leads=leads):
         return refused
     return await ask(broker.submit(order), order.order_id)
 

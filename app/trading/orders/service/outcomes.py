@@ -46,12 +46,13 @@ async def ask(call: Awaitable[Answer], subject: UUID) -> Answer | Unknown:
         return Unknown(f"the broker did not answer: {type(error).__name__}")  # what it said is for us, in the log
 
 
-def refusal(can: Capabilities, order: BrokerOrder) -> Rejected | None:
-    """Why the broker is not even asked. A market order that may live for ever ends at once anyway."""
+def refusal(can: Capabilities, order: BrokerOrder, *, leads: bool) -> Rejected | None:
+    """Why the broker is not even asked. A market order that may live for ever ends at once anyway; not the exits that
+    it `leads`, which would be refused when it is filled."""
     if order.order_type not in can.order_types:
         return Rejected(f"the broker takes no {order.order_type} orders")
     endless = order.order_type is OrderType.MARKET and order.validity is Validity.GTC
-    if order.validity not in can.validities and not endless:
+    if order.validity not in can.validities and (leads or not endless):
         return Rejected(f"the broker takes no orders with validity {order.validity}")
     return None
 

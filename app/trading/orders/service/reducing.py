@@ -19,7 +19,7 @@ from app.trading.orders.service.outcomes import ask, broker_order, read_state
 from app.trading.orders.service.resolving import pause
 
 REPLACED = "another exit takes its place"
-_EXCESS = "select orders_excess($1, $2)"
+_EXCESS = "select rest, quantity from orders_excess($1, $2)"
 _SETTLE = "select orders_settle_pair($1, $2)"
 _REDUCED = "select orders_reduced($1, $2, $3)"
 _REPLACE = "select orders_replace_exit($1, $2, $3)"
@@ -36,21 +36,20 @@ async def reduce_exit(
     state = await read_state(pool, item.tenant_id, order_id)
     assert state is not None  # orders are never deleted
     order, status = broker_order(item.tenant_id, state), OrderStatus(state["order"]["status"])
-    left: int | None = await pool.fetchval(_EXCESS, item.tenant_id, order_id)
-    if left is None:
+    excess = await pool.fetchrow(_EXCESS, item.tenant_id, order_id)
+    if excess is None:
         await pool.execute(_REPLACE, item.tenant_id, order_id, REPLACED)
-    elif left == 0:
+    elif excess["rest"] == 0:
         return  # its cancel is a row of its own
     elif status is OrderStatus.ACCEPTED:
         await pool.execute(_SETTLE, item.tenant_id, order_id)
     elif status in (OrderStatus.SUBMITTING, OrderStatus.UNKNOWN):
         raise Retry(pause(item.attempts), "the broker has not shown yet whether it has the order")
     else:
-        wanted = state["order"]["filled_quantity"] + left
-        if isinstance(await _change(pool, broker, order, wanted, received_at=clock()), Rejected):
+        if isinstance(await _change(pool, broker, order, excess["quantity"], received_at=clock()), Rejected):
             await take_back(order, REPLACED)
             await pool.execute(_REPLACE, item.tenant_id, order_id, REPLACED)
-        elif await pool.fetchval(_EXCESS, item.tenant_id, order_id) is not None:
+        elif await pool.fetchrow(_EXCESS, item.tenant_id, order_id) is not None:
             raise Retry(pause(item.attempts), "the broker has not shown the reduced order yet")
 
 

@@ -198,13 +198,20 @@ BEGIN
     RETURN FOUND;
 END $$;
 
+-- Why an exit that its broker could not bring down was taken back: another covers what is left of its pair.
+CREATE OR REPLACE FUNCTION orders_replaced() RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT 'another exit takes its place'
+$$;
+
 -- Why an order is being taken back; null while nobody has asked for it. A cancel whose process died waits for its turn.
+-- An exit is taken back for another, too, when it cannot be brought down; what was asked of it comes first.
 CREATE OR REPLACE FUNCTION orders_cancel_asked(p_tenant uuid, p_order uuid) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true);
-    RETURN (SELECT coalesce(w.payload->>'reason', 'requested')
+    RETURN (SELECT CASE w.kind WHEN 'order.reduce' THEN orders_replaced()
+                               ELSE coalesce(w.payload->>'reason', 'requested') END
             FROM orders o JOIN work_items w ON w.tenant_id = o.tenant_id AND w.queue = 'execution' AND w.lane = o.account_id
-            WHERE o.tenant_id = p_tenant AND o.id = p_order AND w.state = 'ready' AND w.kind = 'order.cancel'
-              AND w.payload->>'order_id' = p_order::text
-            ORDER BY w.sequence LIMIT 1);
+            WHERE o.tenant_id = p_tenant AND o.id = p_order AND w.state = 'ready'
+              AND w.kind IN ('order.cancel', 'order.reduce') AND w.payload->>'order_id' = p_order::text
+            ORDER BY w.kind = 'order.reduce', w.sequence LIMIT 1);
 END $$;

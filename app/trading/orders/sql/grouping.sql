@@ -281,15 +281,19 @@ BEGIN
     ORDER BY c.id;
 END $$;
 
--- What an exit may still ask for: 0 when the other one has traded all of the pair. Null: it is not over the mark.
-CREATE OR REPLACE FUNCTION orders_excess(p_tenant uuid, p_order uuid) RETURNS bigint LANGUAGE plpgsql AS $$
-DECLARE v_left bigint;
+-- What an exit may still ask for, `rest`: 0 when the other one has traded all of the pair; and how many units it then asks
+-- for, those that it filled included. No row: it is not over the mark.
+DROP FUNCTION IF EXISTS orders_excess(uuid, uuid);
+CREATE OR REPLACE FUNCTION orders_excess(p_tenant uuid, p_order uuid) RETURNS TABLE (rest bigint, quantity bigint)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
 BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true);
-    SELECT greatest(orders_pair_left(o.pair_id), 0) INTO v_left FROM orders o
+    RETURN QUERY
+    SELECT p.rest, o.filled_quantity + p.rest
+    FROM orders o CROSS JOIN LATERAL (SELECT greatest(orders_pair_left(o.pair_id), 0) AS rest) p
     WHERE o.tenant_id = p_tenant AND o.id = p_order AND NOT orders_is_over(o.status)
-      AND o.quantity - o.filled_quantity > greatest(orders_pair_left(o.pair_id), 0);
-    RETURN v_left;
+      AND o.quantity - o.filled_quantity > p.rest;
 END $$;
 
 -- The broker has brought an exit down to p_quantity units, those that it filled included.
