@@ -5,7 +5,7 @@ turn comes, to what is then held and not already being sold, so that asking twic
 nothing twice.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -16,14 +16,16 @@ from app.custody.accounts.service import get_account
 from app.infra.database import Database, Tx
 from app.infra.work.runner import Item, Retry
 from app.kernel.errors import DomainError, Kind
-from app.kernel.ids import uuid7
+from app.kernel.ids import derive_id, uuid7
 from app.kernel.orders import OrderStatus, OrderType, Product, Side, Validity
-from app.trading.orders.domain import EXIT_ALL, SQUARE_OFF, PlaceOrder
-from app.trading.orders.service.placing import place_order
+from app.trading.orders.domain import EXIT_ALL, SQUARE_OFF, PlaceOrder, trading_rules
+from app.trading.orders.domain.grouping import MAX_FREEZE_SLICES
+from app.trading.orders.service.placing import PlacedOrder, gathered, place_order
+from app.trading.orders.service.resolving import pause
 
-WAIT_SECONDS = 1
 PATIENCE = 10
-"""How often an exit waits for orders of its position to be taken back; then it goes with what is free."""
+"""How often an exit waits a second for orders of its position to be taken back; then it goes with what is free, and its
+pauses grow."""
 
 _CANCEL_ALL = text("select order_id from orders_cancel_all(:mode, :account, :instrument, :side)")
 _EXIT_ALL = text("select book_id, instrument_id from orders_exit_all(:account, :instrument, :request)")
@@ -65,7 +67,8 @@ async def cancel_all(tx: Tx, which: Which) -> list[UUID]:
 async def exit_all(tx: Tx, which: Which, *, now: datetime) -> tuple[list[UUID], list[UUID]]:
     """Take back every such order of the account, then close every such position at the market.
 
-    Answers the orders, and the instruments of the positions. A deployment that runs may enter again: pause it first.
+    So is what one of the orders still opens before it is taken back. Answers the orders, and the instruments of the
+    positions that there are. A deployment that runs may enter again: pause it first.
     Raises `account_not_found`, and `mode_mismatch` for an account that is not of the key's mode.
     """
     if which.account_id is None:
@@ -92,24 +95,42 @@ async def exit_all(tx: Tx, which: Which, *, now: datetime) -> tuple[list[UUID], 
 
 async def exit_position(database: Database, item: Item, *, now: datetime) -> None:
     """Close what one book holds of one instrument, as far as it is free: all of it, or with `until` in the payload what
-    intraday orders of the feed had filled by then. Raises until the order was accepted."""
+    intraday orders of the feed had filled by then. Raises until exits of ours that stay cover the position, and nothing
+    is being taken back that could still open one."""
     asked: dict[str, Any] = {name: UUID(item.payload[f"{name}_id"]) for name in ("account", "book", "instrument")}
     asked["product"] = _product(item)
-    placed = None
     async with database.tx(item.tenant_id) as tx:
         found = await _to_close(tx, item, asked)
         waits = found.waiting and item.attempts <= PATIENCE
-        side = Side.SELL if found.quantity > 0 else Side.BUY
-        free = abs(found.quantity) - (found.selling if side is Side.SELL else found.buying)
-        if waits:
+        placed, size = (None, 0) if waits else await _place(tx, item, found, now=now)
+        uncovered = abs(found.quantity) - found.closing > size
+        if found.unasked and (waits or uncovered):
             await tx.execute(_CANCEL_EXITS, asked)  # those of an entry that was filled before its cancel came
             tx.wake("execution")
-        elif free > 0:
-            placed = await place_order(tx, _closing(item, side, free), now=now)
-    if waits:
-        raise Retry(WAIT_SECONDS, "orders of this position are still being taken back")
     if placed is not None and placed.status is OrderStatus.DENIED:
         raise RuntimeError(f"the exit was denied: {', '.join(reason.rule for reason in placed.reasons)}")
+    if waits or found.leaving:
+        raise Retry(_pause(item), "orders of this position are still being taken back")
+    if uncovered:
+        raise Retry(_pause(item), "a part of this position is not free, or more than one order may close")
+
+
+async def _place(tx: Tx, item: Item, found: Any, *, now: datetime) -> tuple[PlacedOrder | None, int]:
+    """The order that closes what is free, and its size: what an order may have at most, if there is more."""
+    side = Side.SELL if found.quantity > 0 else Side.BUY
+    free = abs(found.quantity) - (found.selling if side is Side.SELL else found.buying)
+    if free <= 0:
+        return None, 0
+    command = _closing(item, side, free)
+    rules = trading_rules(await gathered(tx, command))
+    if rules.freeze_quantity is not None:
+        largest = max(rules.freeze_quantity // rules.lot, 1) * rules.lot
+        command = replace(command, quantity=min(free, MAX_FREEZE_SLICES * largest))
+    return await place_order(tx, command, now=now), command.quantity
+
+
+def _pause(item: Item) -> int:
+    return pause(max(item.attempts - PATIENCE, 1))
 
 
 async def _to_close(tx: Tx, item: Item, asked: dict[str, Any]) -> Any:
@@ -131,7 +152,7 @@ def _closing(item: Item, side: Side, quantity: int) -> PlaceOrder:
         UUID(item.payload[f"{name}_id"]) for name in ("account", "book", "instrument")
     )
     product = _product(item)
-    name = f"{item.payload['request']}_{instrument_id.hex[-12:]}_{item.attempts}"
+    name = derive_id("exit", item.payload["request"], book_id, instrument_id, product).hex
     return PlaceOrder(
         account_id=account_id,
         instrument_id=instrument_id,
@@ -141,7 +162,7 @@ def _closing(item: Item, side: Side, quantity: int) -> PlaceOrder:
         limit_price=None,
         product=product,
         validity=Validity.GTC,
-        client_order_id=f"exit_{name}" if product is Product.DELIVERY else f"exit_intraday_{name}",
+        client_order_id=f"exit_{name}_{item.attempts}",
         deployment_id=None if book_id == account_id else book_id,
         reason=EXIT_ALL if item.payload.get("until") is None else SQUARE_OFF,
     )

@@ -114,55 +114,57 @@ RETURNS TABLE (account_id uuid, book_id uuid, instrument_id uuid, quantity bigin
 $$;
 
 -- The cut-off of a session: takes back intraday orders that work, but for those that close, and asks for each intraday
--- position to be closed. p_job names the job: what it asked for before is not asked for again.
+-- position to be closed, and for what such an order may still open before it is taken back. p_job names the job: what
+-- it asked for before is not asked for again.
 CREATE OR REPLACE FUNCTION orders_square_off(p_tenant uuid, p_feed text, p_venue text, p_segment text,
                                              p_until timestamptz, p_job text)
 RETURNS int LANGUAGE plpgsql AS $$
-DECLARE v_orders int; v_positions int;
+DECLARE v_working uuid[]; v_orders int; v_positions int;
 BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true);
-    WITH working AS (
-        SELECT o.id, o.account_id FROM orders o
-        WHERE o.tenant_id = p_tenant AND o.feed = p_feed AND o.product = 'intraday' AND o.market_at < p_until
-          AND o.status IN ('accepted', 'submitting', 'unknown', 'open', 'partially_filled')
-          AND o.intent_reason IS DISTINCT FROM 'square_off'
-          AND instrument_in_session(o.instrument_id, p_venue, p_segment, p_until)
-          AND NOT EXISTS (SELECT 1 FROM work_items w
-                          WHERE w.tenant_id = p_tenant AND w.queue = 'execution' AND w.lane = o.account_id
-                            AND w.state = 'ready' AND w.kind = 'order.cancel' AND w.payload->>'order_id' = o.id::text)
-    )
-    SELECT count(work_append('execution', 'order.cancel', w.account_id, jsonb_build_object('order_id', w.id), 0))
-    INTO v_orders FROM working w;
-    WITH held AS (
-        SELECT h.account_id, h.book_id, h.instrument_id, md5(p_job || h.book_id) AS request
-        FROM orders_intraday(p_feed, NULL, p_until) h
+    SELECT array_agg(o.id) INTO v_working FROM orders o
+    WHERE o.tenant_id = p_tenant AND o.feed = p_feed AND o.product = 'intraday' AND o.market_at < p_until
+      AND o.status IN ('accepted', 'submitting', 'unknown', 'open', 'partially_filled')
+      AND o.intent_reason IS DISTINCT FROM 'square_off'
+      AND instrument_in_session(o.instrument_id, p_venue, p_segment, p_until);
+    SELECT count(work_append('execution', 'order.cancel', o.account_id, jsonb_build_object('order_id', o.id), 0))
+    INTO v_orders FROM orders o
+    WHERE o.tenant_id = p_tenant AND o.id = ANY (v_working)
+      AND NOT EXISTS (SELECT 1 FROM work_items w
+                      WHERE w.tenant_id = p_tenant AND w.queue = 'execution' AND w.lane = o.account_id
+                        AND w.state = 'ready' AND w.kind = 'order.cancel' AND w.payload->>'order_id' = o.id::text);
+    WITH meant AS (
+        SELECT h.account_id, h.book_id, h.instrument_id FROM orders_intraday(p_feed, NULL, p_until) h
         WHERE h.quantity <> 0 AND instrument_in_session(h.instrument_id, p_venue, p_segment, p_until)
+        UNION
+        SELECT o.account_id, coalesce(o.deployment_id, o.account_id), o.instrument_id FROM orders o
+        WHERE o.tenant_id = p_tenant AND o.id = ANY (v_working)
+    ), asked AS (
+        SELECT m.*, md5(p_job || m.book_id) AS request FROM meant m
     )
-    SELECT count(work_append('execution', 'position.exit', h.account_id, jsonb_build_object('account_id', h.account_id,
-        'book_id', h.book_id, 'instrument_id', h.instrument_id, 'request', h.request, 'feed', p_feed,
+    SELECT count(work_append('execution', 'position.exit', a.account_id, jsonb_build_object('account_id', a.account_id,
+        'book_id', a.book_id, 'instrument_id', a.instrument_id, 'request', a.request, 'feed', p_feed,
         'until', p_until), 0))
-    INTO v_positions FROM held h
+    INTO v_positions FROM asked a
     WHERE NOT EXISTS (SELECT 1 FROM work_items w
-                      WHERE w.tenant_id = p_tenant AND w.queue = 'execution' AND w.lane = h.account_id
-                        AND w.kind = 'position.exit' AND w.payload->>'request' = h.request
-                        AND w.payload->>'instrument_id' = h.instrument_id::text);
+                      WHERE w.tenant_id = p_tenant AND w.queue = 'execution' AND w.lane = a.account_id
+                        AND w.kind = 'position.exit' AND w.payload->>'request' = a.request
+                        AND w.payload->>'instrument_id' = a.instrument_id::text);
     RETURN v_orders + v_positions;
 END $$;
 
 -- As `orders_exit_context`, of an intraday position alone: what the book holds besides is not closed.
+DROP FUNCTION IF EXISTS orders_square_off_context(uuid, uuid, uuid, text, timestamptz);
 CREATE OR REPLACE FUNCTION orders_square_off_context(p_account uuid, p_book uuid, p_instrument uuid, p_feed text,
                                                      p_until timestamptz)
-RETURNS TABLE (quantity bigint, selling bigint, buying bigint, waiting boolean) LANGUAGE sql STABLE AS $$
-    SELECT coalesce((SELECT h.quantity FROM orders_intraday(p_feed, p_account, p_until) h
-                     WHERE h.book_id = p_book AND h.instrument_id = p_instrument), 0),
-           coalesce(sum(o.quantity - o.filled_quantity) FILTER (WHERE o.side = 'sell'), 0)::bigint,
-           coalesce(sum(o.quantity - o.filled_quantity) FILTER (WHERE o.side = 'buy'), 0)::bigint,
-           coalesce(bool_or(o.status <> 'unknown'), false)
-    FROM orders o
-    WHERE o.tenant_id = current_setting('app.tenant_id')::uuid AND o.account_id = p_account
-      AND coalesce(o.deployment_id, o.account_id) = p_book AND o.instrument_id = p_instrument
-      AND o.product = 'intraday' AND o.counted
-      AND o.status IN ('accepted', 'submitting', 'unknown', 'open', 'partially_filled')
+RETURNS TABLE (quantity bigint, selling bigint, buying bigint, waiting boolean, closing bigint, leaving boolean,
+               unasked boolean) LANGUAGE sql STABLE AS $$
+    SELECT h.quantity, b.selling, b.buying, b.waiting,
+           CASE WHEN h.quantity > 0 THEN b.ours_selling ELSE b.ours_buying END, b.leaving, b.unasked
+    FROM orders_beside_exit(p_account, p_book, p_instrument, 'intraday') b
+    CROSS JOIN LATERAL (
+        SELECT coalesce((SELECT k.quantity FROM orders_intraday(p_feed, p_account, p_until) k
+                         WHERE k.book_id = p_book AND k.instrument_id = p_instrument), 0) AS quantity) h
 $$;
 
 -- A session opens: sends the orders that wait for it. One that was sent waits no more.

@@ -17,34 +17,74 @@ RETURNS TABLE (order_id uuid) LANGUAGE sql AS $$
     SELECT w.id FROM written w
 $$;
 
--- Asks for every position of the account's books to be closed, or those in the instrument that is named. The caller has
--- set the tenant.
+-- Asks for every position of the account's books to be closed, or those in the instrument that is named, and for what
+-- an order that works may still open there before it is taken back. Answers what is held now. The caller has set the
+-- tenant.
 CREATE OR REPLACE FUNCTION orders_exit_all(p_account uuid, p_instrument uuid, p_request text)
 RETURNS TABLE (book_id uuid, instrument_id uuid) LANGUAGE sql AS $$
     WITH held AS (
         SELECT h.book_id, h.instrument_id, h.product FROM portfolio_held(p_account) h
         WHERE p_instrument IS NULL OR h.instrument_id = p_instrument
+    ), meant AS (
+        SELECT h.book_id, h.instrument_id, h.product FROM held h
+        UNION
+        SELECT coalesce(o.deployment_id, o.account_id), o.instrument_id, o.product FROM orders o
+        WHERE o.tenant_id = current_setting('app.tenant_id')::uuid AND o.account_id = p_account
+          AND (p_instrument IS NULL OR o.instrument_id = p_instrument)
+          AND o.status IN ('accepted', 'submitting', 'unknown', 'open', 'partially_filled')
     ), written AS (
-        SELECT h.book_id, h.instrument_id, work_append('execution', 'position.exit', p_account, jsonb_build_object(
-            'account_id', p_account, 'book_id', h.book_id, 'instrument_id', h.instrument_id, 'product', h.product,
+        SELECT m.*, work_append('execution', 'position.exit', p_account, jsonb_build_object(
+            'account_id', p_account, 'book_id', m.book_id, 'instrument_id', m.instrument_id, 'product', m.product,
             'request', p_request), 0)
-        FROM held h
+        FROM meant m
     )
     SELECT w.book_id, w.instrument_id FROM written w
+    WHERE (w.book_id, w.instrument_id, w.product) IN (SELECT h.book_id, h.instrument_id, h.product FROM held h)
 $$;
 
--- What an exit of one position needs: what its book holds for p_product, what is being traded of it already, and whether an
--- order of it may still be taken back before (one whose fate is unknown may not: an exit does not wait for it).
+-- The orders of an account whose cancel was asked for and is not yet done. The caller has set the tenant.
+CREATE OR REPLACE FUNCTION orders_taken_back(p_account uuid) RETURNS TABLE (order_id uuid) LANGUAGE sql STABLE AS $$
+    SELECT (w.payload->>'order_id')::uuid FROM work_items w
+    WHERE w.tenant_id = current_setting('app.tenant_id')::uuid AND w.queue = 'execution' AND w.lane = p_account
+      AND w.state = 'ready' AND w.kind = 'order.cancel'
+$$;
+
+-- What works beside an exit of one position: what is being traded, and of that by exits of ours that stay; whether an
+-- order may still be taken back before (one whose fate is unknown may not: an exit does not wait for it); whether one
+-- is being taken back; and whether exits of an entry are not, since it was filled before its cancel. The caller has set
+-- the tenant.
+CREATE OR REPLACE FUNCTION orders_beside_exit(p_account uuid, p_book uuid, p_instrument uuid, p_product text)
+RETURNS TABLE (selling bigint, buying bigint, ours_selling bigint, ours_buying bigint, waiting boolean, leaving boolean,
+               unasked boolean) LANGUAGE sql STABLE AS $$
+    SELECT coalesce(sum(w.rest) FILTER (WHERE w.counted AND w.side = 'sell'), 0)::bigint,
+           coalesce(sum(w.rest) FILTER (WHERE w.counted AND w.side = 'buy'), 0)::bigint,
+           coalesce(sum(w.rest) FILTER (WHERE w.counted AND w.side = 'sell' AND w.ours AND NOT w.goes), 0)::bigint,
+           coalesce(sum(w.rest) FILTER (WHERE w.counted AND w.side = 'buy' AND w.ours AND NOT w.goes), 0)::bigint,
+           coalesce(bool_or(w.counted AND w.status <> 'unknown' AND (w.goes OR NOT w.ours)), false),
+           coalesce(bool_or(w.counted AND w.goes), false),
+           coalesce(bool_or(w.leg IN ('target', 'stop') AND NOT w.goes), false)
+    FROM (
+        SELECT o.side, o.status, o.leg, o.counted, o.quantity - o.filled_quantity AS rest,
+               coalesce(o.intent_reason IN ('exit_all', 'square_off'), false) AS ours,
+               o.id IN (SELECT t.order_id FROM orders_taken_back(p_account) t) AS goes
+        FROM orders o
+        WHERE o.tenant_id = current_setting('app.tenant_id')::uuid AND o.account_id = p_account
+          AND coalesce(o.deployment_id, o.account_id) = p_book AND o.instrument_id = p_instrument
+          AND o.product = p_product AND o.status IN ('accepted', 'submitting', 'unknown', 'open', 'partially_filled')
+    ) w
+$$;
+
+-- What an exit of one position needs: what its book holds for p_product, and what works beside it. `closing`: what
+-- exits of ours are giving up of it already.
 DROP FUNCTION IF EXISTS orders_exit_context(uuid, uuid, uuid);
+DROP FUNCTION IF EXISTS orders_exit_context(uuid, uuid, uuid, text);
 CREATE OR REPLACE FUNCTION orders_exit_context(p_account uuid, p_book uuid, p_instrument uuid, p_product text)
-RETURNS TABLE (quantity bigint, selling bigint, buying bigint, waiting boolean) LANGUAGE sql STABLE AS $$
-    SELECT coalesce((SELECT b.quantity FROM portfolio_book(p_account, p_book) b
-                     WHERE b.instrument_id = p_instrument AND b.product = p_product), 0),
-           coalesce(sum(o.quantity - o.filled_quantity) FILTER (WHERE o.side = 'sell'), 0)::bigint,
-           coalesce(sum(o.quantity - o.filled_quantity) FILTER (WHERE o.side = 'buy'), 0)::bigint,
-           coalesce(bool_or(o.status <> 'unknown'), false)
-    FROM orders o
-    WHERE o.tenant_id = current_setting('app.tenant_id')::uuid AND o.account_id = p_account
-      AND coalesce(o.deployment_id, o.account_id) = p_book AND o.instrument_id = p_instrument AND o.counted
-      AND o.product = p_product AND o.status IN ('accepted', 'submitting', 'unknown', 'open', 'partially_filled')
+RETURNS TABLE (quantity bigint, selling bigint, buying bigint, waiting boolean, closing bigint, leaving boolean,
+               unasked boolean) LANGUAGE sql STABLE AS $$
+    SELECT h.quantity, b.selling, b.buying, b.waiting,
+           CASE WHEN h.quantity > 0 THEN b.ours_selling ELSE b.ours_buying END, b.leaving, b.unasked
+    FROM orders_beside_exit(p_account, p_book, p_instrument, p_product) b
+    CROSS JOIN LATERAL (
+        SELECT coalesce((SELECT k.quantity FROM portfolio_book(p_account, p_book) k
+                         WHERE k.instrument_id = p_instrument AND k.product = p_product), 0) AS quantity) h
 $$;
