@@ -1,5 +1,6 @@
 """Place an order: gather in one call, decide in Python, write in one call; optimistic on the account's version."""
 
+import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
@@ -102,6 +103,9 @@ async def _place(
         if known := found.get("known"):
             return _replay(known, command)
         context = _context(found)
+        if attempt == 0 and context.client is not None and (others := _client_turn(tx, context)).locked():
+            await turns.enter_async_context(others)
+            continue
         check_form(command, context, kinds(), mode=tx.principal.mode if tx.principal else None)
         decision = decide(command, context, kinds(), rules())
         if backlog is not None and decision.status is OrderStatus.ACCEPTED and not decision.reduces:
@@ -113,7 +117,7 @@ async def _place(
         written_at = await _write(tx, order, children, context, decision, claim)
         if written_at is None:
             if context.client is not None and attempt == 0:  # one of the client's accounts could win every time
-                await turns.enter_async_context(tx.turn(UUID(context.account["client_id"])))
+                await turns.enter_async_context(_client_turn(tx, context))
             continue
         if decision.status is OrderStatus.ACCEPTED and order["waiting"] is None:
             tx.wake("execution")
@@ -121,6 +125,10 @@ async def _place(
         scale = _scale(command.instrument_id, context)
         return PlacedOrder(order_id, decision.status, decision.findings, replayed=False, order=row, scale=scale)
     raise DomainError("account_busy", Kind.UNAVAILABLE, "Too many orders of this account at once; send it again.")
+
+
+def _client_turn(tx: Tx, context: Context) -> asyncio.Lock:
+    return tx.turn(UUID(context.account["client_id"]))
 
 
 async def preview_order(tx: Tx, command: PlaceOrder) -> Preview:
