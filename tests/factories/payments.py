@@ -13,22 +13,25 @@ class FakeProvider:
     name = "sandbox"
 
     def __init__(self) -> None:
-        self.answer: Taken | Refused | Unknown | Exception | None = None
-        self.news: News | None = None
+        self.answer: Taken | Refused | Unknown | BaseException | None = None
+        self.news: News | Exception | None = None
         self.told: list[UUID] = []
         self.asked = 0
 
     async def send(self, instruction: Instruction) -> Taken | Refused | Unknown:
         self.told.append(instruction.id)
-        if isinstance(self.answer, Exception):
+        if isinstance(self.answer, BaseException):
             raise self.answer
         return self.answer or Taken(f"ref-{instruction.id.hex}")
 
     async def find(self, instruction: Instruction) -> News | None:
         self.asked += 1
+        if isinstance(self.news, Exception):
+            raise self.news
         return self.news
 
     def paid(self, payment_id: UUID, minor: int, currency: str = "USD", *, reference: str | None = None) -> News:
         """From now on it says that it paid this."""
-        self.news = News(reference or f"ref-{payment_id.hex}", Money(minor, currency), final=True, paid=True)
-        return self.news
+        news = News(reference or f"ref-{payment_id.hex}", Money(minor, currency), final=True, paid=True)
+        self.news = news
+        return news

@@ -29,7 +29,8 @@ class Direction(StrEnum):
 
 
 class Status(StrEnum):
-    """`sent`: the provider may have it, whether or not it answered; it is asked, and never told again."""
+    """`sent`: the provider may have it, whether or not it answered: it is asked, and told again only when it says that
+    it knows nothing of it."""
 
     PENDING = "pending"
     SENT = "sent"

@@ -130,7 +130,7 @@ async def test_a_refused_withdrawal_is_available_again(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("answer", [TimeoutError(), ConnectionResetError(), Unknown("502")])
-async def test_after_an_answer_that_was_lost_the_provider_is_asked_and_never_told_again(
+async def test_after_an_answer_that_was_lost_the_provider_is_asked_and_not_told_again_at_once(
     desk: Desk, answer: Exception | Unknown
 ) -> None:
     payment = await desk.withdrawal()
@@ -208,7 +208,60 @@ async def test_a_payment_of_which_nothing_is_heard_opens_one_break_and_stays_ope
     for _ in range(3):
         assert not await carry(app, desk.provider, desk.books.tenant_id, payment)
     assert await desk.breaks() == [("overdue", -250_00, 0, 0)]
+    assert desk.provider.told == [payment]
     assert ((await desk.row(payment)).status, await desk.money()) == ("sent", (1_000_00, 750_00))
+
+
+class Killed(BaseException):
+    """The worker is no more."""
+
+
+async def _later(desk: Desk, payment: UUID, *minutes: float) -> list[int]:
+    """A step of the worker so long after now, each; how often the provider has been told after it."""
+    told, start = [], desk.app.clock()
+    for passed in minutes:
+        app = replace(desk.app, clock=lambda at=start + timedelta(minutes=passed): at)  # type: ignore[misc]
+        assert not await carry(app, desk.provider, desk.books.tenant_id, payment)
+        told.append(desk.provider.told.count(payment))
+    return told
+
+
+async def test_a_payment_whose_worker_died_before_the_call_is_sent_once_more_and_ends(desk: Desk) -> None:
+    payment = await desk.withdrawal()
+    desk.provider.answer = Killed()
+    with pytest.raises(Killed):
+        await desk.carry(payment)
+    desk.provider.told.clear()
+    desk.provider.answer = None
+    assert (await desk.row(payment)).status == "sent"
+    assert await _later(desk, payment, 0.1, 1.9, 3.1, 3.2, 7, 60) == [0, 0, 1, 1, 1, 1]
+    desk.provider.paid(payment, 250_00)
+    assert await desk.carry(payment)
+    assert ((await desk.row(payment)).status, await desk.money()) == ("completed", (750_00, 750_00))
+
+
+async def test_a_provider_whose_answers_are_lost_is_told_again_every_few_minutes_at_most(desk: Desk) -> None:
+    payment = await desk.withdrawal()
+    desk.provider.answer = TimeoutError()
+    await desk.carry(payment)
+    assert await _later(desk, payment, 1, 3.1, 3.2, 5, 6.2, 6.3) == [1, 2, 2, 2, 3, 3]
+    desk.provider.answer = Refused("the bank account is closed")
+    later = desk.app.clock() + timedelta(minutes=10)
+    assert await carry(replace(desk.app, clock=lambda: later), desk.provider, desk.books.tenant_id, payment)
+    assert ((await desk.row(payment)).status, await desk.money()) == ("failed", (1_000_00, 1_000_00))
+
+
+async def test_a_provider_that_has_it_or_cannot_be_asked_is_not_told_again(desk: Desk) -> None:
+    payment = await desk.withdrawal()
+    desk.provider.answer = TimeoutError()
+    await desk.carry(payment)
+    under_way = News("r", Money(250_00, "USD"), final=False, paid=False)
+    for news in (under_way, TimeoutError(), ConnectionResetError()):
+        desk.provider.news = news
+        assert await _later(desk, payment, 10) == [1]
+    desk.provider.paid(payment, 250_00)
+    assert await desk.carry(payment)
+    assert (desk.provider.told, await desk.money()) == ([payment], (750_00, 750_00))
 
 
 async def _person(desk: Desk) -> Person:

@@ -1,7 +1,10 @@
-"""Decides how a payment reaches its provider: written as sent first, told once, and asked about until it has ended."""
+"""Decides how a payment reaches its provider: written as sent first, told, and asked about until it has ended.
+
+It is told again only while it says that it knows nothing of it: whoever wrote `sent` may have died before he told it.
+"""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from app.custody.funding import repository
@@ -17,6 +20,8 @@ from app.infra.work.runner import Handler, Item, Retry
 from app.kernel.money import Money
 
 POLL_SECONDS = 5
+AGAIN = timedelta(minutes=3)
+"""So long after it was told, a provider that does not know the payment is told again: by then it knows what it took."""
 
 
 def handlers(app: App, provider: PaymentProvider) -> Mapping[str, Handler]:
@@ -40,6 +45,8 @@ async def carry(app: App, provider: PaymentProvider, tenant_id: UUID, payment_id
         if fresh:
             row.status, row.sent_at = Status.SENT.value, app.clock()
     answer = await (_told(provider, instruction) if fresh else _asked(provider, instruction))
+    if answer is None and await _to_tell_again(app, tenant_id, payment_id):
+        answer = await _told(provider, instruction)
     async with app.database.tx(tenant_id) as tx:
         row = await repository.locked(tx, payment_id)
         assert row is not None
@@ -60,11 +67,26 @@ async def _told(provider: PaymentProvider, instruction: Instruction) -> Taken | 
         return Unknown(type(error).__name__)
 
 
-async def _asked(provider: PaymentProvider, instruction: Instruction) -> News | None:
+async def _asked(provider: PaymentProvider, instruction: Instruction) -> News | Unknown | None:
     try:
         return await provider.find(instruction)
-    except (TimeoutError, OSError):
-        return None
+    except (TimeoutError, OSError) as error:
+        return Unknown(type(error).__name__)
+
+
+async def _to_tell_again(app: App, tenant_id: UUID, payment_id: UUID) -> bool:
+    """Whether a payment that its provider does not know is due to be told, which is written first, as `sent_at`.
+
+    Not one that it took under a reference: that it has.
+    """
+    async with app.database.tx(tenant_id) as tx:
+        row = await repository.locked(tx, payment_id)
+        assert row is not None
+        now = app.clock()
+        if row.status != Status.SENT or row.reference or row.sent_at is None or now - row.sent_at < AGAIN:
+            return False
+        row.sent_at = now
+        return True
 
 
 async def _note_overdue(tx: Tx, payment_id: UUID, *, now: datetime) -> None:
