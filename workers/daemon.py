@@ -10,7 +10,7 @@ import asyncpg
 import structlog
 
 from app.bootstrap import SERVERS_PATIENCE_S, App, bootstrap, open_brokers
-from app.infra.clearing import Outdated, clear
+from app.infra.clearing import Outdated, clear, in_batches
 from app.infra.events.follower import run_follower
 from app.infra.heap import keep_what_is_there
 from app.infra.idempotency.keys import prune
@@ -32,8 +32,12 @@ IMPORTED_SECONDS = 3.0
 
 HOUSEKEEPING_SECONDS = 60.0
 CLEARING_SECONDS = 3600.0
+DONE_ROWS = 5_000
+ANSWERS = LEASES = 10_000
+"""So many go in one statement."""
 
 Body = Callable[[App, asyncio.Event], Awaitable[None]]
+Chore = Callable[[App], Awaitable[None]]
 log = structlog.get_logger(__name__)
 
 
@@ -69,6 +73,10 @@ def outdated() -> Sequence[Outdated]:
     return [*GRANTS, *LOGINS, *INVITATIONS, *DELIVERIES, *ENDED_ORDERS, *CALENDAR]
 
 
+async def _clear(app: App) -> None:
+    await clear(app.database.dispatch, outdated(), now=app.clock())
+
+
 async def _look_at_segregation(app: App) -> None:
     from app.custody.ledger.service import unsegregated
 
@@ -81,9 +89,40 @@ async def _look_at_segregation(app: App) -> None:
 async def _scheduler(app: App, stop: asyncio.Event) -> None:
     from app.trading.orders.service.calendar import run_calendar
 
-    async with asyncio.TaskGroup() as tasks:  # a failure of either ends the body, and its leader begins again
+    async with asyncio.TaskGroup() as tasks:  # a failure of the calendar ends the body, and its leader begins again
         tasks.create_task(_keep_house(app, stop))
         tasks.create_task(run_calendar(app, stop=stop))
+
+
+async def _prune_work(app: App) -> None:
+    async def remove(batch: int) -> int:
+        gone: int = await app.database.dispatch.fetchval("select work_prune('1 hour', $1)", batch)
+        return gone
+
+    log.debug("scheduler.pruned", rows=await in_batches(remove, batch=DONE_ROWS))
+
+
+async def _forget_leases(app: App) -> None:
+    async def remove(batch: int) -> int:
+        gone: int = await app.database.dispatch.fetchval("select work_forget('1 day', $1)", batch)
+        return gone
+
+    log.debug("scheduler.pruned", leases=await in_batches(remove, batch=LEASES))
+
+
+async def _prune_answers(app: App) -> None:
+    async def remove(batch: int) -> int:
+        return await prune(app.database.dispatch, now=app.clock(), limit=batch)
+
+    log.debug("scheduler.pruned", answers=await in_batches(remove, batch=ANSWERS))
+
+
+EACH_TURN: Mapping[str, Chore] = {"work": _prune_work, "answers": _prune_answers}
+EACH_HOUR: Mapping[str, Chore] = {
+    "clearing": _clear,
+    "leases": _forget_leases,
+    "segregation": _look_at_segregation,
+}
 
 
 async def _keep_house(app: App, stop: asyncio.Event) -> None:
@@ -91,12 +130,18 @@ async def _keep_house(app: App, stop: asyncio.Event) -> None:
     while not stop.is_set():
         if monotonic() >= clear_at:
             clear_at += CLEARING_SECONDS
-            await clear(app.database.dispatch, outdated(), now=app.clock())
-            await _look_at_segregation(app)
-        pruned = await app.database.dispatch.fetchval("select work_prune('1 hour')")
-        forgotten = await prune(app.database.dispatch, now=app.clock())
-        log.debug("scheduler.pruned", rows=pruned, answers=forgotten)
+            await _do(app, EACH_HOUR)
+        await _do(app, EACH_TURN)
         await set_within(stop, HOUSEKEEPING_SECONDS)
+
+
+async def _do(app: App, chores: Mapping[str, Chore]) -> None:
+    """One after the other. What fails waits for its next turn: the calendar runs beside it and must not end with it."""
+    for name, chore in chores.items():
+        try:
+            await chore(app)
+        except Exception as error:
+            log.error("scheduler.failed", chore=name, exc_info=error)
 
 
 async def _feed(app: App, stop: asyncio.Event) -> None:

@@ -1,4 +1,5 @@
-"""A corporate action is applied to a tenant once, whatever it holds when its feed tells it again."""
+"""A corporate action is applied to a tenant once, whatever it holds when its feed tells it again; what is pruned is found
+by an index."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -13,8 +14,13 @@ _OTHERWISE = (
     "ledger_segregation()",
     "orders_change_done(uuid, uuid, jsonb, jsonb)",
     "orders_change_refused(uuid, uuid, jsonb, jsonb)",
+    "orders_excess(uuid, uuid)",
+    "orders_exit_context(uuid, uuid, uuid, text)",
+    "orders_square_off_context(uuid, uuid, uuid, text, timestamptz)",
+    "work_forget(interval, int)",
+    "work_prune(interval, int)",
 )
-"""SQL functions that take or answer something else before; those of the release are made afterwards."""
+"""SQL functions that take or answer something else before, or are not there; those of the release are made afterwards."""
 
 
 def upgrade() -> None:
@@ -31,9 +37,21 @@ def upgrade() -> None:
         ),
     )
     enable_tenant_rls(op, "applied_actions", app="SELECT, INSERT")
+    op.create_index(
+        "work_items_finished_idx", "work_items", ["finished_at"], postgresql_where=sa.text("state = 'done'")
+    )
+    op.create_index(
+        "webhook_deliveries_finished_idx",
+        "webhook_deliveries",
+        ["finished_at"],
+        postgresql_where=sa.text("finished_at IS NOT NULL"),
+    )
+    op.create_index("paper_ended_at_idx", "paper_ended", ["ended_at"])
 
 
 def downgrade() -> None:
     for function in _OTHERWISE:
         op.execute(f"DROP FUNCTION IF EXISTS {function}")
+    for index in ("paper_ended_at_idx", "webhook_deliveries_finished_idx", "work_items_finished_idx"):
+        op.drop_index(index)
     op.drop_table("applied_actions")

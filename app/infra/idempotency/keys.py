@@ -114,6 +114,6 @@ async def finish(tx: Tx, held: Claim, answer: Answer, *, now: datetime) -> None:
 
 
 async def prune(dispatch: asyncpg.Pool, *, now: datetime, limit: int = 10_000) -> int:
-    """Forget what has expired, of all tenants. The daemon calls it until it answers less than `limit`."""
+    """Forget what has expired, of all tenants. The daemon calls it again while it answers `limit`."""
     gone: int = await dispatch.fetchval("select idempotency_prune($1, $2)", now, limit)
     return gone

@@ -40,6 +40,7 @@ class WorkItem(TenantRow, table=True):
             "available_at",
             postgresql_where=text("state = 'ready'"),
         ),
+        Index("work_items_finished_idx", "finished_at", postgresql_where=text("state = 'done'")),
         {
             "info": {
                 "app": "SELECT, INSERT, UPDATE (state, attempts, available_at, finished_at)",
@@ -74,7 +75,10 @@ class WorkItem(TenantRow, table=True):
 
 
 class WorkLease(SQLModel, table=True):
-    """Who runs a lane until when. `fence` grows with every new holder: an old one can no longer start anything."""
+    """Who runs a lane until when, or until when somebody did. Removed a day after that.
+
+    `fence` grows with every new holder, beyond a removal too: an old one can no longer start anything.
+    """
 
     __tablename__ = "work_leases"
     __table_args__ = ({"info": {"dispatch": "SELECT, INSERT, UPDATE, DELETE"}},)

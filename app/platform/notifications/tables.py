@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, text
 from sqlmodel import Field
 
 from app.infra.columns import TenantRow, bigint, text_array, utc, utc_now_column
@@ -55,6 +55,7 @@ class WebhookDelivery(TenantRow, table=True):
             ondelete="CASCADE",
         ),
         CheckConstraint("status IN ('pending', 'succeeded', 'failed')", name="status"),
+        Index("webhook_deliveries_finished_idx", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
         {
             "info": {
                 "app": "SELECT, INSERT, UPDATE (status, attempts, next_at, response_status, response_body, "

@@ -63,6 +63,7 @@ class PaperEnded(TenantRow, table=True):
         CheckConstraint("status IN ('filled', 'cancelled', 'expired')", name="status"),
         CheckConstraint("(status = 'filled') = (fill IS NOT NULL)", name="fill"),
         Index("paper_ended_account_idx", "tenant_id", "account_id", "ended_at"),
+        Index("paper_ended_at_idx", "ended_at"),
         {"info": {"app": "SELECT, INSERT", "dispatch": "SELECT (tenant_id, id, ended_at), DELETE"}},
     )
 

@@ -272,16 +272,6 @@ async def test_work_of_later_waits_until_then(database: Database, tenant_id: UUI
     assert await run(database, queue, tenant_id, ran) == 1
 
 
-async def test_only_finished_rows_are_pruned(database: Database, tenant_id: UUID, queue: str) -> None:
-    await put(database, tenant_id, queue, uuid7(), "done")
-    await run(database, queue, tenant_id, Ran())
-    await put(database, tenant_id, queue, uuid7(), "ready")
-    await database.dispatch.fetchval("select work_prune('1 hour')")
-    assert len(await rows(database, queue)) == 2
-    await database.dispatch.fetchval("select work_prune('0')")
-    assert [row["state"] for row in await rows(database, queue)] == ["ready"]
-
-
 async def test_a_drain_takes_no_more_lanes_than_it_is_told(database: Database, tenant_id: UUID, queue: str) -> None:
     for name in ("a", "b"):
         await put(database, tenant_id, queue, uuid7(), name)

@@ -52,8 +52,11 @@ CROSS_TENANT_INDEXES = {
     "idempotency_keys_expiry_idx": "the scheduler's: answers that have expired, of all tenants",
     "invitations_token_hash_key": "unique over random tokens: tells nothing about another tenant",
     "waiting_orders_book_idx": "the matcher's: the orders that wait for a price of an instrument, of all tenants",
+    "paper_ended_at_idx": "the scheduler's: orders that left the paper venue and are cleared, of all tenants",
     "paper_orders_book_idx": "the matcher's: the orders of an instrument that rest, of all tenants",
     "settlements_due_idx": "the scheduler's: what is due on a feed's clock, of all tenants",
+    "webhook_deliveries_finished_idx": "the scheduler's: deliveries that ended and are cleared, of all tenants",
+    "work_items_finished_idx": "the scheduler's: what is done and is pruned, of all tenants",
     "work_items_ready_idx": "the relay's: what waits, of all tenants",
 }
 """Indexes that do not lead with tenant_id, each with its reason."""

@@ -114,6 +114,16 @@ async def test_more_rows_than_a_batch_go_in_one_turn(app: App, monkeypatch: pyte
     assert await made.left("oauth_codes") == set()
 
 
+async def test_a_batch_is_planned_for_what_it_is_and_nothing_else_is(app: App) -> None:
+    mode = "current_setting('plan_cache_mode') = 'force_custom_plan'"
+    statement = f"DELETE FROM oauth_codes WHERE expires_at <= $1 AND $2 > 0 AND {mode}"
+    made = await _grants(app)
+    await made.code(None, -2 * DAY)
+    await clear(app.database.dispatch, [Outdated("oauth_codes", statement, kept=DAY)], now=now())
+    assert await made.left("oauth_codes") == set()
+    assert await app.database.dispatch.fetchval(f"select not {mode}")
+
+
 async def test_an_invitation_stays_a_season_beyond_its_time(app: App) -> None:
     tenant_id = await create_tenant(app.database, slug="clearing", name="Clearing")
     for email, age in (("old@example.com", 98), ("late@example.com", 96)):

@@ -38,8 +38,10 @@ END $$;
 
 -- Forgets what has expired, of all tenants, at most p_limit rows at a time. Answers how many.
 CREATE OR REPLACE FUNCTION idempotency_prune(p_now timestamptz, p_limit int) RETURNS bigint LANGUAGE sql AS $$
-    WITH old AS (SELECT tenant_id, id FROM idempotency_keys WHERE expires_at <= p_now ORDER BY expires_at LIMIT p_limit),
-         gone AS (DELETE FROM idempotency_keys k USING old WHERE k.tenant_id = old.tenant_id AND k.id = old.id
-                  AND k.expires_at <= p_now RETURNING 1)  -- again: a key may have been used anew meanwhile
+    WITH gone AS (
+        DELETE FROM idempotency_keys k WHERE k.expires_at <= p_now AND k.ctid = ANY (ARRAY(
+            SELECT o.ctid FROM idempotency_keys o WHERE o.expires_at <= p_now ORDER BY o.expires_at LIMIT p_limit))
+        RETURNING 1  -- the time is looked at twice: a key may have been used anew meanwhile
+    )
     SELECT count(*) FROM gone
 $$;

@@ -45,6 +45,7 @@ $$;
 
 -- Leases up to p_lanes lanes of these shards that have ready work, fair among tenants: each tenant's oldest lane first.
 -- Where one lane is asked for, any tenant's may be it: else whoever came first would be served whole before anybody else.
+-- The first fence of a lane is the time in microseconds: more than any it had before its lease was forgotten.
 DROP FUNCTION IF EXISTS work_claim(text, int, text, int, interval);
 CREATE OR REPLACE FUNCTION work_claim(p_queue text, p_shards int[], p_holder text, p_lanes int, p_lease interval)
 RETURNS TABLE (tenant_id uuid, lane uuid, fence bigint) LANGUAGE sql AS $$
@@ -64,7 +65,8 @@ RETURNS TABLE (tenant_id uuid, lane uuid, fence bigint) LANGUAGE sql AS $$
         ORDER BY turn, CASE WHEN p_lanes > 1 THEN min(w.sequence) END, random() LIMIT p_lanes
     )
     INSERT INTO work_leases AS l (tenant_id, queue, lane, lease_until, fence, holder)
-    SELECT w.tenant_id, p_queue, w.lane, clock_timestamp() + p_lease, 1, p_holder FROM waiting w
+    SELECT w.tenant_id, p_queue, w.lane, clock_timestamp() + p_lease,
+           (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, p_holder FROM waiting w
     ORDER BY w.tenant_id, w.lane
     ON CONFLICT (tenant_id, queue, lane) DO UPDATE
         SET lease_until = excluded.lease_until, fence = l.fence + 1, holder = excluded.holder
@@ -113,7 +115,7 @@ $$;
 
 CREATE OR REPLACE FUNCTION work_release(p_queue text, p_tenant uuid, p_lane uuid, p_fence bigint) RETURNS void
 LANGUAGE sql AS $$
-    UPDATE work_leases SET lease_until = '-infinity'
+    UPDATE work_leases SET lease_until = clock_timestamp()
     WHERE tenant_id = p_tenant AND queue = p_queue AND lane = p_lane AND fence = p_fence
 $$;
 
@@ -178,7 +180,7 @@ BEGIN
         v_started := v_started || lane;
         RETURN NEXT;
     END LOOP;
-    UPDATE work_leases l SET lease_until = '-infinity'
+    UPDATE work_leases l SET lease_until = clock_timestamp()
     FROM unnest(p_tenants, p_lanes, p_fences) AS m (tenant_id, lane, fence)
     WHERE l.tenant_id = m.tenant_id AND l.queue = p_queue AND l.lane = m.lane AND l.fence = m.fence
       AND m.lane <> ALL (v_started);
@@ -194,8 +196,29 @@ RETURNS TABLE (id uuid, kind text, payload jsonb, attempts smallint) LANGUAGE sq
                        p_lease, ARRAY[p_done]) n
 $$;
 
--- Finished rows are kept for a while for `mandi work` and debugging, then removed.
-CREATE OR REPLACE FUNCTION work_prune(p_older interval) RETURNS bigint LANGUAGE sql AS $$
-    WITH gone AS (DELETE FROM work_items WHERE state = 'done' AND finished_at < clock_timestamp() - p_older RETURNING 1)
+-- Finished rows are kept for a while for `mandi work` and debugging, then removed, at most p_limit at a time. Answers how
+-- many. Not `clock_timestamp()`: what is volatile is no bound for an index.
+DROP FUNCTION IF EXISTS work_prune(interval);
+CREATE OR REPLACE FUNCTION work_prune(p_older interval, p_limit int DEFAULT 5000) RETURNS bigint LANGUAGE sql AS $$
+    WITH gone AS (
+        DELETE FROM work_items w WHERE w.state = 'done' AND w.ctid = ANY (ARRAY(
+            SELECT o.ctid FROM work_items o WHERE o.state = 'done' AND o.finished_at < statement_timestamp() - p_older
+            ORDER BY o.finished_at LIMIT p_limit))
+        RETURNING 1
+    )
+    SELECT count(*) FROM gone
+$$;
+
+-- Many lanes are named by a thing that is done once, so leases are removed p_older after they ended, at most p_limit at a
+-- time. Answers how many. No index finds them: it would cost every claim and every release more than this costs an hour.
+CREATE OR REPLACE FUNCTION work_forget(p_older interval, p_limit int) RETURNS bigint LANGUAGE sql AS $$
+    WITH gone AS (
+        DELETE FROM work_leases l WHERE l.lease_until < statement_timestamp() - p_older AND l.ctid = ANY (ARRAY(
+            SELECT o.ctid FROM work_leases o WHERE o.lease_until < statement_timestamp() - p_older
+              AND NOT EXISTS (SELECT 1 FROM work_items w WHERE w.tenant_id = o.tenant_id AND w.queue = o.queue
+                              AND w.lane = o.lane AND w.state = 'ready')
+            LIMIT p_limit))  -- again: a lane may have been claimed meanwhile
+        RETURNING 1
+    )
     SELECT count(*) FROM gone
 $$;
