@@ -7,11 +7,14 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from app.infra.process import App
 from app.infra.work.relay import SHARED_ROWS
 from app.infra.work.tables import shard_of
 from app.kernel.errors import DomainError
+from app.kernel.orders import Intent
 from app.trading.strategies.service import create_strategy, deploy, due_shards, run_due, set_status
 from app.trading.strategies.service import running as running_module
+from app.trading.strategies.service.signals import Bar
 from app.trading.strategies.tables import Deployment
 from tests.integration.trading.conftest import AT, Venue
 
@@ -134,6 +137,61 @@ async def test_a_paused_deployment_decides_nothing_and_a_resumed_one_skips_what_
     with pytest.raises(DomainError) as caught:
         async with venue.app.database.tx(venue.tenant_id) as tx:
             await set_status(tx, deployment, "running")
+    assert caught.value.code == "deployment_stopped"
+
+
+@pytest.mark.parametrize("status", ["paused", "stopped"])
+async def test_who_pauses_or_stops_a_deployment_is_told_so_when_no_order_of_it_can_follow(
+    venue: Venue, monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    deployment, place, asked = await _deployed(venue), running_module._place, []
+
+    async def ended_first(app: App, due: Any, bar: Bar, intent: Intent) -> bool:
+        asked.append(bar.at)
+        async with venue.app.database.tx(venue.tenant_id) as tx:
+            await set_status(tx, deployment, status)
+        return await place(app, due, bar, intent)
+
+    monkeypatch.setattr(running_module, "_place", ended_first)
+    for at in BARS:
+        await _reach(venue, at)
+        await run_due(venue.app, shard_of(venue.tenant_id))
+        if asked:
+            break
+    assert len(asked) == 1
+    assert await _orders(venue) == []
+    (row,) = await venue.rows("select status, last_bar from deployments where id = :id", id=deployment)
+    assert row["status"] == status and row["last_bar"] < asked[0]
+
+
+async def test_a_failure_changes_nothing_of_a_deployment_that_was_stopped_meanwhile(venue: Venue) -> None:
+    deployment = await _deployed(venue)
+    fails = "select strategies_fail($1, $2, 'broken')"
+    for count in (1, 2):
+        assert await venue.app.database.pool.fetchval(fails, venue.tenant_id, deployment) == count
+    async with venue.app.database.tx(venue.tenant_id) as tx:
+        await set_status(tx, deployment, "stopped")
+    assert await venue.app.database.pool.fetchval(fails, venue.tenant_id, deployment) == 0
+    (row,) = await venue.rows("select status, failures from deployments where id = :id", id=deployment)
+    assert (row["status"], row["failures"]) == ("stopped", 2)
+
+
+async def test_nobody_resumes_what_is_being_stopped(venue: Venue) -> None:
+    deployment = await _deployed(venue)
+    async with venue.app.database.tx(venue.tenant_id) as tx:
+        await set_status(tx, deployment, "paused")
+
+    async def resume() -> None:
+        async with venue.app.database.tx(venue.tenant_id) as tx:
+            await set_status(tx, deployment, "running")
+
+    async with venue.app.database.tx(venue.tenant_id) as tx:
+        await set_status(tx, deployment, "stopped")
+        resuming = asyncio.create_task(resume())
+        await asyncio.sleep(0.2)
+        assert not resuming.done()
+    with pytest.raises(DomainError) as caught:
+        await resuming
     assert caught.value.code == "deployment_stopped"
 
 

@@ -192,8 +192,9 @@ async def set_status(tx: Tx, deployment_id: UUID, status: str, *, reason: str | 
     Working orders stay as they are: cancel them through the orders. Raises `deployment_stopped`.
     """
     row = await get_deployment(tx, deployment_id)
-    if status == "stopped":  # its place in the quota is given back once, however many stop it at the same time
-        await tx.session.refresh(row, with_for_update={"key_share": True})
+    # Its place in the quota is given back once, however many stop it at the same time, and nobody resumes it who has
+    # not seen that; no order of it is on its way any more when it is paused.
+    await tx.session.refresh(row, with_for_update={"key_share": True})
     if row.status == "stopped" and status != "stopped":
         raise conflict("deployment_stopped", "The deployment has been stopped; deploy the strategy again.")
     if row.status != status:

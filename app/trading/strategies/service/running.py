@@ -16,6 +16,7 @@ from uuid import UUID
 
 import asyncpg
 import structlog
+from sqlalchemy import text
 
 from app.engine.decision import Book, Holding, decide
 from app.engine.instruments import Instrument
@@ -36,6 +37,11 @@ CHUNK = 50
 log = structlog.get_logger(__name__)
 _turn = asyncio.Lock()
 Due = Mapping[str, Any]
+
+
+_RUNS = text(
+    "SELECT 1 FROM deployments WHERE tenant_id = :tenant AND id = :deployment AND status = 'running' FOR SHARE"
+)
 
 
 async def due_shards(app: App) -> list[Waiting]:
@@ -88,8 +94,9 @@ async def _run_one(app: App, due: Due, program: Program, instruments: list[Instr
             if bar.at == due["watermark"]:  # a bar that passed while nobody ran it is history, not a decision
                 found = (await _books(app, [due], bar.at))[deployment_id]
                 for intent in decide(program, instruments, bar.signals, _book(found, instruments, bar)):
-                    if intent.side is Side.SELL or not any(w["unknown"] for w in found["working"]):
-                        await _place(app, due, bar, intent)
+                    sure = intent.side is Side.SELL or not any(w["unknown"] for w in found["working"])
+                    if sure and not await _place(app, due, bar, intent):
+                        return False  # it was paused, or stopped, since it was found to be due
         await app.database.pool.fetchval(
             "select strategies_advance($1, $2, $3)", tenant_id, deployment_id, due["watermark"]
         )
@@ -99,7 +106,9 @@ async def _run_one(app: App, due: Due, program: Program, instruments: list[Instr
     return True
 
 
-async def _place(app: App, due: Due, bar: Bar, intent: Intent) -> None:
+async def _place(app: App, due: Due, bar: Bar, intent: Intent) -> bool:
+    """Whether the deployment still runs. Whoever pauses it waits for the order that is being placed, and is told that
+    it is paused when none can follow."""
     command = PlaceOrder(
         account_id=due["account_id"],
         instrument_id=intent.instrument_id,
@@ -114,7 +123,10 @@ async def _place(app: App, due: Due, bar: Bar, intent: Intent) -> None:
         reason=intent.reason,
     )
     async with app.database.tx(due["tenant_id"]) as tx:
+        if (await tx.execute(_RUNS, {"tenant": due["tenant_id"], "deployment": due["id"]})).first() is None:
+            return False
         await place_order(tx, command, now=app.clock())
+    return True
 
 
 async def _books(app: App, chunk: Sequence[Due], at: datetime) -> dict[UUID, dict[str, Any]]:

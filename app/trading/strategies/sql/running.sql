@@ -54,7 +54,8 @@ BEGIN
     RETURN FOUND;
 END $$;
 
--- A failed bar: the third in a row pauses the deployment and says why. Answers how many there are.
+-- A failed bar: the third in a row pauses the deployment and says why. Answers how many there are; none of one that was
+-- paused or stopped meanwhile.
 CREATE OR REPLACE FUNCTION strategies_fail(p_tenant uuid, p_deployment uuid, p_reason text) RETURNS int
 LANGUAGE plpgsql AS $$
 DECLARE d deployments;
@@ -63,10 +64,10 @@ BEGIN
     UPDATE deployments SET failures = failures + 1, updated_at = clock_timestamp(),
         status = CASE WHEN failures >= 2 THEN 'paused' ELSE status END,
         status_reason = CASE WHEN failures >= 2 THEN left(p_reason, 300) ELSE status_reason END
-    WHERE tenant_id = p_tenant AND id = p_deployment RETURNING * INTO d;
+    WHERE tenant_id = p_tenant AND id = p_deployment AND status = 'running' RETURNING * INTO d;
     IF d.status = 'paused' AND d.failures = 3 THEN
         PERFORM events_append('deployment.paused', d.id, d.account_id, jsonb_build_object('reason', d.status_reason),
                               NULL, NULL, NULL);
     END IF;
-    RETURN d.failures;
+    RETURN coalesce(d.failures, 0);
 END $$;
