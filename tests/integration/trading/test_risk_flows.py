@@ -70,6 +70,23 @@ async def test_a_drawdown_is_of_what_the_money_that_stayed_has_lost(venue: Venue
     assert back == 0 if cents < 0 else Decimal("1.0") < back < Decimal("1.3")
 
 
+async def test_after_a_withdrawal_the_peak_is_noted_below_the_days_highest(venue: Venue) -> None:
+    """What is taken out lowers the day's highest by its amount and the peak by its share: a new peak may be no new
+    highest of the day."""
+    await holding(venue, 100)
+    await limited(venue, "max_drawdown", limit_bps=9_000)
+    await moved(venue, PRICE * 14 // 10)
+    await venue.order(quantity=1)  # the highest: 10,800.00, less charges
+    await moved(venue, PRICE)
+    await flows(venue, -500_000)  # of 10,000.00: the peak is 5,400.00, the day's highest 5,800.00
+    await venue.order(quantity=1)
+    await moved(venue, PRICE * 135 // 100)
+    await venue.order(quantity=1)  # 5,700.00
+    await moved(venue, PRICE)
+    fallen = figure(await venue.order(quantity=1), "max_drawdown")
+    assert Decimal("12.0") < fallen < Decimal("13.5")  # some 700.00 of 5,700.00, not 400.00 of 5,400.00
+
+
 async def test_what_is_undone_and_what_is_paid_from_a_hold_are_flows_too(venue: Venue) -> None:
     await holding(venue, 100)
     await limited(venue, "max_daily_loss", limit="150.00")

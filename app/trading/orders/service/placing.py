@@ -300,8 +300,11 @@ def _json(value: Any) -> str:
 
 
 def _is_news(context: Context) -> bool:
-    """Whether the equity is the day's first, or its highest, or was restated."""
-    return context.restated or context.high_equity is None or (context.equity or 0) > context.high_equity
+    """Whether the equity is the day's first, its highest or the highest of all, or was restated. The peak may be the
+    lower of both: what is taken out lowers the day's highest by its amount, the peak by its share."""
+    if context.restated or context.high_equity is None:
+        return True
+    return (context.equity or 0) > min(context.high_equity, context.peak_equity or 0)
 
 
 def _repeat(claimed: dict[str, Any], claim: Claim | None) -> PlacedOrder:
