@@ -10,7 +10,7 @@ import pytest
 from app.infra.work.runner import drain
 from app.infra.work.tables import shard_of
 from app.kernel.orders import OrderType, Validity
-from app.trading.brokers.ports import Broker, BrokerAccount, BrokerOrder, Outcome
+from app.trading.brokers.ports import Broker, BrokerAccount, BrokerOrder, Outcome, Unknown
 from app.trading.orders.service import handlers
 from app.trading.orders.service.reconciling import Book, read_book
 from tests.factories.live_accounts import open_live_account
@@ -137,6 +137,29 @@ async def test_another_exit_follows_though_the_listener_hears_of_the_cancel_firs
     monkeypatch.setattr(scene.broker, "cancel", heard_first)
     await scene.work()
     assert (await exits(live, scene.parent))[1:] == [("stop", "cancelled", 10, 0), ("stop", "open", 6, 0)]
+
+
+async def test_a_stop_that_somebody_cancels_at_the_broker_stays_cancelled(
+    live: Venue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while its reduction is still being asked for: that is no sign that we have taken it back."""
+    scene = Scene(live)
+    await scene.begin(filled=10)
+    stop = await scene.leg("stop")
+
+    async def silent(*_: object) -> Outcome:
+        there = scene.broker.book[stop["broker_tag"]]
+        there.status = there.status.CANCELLED
+        await scene.hear()
+        return Unknown("no answer")
+
+    monkeypatch.setattr(scene.broker, "modify", silent)
+    await scene.trade((await scene.leg("target"))["broker_tag"], 4)
+    await scene.work()
+    assert await exits(live, scene.parent) == [("target", "partially_filled", 10, 4), ("stop", "cancelled", 10, 0)]
+    assert (await live.rows("select status_reason from orders where id = :id", id=stop["id"])) == [
+        {"status_reason": "cancelled at the broker"}
+    ]
 
 
 async def test_an_entry_whose_exits_its_broker_would_refuse_is_refused(live: Venue) -> None:

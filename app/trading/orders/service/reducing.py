@@ -22,6 +22,7 @@ REPLACED = "another exit takes its place"
 _EXCESS = "select rest, quantity from orders_excess($1, $2)"
 _SETTLE = "select orders_settle_pair($1, $2)"
 _REDUCED = "select orders_reduced($1, $2, $3)"
+_TO_BE_REPLACED = "select orders_to_be_replaced($1, $2)"
 _REPLACE = "select orders_replace_exit($1, $2, $3)"
 
 TakeBack = Callable[[BrokerOrder, str], Awaitable[None]]
@@ -47,6 +48,7 @@ async def reduce_exit(
         raise Retry(pause(item.attempts), "the broker has not shown yet whether it has the order")
     else:
         if isinstance(await _change(pool, broker, order, excess["quantity"], received_at=clock()), Rejected):
+            await pool.execute(_TO_BE_REPLACED, item.tenant_id, order_id)
             await take_back(order, REPLACED)
             await pool.execute(_REPLACE, item.tenant_id, order_id, REPLACED)
         elif await pool.fetchrow(_EXCESS, item.tenant_id, order_id) is not None:

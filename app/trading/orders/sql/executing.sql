@@ -203,6 +203,14 @@ CREATE OR REPLACE FUNCTION orders_replaced() RETURNS text LANGUAGE sql IMMUTABLE
     SELECT 'another exit takes its place'
 $$;
 
+-- The exit is about to be taken back for that. Whoever hears of its end may be told of it before we are.
+CREATE OR REPLACE FUNCTION orders_to_be_replaced(p_tenant uuid, p_order uuid) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('app.tenant_id', p_tenant::text, true);
+    UPDATE orders SET status_reason = orders_replaced() WHERE tenant_id = p_tenant AND id = p_order
+        AND NOT orders_is_over(status);
+END $$;
+
 -- Why an order is being taken back; null while nobody has asked for it. A cancel whose process died waits for its turn.
 -- An exit is taken back for another, too, when it cannot be brought down; what was asked of it comes first.
 CREATE OR REPLACE FUNCTION orders_cancel_asked(p_tenant uuid, p_order uuid) RETURNS text LANGUAGE plpgsql AS $$
@@ -212,6 +220,7 @@ BEGIN
                                ELSE coalesce(w.payload->>'reason', 'requested') END
             FROM orders o JOIN work_items w ON w.tenant_id = o.tenant_id AND w.queue = 'execution' AND w.lane = o.account_id
             WHERE o.tenant_id = p_tenant AND o.id = p_order AND w.state = 'ready'
-              AND w.kind IN ('order.cancel', 'order.reduce') AND w.payload->>'order_id' = p_order::text
+              AND (w.kind = 'order.cancel' OR (w.kind = 'order.reduce' AND o.status_reason = orders_replaced()))
+              AND w.payload->>'order_id' = p_order::text
             ORDER BY w.kind = 'order.reduce', w.sequence LIMIT 1);
 END $$;
