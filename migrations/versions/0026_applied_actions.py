@@ -15,8 +15,8 @@ _OTHERWISE = (
     "orders_change_done(uuid, uuid, jsonb, jsonb)",
     "orders_change_refused(uuid, uuid, jsonb, jsonb)",
     "orders_excess(uuid, uuid)",
-    "orders_exit_context(uuid, uuid, uuid, text)",
-    "orders_square_off_context(uuid, uuid, uuid, text, timestamptz)",
+    "orders_exit_context(uuid, uuid, uuid, text, uuid)",
+    "orders_square_off_context(uuid, uuid, uuid, text, timestamptz, uuid)",
     "work_forget(interval, int)",
     "work_prune(interval, int)",
 )

@@ -194,6 +194,17 @@ async def test_a_stop_whose_cancel_is_not_heard_does_not_make_the_exit_give_up(s
     await scene.left()
 
 
+async def test_what_somebody_sells_himself_after_he_asked_to_leave_is_his(scene: Scene) -> None:
+    await scene.hold()
+    await scene.leave()
+    selling = await scene.live.order(**SELL)
+    for _ in range(3):
+        await scene.turn()
+    assert not await scene.exiting()
+    assert await scene.live.status(selling.id) == "open"
+    assert await scene.live.rows("select 1 from orders where intent_reason = 'exit_all'") == []
+
+
 async def test_what_a_lost_order_would_have_sold_is_sold(scene: Scene) -> None:
     await scene.hold()
     scene.broker.deaf = True

@@ -30,9 +30,9 @@ pauses grow."""
 _CANCEL_ALL = text("select order_id from orders_cancel_all(:mode, :account, :instrument, :side)")
 _EXIT_ALL = text("select book_id, instrument_id from orders_exit_all(:account, :instrument, :request)")
 _CANCEL_EXITS = text("select orders_cancel_exits(:account, :book, :instrument, :product)")
-_CONTEXT = text("select * from orders_exit_context(:account, :book, :instrument, :product)")
+_CONTEXT = text("select * from orders_exit_context(:account, :book, :instrument, :product, :item)")
 _INTRADAY_CONTEXT = text(
-    "select * from orders_square_off_context(:account, :book, :instrument, :feed, cast(:until as timestamptz))"
+    "select * from orders_square_off_context(:account, :book, :instrument, :feed, cast(:until as timestamptz), :item)"
 )
 
 
@@ -134,7 +134,7 @@ def _pause(item: Item) -> int:
 
 
 async def _to_close(tx: Tx, item: Item, asked: dict[str, Any]) -> Any:
-    until = item.payload.get("until")
+    until, asked = item.payload.get("until"), asked | {"item": item.id}
     if until is None:
         return (await tx.execute(_CONTEXT, asked)).one()
     part = {"feed": item.payload["feed"], "until": datetime.fromisoformat(until)}

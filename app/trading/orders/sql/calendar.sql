@@ -156,12 +156,12 @@ END $$;
 -- As `orders_exit_context`, of an intraday position alone: what the book holds besides is not closed.
 DROP FUNCTION IF EXISTS orders_square_off_context(uuid, uuid, uuid, text, timestamptz);
 CREATE OR REPLACE FUNCTION orders_square_off_context(p_account uuid, p_book uuid, p_instrument uuid, p_feed text,
-                                                     p_until timestamptz)
+                                                     p_until timestamptz, p_item uuid)
 RETURNS TABLE (quantity bigint, selling bigint, buying bigint, waiting boolean, closing bigint, leaving boolean,
                unasked boolean) LANGUAGE sql STABLE AS $$
     SELECT h.quantity, b.selling, b.buying, b.waiting,
-           CASE WHEN h.quantity > 0 THEN b.ours_selling ELSE b.ours_buying END, b.leaving, b.unasked
-    FROM orders_beside_exit(p_account, p_book, p_instrument, 'intraday') b
+           CASE WHEN h.quantity > 0 THEN b.stays_selling ELSE b.stays_buying END, b.leaving, b.unasked
+    FROM orders_beside_exit(p_account, p_book, p_instrument, 'intraday', p_item) b
     CROSS JOIN LATERAL (
         SELECT coalesce((SELECT k.quantity FROM orders_intraday(p_feed, p_account, p_until) k
                          WHERE k.book_id = p_book AND k.instrument_id = p_instrument), 0) AS quantity) h

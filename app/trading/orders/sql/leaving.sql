@@ -49,41 +49,45 @@ CREATE OR REPLACE FUNCTION orders_taken_back(p_account uuid) RETURNS TABLE (orde
       AND w.state = 'ready' AND w.kind = 'order.cancel'
 $$;
 
--- What works beside an exit of one position: what is being traded, and of that by exits of ours that stay; whether an
--- order may still be taken back before (one whose fate is unknown may not: an exit does not wait for it); whether one
--- is being taken back; and whether exits of an entry are not, since it was filled before its cancel. The caller has set
--- the tenant.
-CREATE OR REPLACE FUNCTION orders_beside_exit(p_account uuid, p_book uuid, p_instrument uuid, p_product text)
-RETURNS TABLE (selling bigint, buying bigint, ours_selling bigint, ours_buying bigint, waiting boolean, leaving boolean,
-               unasked boolean) LANGUAGE sql STABLE AS $$
+-- What works beside an exit of one position: what is being traded, and of that what stays, by exits of ours or by orders
+-- that came after p_item, the exit's row of work, was asked for: they are somebody's own; whether an order may still be
+-- taken back before (one whose fate is unknown may not: an exit does not wait for it); whether one is being taken back;
+-- and whether exits of an entry are not, since it was filled before its cancel. The caller has set the tenant.
+DROP FUNCTION IF EXISTS orders_beside_exit(uuid, uuid, uuid, text);
+CREATE OR REPLACE FUNCTION orders_beside_exit(p_account uuid, p_book uuid, p_instrument uuid, p_product text, p_item uuid)
+RETURNS TABLE (selling bigint, buying bigint, stays_selling bigint, stays_buying bigint, waiting boolean,
+               leaving boolean, unasked boolean) LANGUAGE sql STABLE AS $$
     SELECT coalesce(sum(w.rest) FILTER (WHERE w.counted AND w.side = 'sell'), 0)::bigint,
            coalesce(sum(w.rest) FILTER (WHERE w.counted AND w.side = 'buy'), 0)::bigint,
-           coalesce(sum(w.rest) FILTER (WHERE w.counted AND w.side = 'sell' AND w.ours AND NOT w.goes), 0)::bigint,
-           coalesce(sum(w.rest) FILTER (WHERE w.counted AND w.side = 'buy' AND w.ours AND NOT w.goes), 0)::bigint,
-           coalesce(bool_or(w.counted AND w.status <> 'unknown' AND (w.goes OR NOT w.ours)), false),
-           coalesce(bool_or(w.counted AND w.goes), false),
-           coalesce(bool_or(w.leg IN ('target', 'stop') AND NOT w.goes), false)
+           coalesce(sum(w.rest) FILTER (WHERE w.counted AND w.side = 'sell' AND (w.ours OR w.later) AND NOT w.goes), 0)::bigint,
+           coalesce(sum(w.rest) FILTER (WHERE w.counted AND w.side = 'buy' AND (w.ours OR w.later) AND NOT w.goes), 0)::bigint,
+           coalesce(bool_or(w.counted AND w.status <> 'unknown' AND NOT w.later AND (w.goes OR NOT w.ours)), false),
+           coalesce(bool_or(w.counted AND w.goes AND NOT w.later), false),
+           coalesce(bool_or(w.leg IN ('target', 'stop') AND NOT w.goes AND NOT w.later), false)
     FROM (
-        SELECT o.side, o.status, o.leg, o.counted, o.quantity - o.filled_quantity AS rest,
-               coalesce(o.intent_reason IN ('exit_all', 'square_off'), false) AS ours,
+        SELECT o.side, o.status, o.leg, o.counted, o.quantity - o.filled_quantity AS rest, x.ours,
+               NOT x.ours AND coalesce(coalesce(e.created_at, o.created_at)
+                                       > uuid_extract_timestamp(p_item) + interval '1 millisecond', false) AS later,
                o.id IN (SELECT t.order_id FROM orders_taken_back(p_account) t) AS goes
         FROM orders o
+        CROSS JOIN LATERAL (SELECT coalesce(o.intent_reason IN ('exit_all', 'square_off'), false) AS ours) x
+        LEFT JOIN orders e ON e.tenant_id = o.tenant_id AND e.id = o.parent_id
         WHERE o.tenant_id = current_setting('app.tenant_id')::uuid AND o.account_id = p_account
           AND coalesce(o.deployment_id, o.account_id) = p_book AND o.instrument_id = p_instrument
           AND o.product = p_product AND o.status IN ('accepted', 'submitting', 'unknown', 'open', 'partially_filled')
     ) w
 $$;
 
--- What an exit of one position needs: what its book holds for p_product, and what works beside it. `closing`: what
--- exits of ours are giving up of it already.
+-- What an exit of one position needs: what its book holds for p_product, and what works beside it. `closing`: what of it
+-- is being given up already, by orders that stay.
 DROP FUNCTION IF EXISTS orders_exit_context(uuid, uuid, uuid);
 DROP FUNCTION IF EXISTS orders_exit_context(uuid, uuid, uuid, text);
-CREATE OR REPLACE FUNCTION orders_exit_context(p_account uuid, p_book uuid, p_instrument uuid, p_product text)
+CREATE OR REPLACE FUNCTION orders_exit_context(p_account uuid, p_book uuid, p_instrument uuid, p_product text, p_item uuid)
 RETURNS TABLE (quantity bigint, selling bigint, buying bigint, waiting boolean, closing bigint, leaving boolean,
                unasked boolean) LANGUAGE sql STABLE AS $$
     SELECT h.quantity, b.selling, b.buying, b.waiting,
-           CASE WHEN h.quantity > 0 THEN b.ours_selling ELSE b.ours_buying END, b.leaving, b.unasked
-    FROM orders_beside_exit(p_account, p_book, p_instrument, p_product) b
+           CASE WHEN h.quantity > 0 THEN b.stays_selling ELSE b.stays_buying END, b.leaving, b.unasked
+    FROM orders_beside_exit(p_account, p_book, p_instrument, p_product, p_item) b
     CROSS JOIN LATERAL (
         SELECT coalesce((SELECT k.quantity FROM portfolio_book(p_account, p_book) k
                          WHERE k.instrument_id = p_instrument AND k.product = p_product), 0) AS quantity) h
