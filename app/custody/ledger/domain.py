@@ -86,9 +86,12 @@ REVERSIBLE = frozenset(TransactionKind) - {
     TransactionKind.FILL,
     TransactionKind.SETTLEMENT,
     TransactionKind.SPLIT,
+    TransactionKind.SPLIT_CASH,
+    TransactionKind.DIVIDEND,
     TransactionKind.REVERSAL,
 }
-"""Positions follow fills, settlements and splits: to undo money alone would part the two."""
+"""Positions follow fills, settlements and splits: to undo money alone would part the two. What dividends and fractions
+bring the client is half of it: the bank's follows by a settlement."""
 
 
 def check_reversible(kind: TransactionKind, *, reversed_by: str | None) -> None:
