@@ -104,6 +104,7 @@ class Venue:
         ]
         if close:
             entries.append({"type": "session_close", "venue": "XNAS", "at": (AT + timedelta(days=1)).isoformat()})
+        await asyncio.sleep(0.002)  # the stream's clock may be a moment behind that of an order placed just before
         batch = [(str(await self.app.stream.xadd(f"feed:{self.feed}", cast(Any, entry))), entry) for entry in entries]
         after = self.sent[-1][0] if self.sent else "0-0"
         self.sent += batch
