@@ -287,7 +287,7 @@ async def _run_item(dispatch: asyncpg.Pool, handlers: Mapping[str, Handler], que
             dispatch,
             item,
             repr(error),
-            seconds=pause(item.attempts),
+            seconds=_pause(item.attempts),
             dead=dead,
             counts=not (dies and away),
         )
@@ -295,7 +295,7 @@ async def _run_item(dispatch: asyncpg.Pool, handlers: Mapping[str, Handler], que
     return Ran.DONE
 
 
-def pause(attempts: int) -> float:
+def _pause(attempts: int) -> float:
     """Seconds after so many failures: twice as many each time, 30 at last."""
     return float(min(0.2 * 2 ** min(attempts, 8), 30.0))
 

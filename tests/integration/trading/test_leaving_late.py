@@ -105,6 +105,11 @@ class Scene:
     async def held(self) -> int:
         return sum(row["quantity"] for row in await self.live.rows("select quantity from positions"))
 
+    async def turns(self) -> None:
+        """As many as it takes for what a turn leaves to do."""
+        for _ in range(3):
+            await self.turn()
+
     async def left(self, reason: str = "exit_all") -> None:
         """Exactly one exit was placed, for 10; it trades, and nothing is left to do."""
         exits = "select id, side, quantity from orders where intent_reason = :reason and status <> 'cancelled'"
@@ -128,8 +133,7 @@ async def test_an_entry_that_fills_before_its_cancel_is_closed_too(scene: Scene)
     await scene.turn()
     assert await scene.leave() == ([entry.id], [])
     await scene.trade(entry.id)
-    for _ in range(3):
-        await scene.turn()
+    await scene.turns()
     assert await scene.live.status(entry.id) == "filled"
     await scene.left()
 
@@ -157,8 +161,7 @@ async def test_an_entry_of_unknown_fate_is_closed_when_it_turns_out_to_be_filled
     assert await scene.exiting()
     await scene.trade(entry.id)
     scene.broker.deaf = False
-    for _ in range(3):
-        await scene.turn()
+    await scene.turns()
     assert await scene.live.status(entry.id) == "filled"
     await scene.left()
 
@@ -171,8 +174,7 @@ async def test_an_intraday_entry_that_fills_before_its_cancel_is_squared_off(sce
     await reference.execute("update feed_state set market_at = $2 where feed = $1", live.feed, CUT_OFF)
     await run_feed(live.app, live.feed, CUT_OFF)
     await scene.trade(entry.id)
-    for _ in range(3):
-        await scene.turn()
+    await scene.turns()
     assert await live.status(entry.id) == "filled"
     await scene.left("square_off")
 
@@ -188,8 +190,7 @@ async def test_a_stop_whose_cancel_is_not_heard_does_not_make_the_exit_give_up(s
     assert await scene.exiting()
     assert await scene.live.rows("select 1 from orders where intent_reason = 'exit_all'") == []
     scene.broker.shut = False
-    for _ in range(3):
-        await scene.turn()
+    await scene.turns()
     assert await scene.live.status(stop.id) == "cancelled"
     await scene.left()
 
@@ -198,8 +199,7 @@ async def test_what_somebody_sells_himself_after_he_asked_to_leave_is_his(scene:
     await scene.hold()
     await scene.leave()
     selling = await scene.live.order(**SELL)
-    for _ in range(3):
-        await scene.turn()
+    await scene.turns()
     assert not await scene.exiting()
     assert await scene.live.status(selling.id) == "open"
     assert await scene.live.rows("select 1 from orders where intent_reason = 'exit_all'") == []
@@ -235,8 +235,7 @@ async def test_an_exit_that_is_being_taken_back_covers_nothing(scene: Scene) -> 
     await scene.exhaust()
     assert await scene.exiting()
     scene.broker.shut = False
-    for _ in range(3):
-        await scene.turn()
+    await scene.turns()
     await scene.left()
 
 
@@ -288,8 +287,7 @@ async def test_what_is_free_is_sold_while_a_stop_of_the_rest_is_not_heard(scene:
     assert [row["quantity"] for row in await scene.live.rows(sold)] == [6]
     assert await scene.exiting()
     scene.broker.shut = False
-    for _ in range(3):
-        await scene.turn()
+    await scene.turns()
     assert await scene.live.status(stop.id) == "cancelled"
     exits = await scene.live.rows(sold)
     assert [row["quantity"] for row in exits] == [6, 4]
@@ -317,7 +315,6 @@ async def test_a_cut_off_that_is_done_again_asks_once_for_what_an_entry_may_open
     assert await scene.exiting()
     await scene.trade(entry.id)
     scene.broker.deaf = False
-    for _ in range(3):
-        await scene.turn()
+    await scene.turns()
     assert await live.status(entry.id) == "filled"
     await scene.left("square_off")

@@ -41,7 +41,7 @@ def check_slices(command: PlaceOrder, rules: TradingRules, *, qty_exp: int) -> N
     if rules.freeze_quantity is None:
         return
     if slices is None:
-        largest = _largest(quantity, rules, command.disclosed_quantity)
+        largest = largest_part(quantity, rules, command.disclosed_quantity)
         count = -(-quantity // largest)
     else:
         parts = slices_of(order_class, quantity, slices, rules)
@@ -96,7 +96,7 @@ def cut_anew(
     for quantity in left:
         kept.append(min(quantity, rest))
         rest -= kept[-1]
-    count = -(-rest // _largest(rest, rules, shown)) if rest else 0
+    count = -(-rest // largest_part(rest, rules, shown)) if rest else 0
     most = MAX_FREEZE_SLICES if order_class is OrderClass.SLICED else MAX_ICEBERG_SLICES
     if sum(map(bool, kept)) + count > most:
         message = f"That takes more than {most} slices at once; place another order for what is more."
@@ -112,15 +112,16 @@ def slices_of(
     if order_class is OrderClass.ICEBERG and slices is not None:
         each, more = divmod(quantity // rules.lot, slices)
         return tuple((each + (place < more)) * rules.lot for place in range(slices))
-    most = _largest(quantity, rules, shown)
+    most = largest_part(quantity, rules, shown)
     if quantity <= most:
         return (quantity,)
     full, rest = divmod(quantity, most)
     return (most,) * full + ((rest,) if rest else ())
 
 
-def _largest(quantity: int, rules: TradingRules, shown: int | None) -> int:
-    """The largest of the parts that a quantity is cut into by itself."""
+def largest_part(quantity: int, rules: TradingRules, shown: int | None = None) -> int:
+    """The largest of the parts that a quantity, in units at the instrument's `qty_exp`, is cut into by itself: none is
+    above the freeze quantity nor above `shown`."""
     bounds = [bound for bound in (rules.freeze_quantity, shown) if bound is not None]
     if not bounds or quantity <= min(bounds):
         return quantity

@@ -19,7 +19,7 @@ from app.kernel.errors import DomainError, Kind
 from app.kernel.ids import derive_id, uuid7
 from app.kernel.orders import OrderStatus, OrderType, Product, Side, Validity
 from app.trading.orders.domain import EXIT_ALL, SQUARE_OFF, PlaceOrder, trading_rules
-from app.trading.orders.domain.grouping import MAX_FREEZE_SLICES
+from app.trading.orders.domain.grouping import MAX_FREEZE_SLICES, largest_part
 from app.trading.orders.service.placing import PlacedOrder, gathered, place_order
 from app.trading.orders.service.resolving import pause
 
@@ -122,10 +122,8 @@ async def _place(tx: Tx, item: Item, found: Any, *, now: datetime) -> tuple[Plac
     if free <= 0:
         return None, 0
     command = _closing(item, side, free)
-    rules = trading_rules(await gathered(tx, command))
-    if rules.freeze_quantity is not None:
-        largest = max(rules.freeze_quantity // rules.lot, 1) * rules.lot
-        command = replace(command, quantity=min(free, MAX_FREEZE_SLICES * largest))
+    most = MAX_FREEZE_SLICES * largest_part(free, trading_rules(await gathered(tx, command)))
+    command = replace(command, quantity=min(free, most))
     return await place_order(tx, command, now=now), command.quantity
 
 

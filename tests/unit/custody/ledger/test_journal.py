@@ -15,6 +15,7 @@ from app.custody.ledger.domain import (
     TransactionKind,
     cash_in_lieu_entries,
     check_balanced,
+    check_reversible,
     client_cash,
     dividend_entries,
     fill_entries,
@@ -178,3 +179,15 @@ def test_client_cash_has_an_owner_and_nothing_else_has() -> None:
 @given(accounts)
 def test_an_account_always_uses_the_same_shard(account: UUID) -> None:
     assert shard_of(account) == account.bytes[15] % 8
+
+
+@pytest.mark.parametrize("kind", TransactionKind)
+def test_what_has_another_half_elsewhere_is_not_undone_by_itself(kind: TransactionKind) -> None:
+    """In the position, or in the settlement by which it comes to the bank."""
+    halves = {"fill", "settlement", "split", "split_cash", "dividend", "reversal"}
+    if kind not in halves:
+        check_reversible(kind, reversed_by=None)
+        return
+    with pytest.raises(DomainError) as refused:
+        check_reversible(kind, reversed_by=None)
+    assert refused.value.code == "not_reversible"
